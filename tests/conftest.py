@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import botocore.session
-import moto.backends
 import pytest
 from hypothesis import HealthCheck, settings
+from moto import backends
 
 from needed_tools import NEEDS
 from tests import leaks
 from tests.leaks import pytest_runtest_makereport
+from tests.support.moto import Moto, moto_server
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -76,8 +77,8 @@ os.environ |= {
 # Every command and handler makes its clients anew; AWS's descriptions of its services are parsed once a process.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 # moto lists its own folder twice a request.
-_moto_modules = [*moto.backends.list_of_moto_modules()]
-moto.backends.list_of_moto_modules = lambda: _moto_modules
+_moto_modules = [*backends.list_of_moto_modules()]
+backends.list_of_moto_modules = lambda: _moto_modules
 
 
 def pytest_collection_finish() -> None:
@@ -107,6 +108,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if missing:
         listed = ", ".join(f"{name} ({count})" for name, count in missing.items())
         terminalreporter.write_line(f"skipped for want of {listed}: `make tools` says how to get them")
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    """Secrets Manager, for all tests of this process that need more than the store in memory."""
+    with moto_server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ BINARY: Later = lambda stack, account, user: stack.client.put_secret_value(  # n
 )
 UNTAGGED: Later = lambda stack, account, user: stack.client.create_secret(Name="app/key", SecretString="{}")  # noqa: E731
 COPY: Later = lambda stack, account, user: create_management(  # noqa: E731
-    stack.client, "main", base_url=stack.server.url, username="x", password=user.password, name="rotator/copy"
+    stack.client, "main", base_url=stack.infobip_url, username="x", password=user.password, name="rotator/copy"
 )
 
 
@@ -59,7 +60,7 @@ class Bad:
     fix: str
     management: Callable[[], dict[str, str]] | None = dict
     value: str | None = "key"
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
     later: Later = lambda stack, account, user: None
 
     def arrange(self, stack: Stack) -> None:
@@ -68,7 +69,8 @@ class Bad:
         if self.management is None:
             account = stack.world.add_account("nobody")
         else:
-            account, user = stack.account("main", **self.management())
+            account = stack.account("main", **self.management())
+            user = stack.user(account)
         if self.value != "no secret":
             stack.secret("app/key", account, self.value, **self.tags)
         self.later(stack, account, user)
@@ -116,7 +118,7 @@ def test_one_sentence_with_the_name_and_the_fix(stack: Stack, bad: str) -> None:
 
 def all_at_once(stack: Stack) -> None:
     """Every mistake in one fleet, beside one account in which all is well."""
-    good, _ = stack.account("good")
+    good = stack.account("good")
     stack.secret("good/fine", good)
     stack.secret("good/binary", good, None)
     stack.client.put_secret_value(SecretId="good/binary", SecretBinary=b"\x00\xff")
@@ -127,7 +129,7 @@ def all_at_once(stack: Stack) -> None:
         ("away", {"base_url": f"http://127.0.0.1:{closed_port()}"}),
         ("plain", {"base_url": "http://abc.api.infobip.example"}),
     ):
-        account, _ = stack.account(name, **more)
+        account = stack.account(name, **more)
         stack.secret(f"{name}/key", account)
     create_managed(stack.client, "lost/key", "nobody", "x")
     stack.client.create_secret(Name="odd/role", Tags=[{"Key": "rotator:role", "Value": "keys"}])
@@ -192,7 +194,7 @@ def test_a_clock_that_is_off_by_an_hour(stack: Stack) -> None:
 
 def test_infobip_does_not_answer(stack: Stack) -> None:
     """What happened, to what, what was left as it was, how long that may last, and what to do."""
-    account, _ = stack.account("main", **away())
+    account = stack.account("main", **away())
     stack.secret("app/plain", account, "a-key-that-is-no-json")
     ends = [stack.clock.now() + timedelta(days=days, minutes=1) for days in (9, 4)]
     for number, end in enumerate(ends):
@@ -221,7 +223,7 @@ def test_infobip_does_not_answer(stack: Stack) -> None:
     ],
 )
 def test_a_failed_sweep_shows_what_has_expired(stack: Stack, end: object, shown: bool) -> None:
-    account, _ = stack.account("main", password=WRONG_PASSWORD)
+    account = stack.account("main", password=WRONG_PASSWORD)
     stack.secret("app/key", account, json.dumps({"api_key": "x", "expires_at": end}))
     text = " ".join(stack.run("run").out.split())
     assert (re.search(r"app/key expired 1 Jan .* ago\)", text) is not None) is shown
@@ -248,7 +250,7 @@ def test_every_refusal_names_what_to_change(stack: Stack, arguments: str, named:
 
 
 def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(stack: Stack) -> None:
-    account, _ = stack.account("main", **away())
+    account = stack.account("main", **away())
     stack.secret("app/key", account)
     before = stack.state()
     ran = stack.run("revoke", "--secret", "app/key", "--reason", "x")

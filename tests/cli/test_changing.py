@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rotator.sandbox.aws import consumer_value
 from tests.cli.local_stack import Stack
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 RESULT = {"kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id", "detail", "outcome", "error"}
 
@@ -45,7 +45,7 @@ def test_run_does_what_plan_said_and_leaves_an_intact_audit(stack: Stack, tmp_pa
 
 def test_run_for_people_names_what_failed(stack: Stack) -> None:
     stack.seed()
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
     ran = stack.run("run")
     assert ran.code == 1
     assert all(len(line) <= 80 for line in ran.out.splitlines())
@@ -92,25 +92,11 @@ def test_rotate_adopts_first_and_says_which_key_is_in_use(stack: Stack) -> None:
 
 def test_rotate_that_is_put_off_is_a_failure_with_its_sentence(stack: Stack) -> None:
     stack.seed()
-    stack.world.faults.add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
+    faults_of(stack.world).add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
     ran = stack.run("rotate", "prod/sms/otp", "--reason", "test")
     assert ran.code == 1
     assert "prod/sms/otp" in ran.sentence
-    assert "next sweep" not in ran.sentence, "no sweep repeats what was requested and is not due"
     assert "deferred" in ran.out
-
-
-def test_rotate_that_moves_names_the_old_key(stack: Stack) -> None:
-    """No sweep revokes it: it is in the other Infobip account."""
-    first, _ = stack.account("main")
-    stack.account("other")
-    key = stack.secret("prod/sms", first, scopes="sms:manage")
-    stack.client.tag_resource(SecretId="prod/sms", Tags=[{"Key": "rotator:account", "Value": "other"}])
-    ran = stack.run("rotate", "prod/sms", "--reason", "moved")
-    assert (ran.code, stack.world.authenticates(key.value)) == (0, True)
-    words = " ".join(ran.out.split())
-    assert f"rotator revoke --key-id {key.id} --account " in words
-    assert "rotator status" not in words
 
 
 def test_adopt_and_adopt_again(stack: Stack) -> None:

@@ -21,9 +21,8 @@ _EVENT: Final = re.compile(r"[a-z]+\.[a-z_]+")
 def values(stack: Stack) -> dict[str, str]:
     """A fleet of one key that is due, beside secrets whose values are words that every line is made of; by secret."""
     stack.environment["ROTATOR_DEPLOYMENT"] = "deployment-blue"
-    stack.age = timedelta(days=80)
-    account, _ = stack.account("main-account")
-    key = stack.secret("prod/payments", account, max_age="60d")
+    account = stack.account("main-account")
+    key = stack.secret("prod/payments", account, lifetime=timedelta(days=140), max_age="60d")
     words = ["alert.raised", "prod/payments", "success", "main-account", "deployment-blue", "due_at", "unadopted"]
     words += [key.id, "generated_at", "current-key-broken", "misconfigured", "2026-12-01T10:00:00Z"]
     found = {f"odd/{number}": word for number, word in enumerate(words)}

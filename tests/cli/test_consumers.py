@@ -23,7 +23,7 @@ def read(stack: Stack, user: str, **which: str) -> None:
     """A consumer reads the secret; its access key is its name."""
     made: Any = boto3.client(
         "secretsmanager",
-        endpoint_url=stack.moto.url,
+        endpoint_url=stack.aws_url,
         region_name="eu-central-1",
         aws_access_key_id=user,
         aws_secret_access_key="x",
@@ -34,7 +34,7 @@ def read(stack: Stack, user: str, **which: str) -> None:
 @pytest.fixture
 def replaced(stack: Stack) -> Stack:
     """billing, sms and a hostile one read it, then its key was replaced, then sms read it and somebody new."""
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret(NAME, account, gate="adoption")
     for user in ("billing", "sms", HOSTILE.replace("\x1b", "?")):
         read(stack, user)
@@ -98,7 +98,7 @@ def test_run_waits_and_then_does_not(replaced: Stack) -> None:
 
 
 def test_without_anybody(stack: Stack) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret(NAME, account)
     ran = stack.run("consumers", NAME)
     assert ran.code == 0
@@ -108,7 +108,7 @@ def test_without_anybody(stack: Stack) -> None:
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_missing_permission_is_named(stack: Stack, as_json: bool) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret(NAME, account)
     with serving(error("AccessDeniedException", "User is not authorized")) as fake:
         env = {"AWS_ENDPOINT_URL_CLOUDTRAIL": fake.url}
@@ -132,7 +132,7 @@ def test_a_missing_permission_is_named(stack: Stack, as_json: bool) -> None:
     ],
 )
 def test_rubbish_is_answered_in_a_sentence(stack: Stack, arguments: tuple[str, ...], code: int, says: str) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret(NAME, account)
     ran = stack.run("consumers", *arguments)
     assert ran.code == code

@@ -17,9 +17,9 @@ ALLOWED = {"secretsmanager:PutSecretValue": "allowed", "secretsmanager:UpdateSec
 
 @pytest.fixture
 def proxy(stack: Stack) -> Iterator[DenyingProxy]:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret("app/key", account)
-    with serve_proxy(DenyingProxy(stack.moto.url, decisions=dict(ALLOWED))) as made:
+    with serve_proxy(DenyingProxy(stack.aws_url, decisions=dict(ALLOWED))) as made:
         stack.environment["AWS_ENDPOINT_URL"] = made.url
         yield made
 

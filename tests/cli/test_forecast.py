@@ -66,7 +66,7 @@ def test_table_fits_80_columns_and_agrees_with_json(stack: Stack) -> None:
 
 def test_keys_that_no_slot_is_left_for(stack: Stack) -> None:
     """12 keys expire in two days, and one rotation per day is allowed."""
-    account, _ = stack.account("main")
+    account = stack.account("main")
     ends = stack.clock.now() + 2 * DAY
     for number in range(12):
         key = stack.secret(f"prod/{number}", account)
@@ -78,7 +78,7 @@ def test_keys_that_no_slot_is_left_for(stack: Stack) -> None:
 
 
 def test_accounts_hostile_names_and_one_that_does_not_answer(stack: Stack) -> None:
-    first, _ = stack.account("main")
+    first = stack.account("main")
     stack.secret("prod/held", first, hold="=cmd()")
     stack.account("second", password="not-the-password")
     stack.account("third")

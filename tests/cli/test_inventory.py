@@ -26,7 +26,7 @@ def test_every_key_and_whose_it_is(stack: Stack) -> None:
 
 
 def test_disabled_keys_and_hostile_names_in_every_form(stack: Stack) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     world = stack.world
     hostile = world.add_key(account, '=HYPERLINK("http://x")\x1b[2J\u202e')
     dead = world.add_key(account, "dead")

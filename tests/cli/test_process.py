@@ -16,14 +16,14 @@ import pytest
 
 from tests import leaks
 from tests.cli.local_stack import PATIENCE, Stack
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
 def test_a_signal_ends_a_sweep_in_one_sentence(stack: Stack, number: signal.Signals, code: int) -> None:
     stack.seed()
     go_on = threading.Event()
-    fault = stack.world.faults.add(Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on))
+    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on))
     child = stack.start("run")
     try:
         assert fault.entered.wait(PATIENCE)  # a create is on its way
@@ -83,7 +83,7 @@ def test_on_a_terminal_there_is_colour_and_logs_for_people(stack: Stack) -> None
 def test_stderr_shows_people_warnings_and_errors_only(stack: Stack) -> None:
     """A program gets every line; with ``--quiet`` errors alone."""
     stack.seed()
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
     failed = stack.run("run", "--quiet")
     assert (failed.code, {line["level"] for line in failed.lines}) == (1, {"error"})
     people = ("--log-format", "console")
@@ -96,7 +96,7 @@ def test_an_emergency_shows_its_steps_live_on_a_terminal(stack: Stack) -> None:
     """The revocation is held up: the steps before it are shown already."""
     old = stack.seed()["prod/sms/otp"]
     go_on = threading.Event()
-    fault = stack.world.faults.add(Fault(FaultKind.DELAY, method="PUT", until=go_on))
+    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, method="PUT", until=go_on))
 
     def watch(seen: str) -> None:
         if "promoted" in seen and not go_on.is_set():

@@ -109,7 +109,7 @@ def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
 
 
 def test_keys_that_are_not_found_are_something_to_fix(stack: Stack) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     for number in range(2):
         stack.world.delete_key(stack.secret(f"app/{number}", account).id)
     for options, code in (((), 0), (("--exit-code",), 4)):
@@ -296,7 +296,7 @@ def test_what_is_due_is_next(stack: Stack) -> None:
 
 def test_a_plan_counts_what_was_created_and_disabled_today(stack: Stack) -> None:
     """Though nothing is due, so that a sweep would not ask."""
-    account, _ = stack.account("main")
+    account = stack.account("main")
     dead = stack.world.add_key(account, "made and disabled today")
     before = stack.run("plan", "--json").document["accounts"][0]["quota"]
     stack.world.change_key(dead.id, enabled=False)

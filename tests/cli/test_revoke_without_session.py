@@ -12,7 +12,7 @@ import requests
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.state import SimKey
 from tests.cli.local_stack import Ran, Stack
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 NAME = "prod/sms"
 SESSION, TOKEN = "/auth/1/session", "/auth/1/oauth2/token"
@@ -35,10 +35,11 @@ class Scene:
 
 def held(stack: Stack, auth: str = "ibsso", **management: str) -> Scene:
     """The scene, with a session that was opened and not closed."""
-    account, user = stack.account("main", auth=auth, **management)
+    account = stack.account("main", auth=auth, **management)
+    user = stack.user(account)
     key = stack.secret(NAME, account)
     login = {"username": user.username, "password": user.password, "unsafe": False}
-    opened = requests.post(stack.server.url + SESSION, json=login, timeout=10)
+    opened = requests.post(stack.infobip_url + SESSION, json=login, timeout=10)
     return Scene(stack, key, opened.json()["token"])
 
 
@@ -75,7 +76,7 @@ def test_an_emergency_works_while_the_login_endpoint_is_down(
     stack: Stack, auth: str, path: str, kind: FaultKind
 ) -> None:
     scene = held(stack, auth)
-    stack.world.faults.add(Fault(kind, path=path, status=503, count=None))
+    faults_of(stack.world).add(Fault(kind, path=path, status=503, count=None))
     ran = scene.revoke("--secret", NAME)
     assert (ran.code, ran.document["errors"]) == (0, [])
     assert not stack.world.authenticates(scene.key.value)

@@ -63,7 +63,7 @@ FOUND = {"gitleaks": 1, "kingfisher": 200}
     "command", [f"{GITLEAKS} json", f"{GITLEAKS} sarif", f"{KINGFISHER} json", f"{KINGFISHER} jsonl"]
 )
 def test_a_scanner_finds_each_key_and_its_report_revokes(command: str, stack: Stack, tmp_path: Path) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     keys = [stack.secret(f"prod/{name}", account) for name in PLANTED]
     folder = planted(tmp_path / "work", [str(leaks.register(key.value)) for key in keys])
     before = stack.state()

@@ -19,7 +19,7 @@ import requests
 
 from tests import leaks
 from tests.cli.local_stack import PATIENCE, Stack
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 CREATE = {"method": "POST", "path": "/settings/2/api-keys"}
 Line = dict[str, Any]
@@ -95,7 +95,7 @@ def finished(line: Line) -> bool:
 def test_a_signal_finishes_the_call_in_hand_and_begins_no_other(stack: Stack, number: signal.Signals) -> None:
     stack.seed()
     go_on = threading.Event()
-    fault = stack.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
     with serving(stack) as child:
         try:
             assert fault.entered.wait(PATIENCE)
@@ -115,10 +115,10 @@ def test_a_signal_finishes_the_call_in_hand_and_begins_no_other(stack: Stack, nu
 
 
 def test_a_call_that_hangs_does_not_keep_the_process(stack: Stack) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret("prod/sms", account, None, scopes="sms:manage")
     go_on = threading.Event()
-    fault = stack.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
     with serving(stack) as child:
         try:
             assert fault.entered.wait(PATIENCE)
@@ -153,9 +153,9 @@ def test_a_full_pipe_does_not_keep_the_process(stack: Stack) -> None:
 
 
 def test_a_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret("prod/sms", account)
-    fault = stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
+    fault = faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
     # Without the sandbox's clock, waits are real.
     with serving(stack, "--log-level", "debug", ROTATOR_SANDBOX_URL=None) as child:
         until = time.monotonic() + PATIENCE
@@ -167,7 +167,7 @@ def test_a_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
 
 
 def test_the_port_answers_and_nothing_else_is_on_stdout(stack: Stack) -> None:
-    account, _ = stack.account("main")
+    account = stack.account("main")
     stack.secret("prod/sms", account)
     with serving(stack, "--metrics-port", "0") as child:
         assert child.process.stdout is not None

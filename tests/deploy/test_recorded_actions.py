@@ -15,21 +15,19 @@ from rotator.lambda_ import runtime
 from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke, rotation, sweep, worker
 from rotator.policy.labels import key_label, key_name, retire_label
-from rotator.sandbox.aws import MotoServer
-from rotator.sandbox.clocks import OffsetClock
 from tests import leaks
 from tests.deploy.actions import CALLED
 from tests.deploy.recording import recording
-from tests.lambdas.conftest import moto, stack
+from tests.lambdas.conftest import stack
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
 
-__all__ = ["moto", "stack"]
+__all__ = ["stack"]
 
 Record = Callable[[], Any]
 
 
 @pytest.fixture
-def record(stack: LambdaStack, moto: tuple[MotoServer, OffsetClock], tmp_path: Path) -> Iterator[Record]:
+def record(stack: LambdaStack, tmp_path: Path) -> Iterator[Record]:
     """An event bus is configured; gives what records."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ROTATOR_EVENT_BUS", "default")
@@ -38,7 +36,7 @@ def record(stack: LambdaStack, moto: tuple[MotoServer, OffsetClock], tmp_path: P
 
 
 def due(stack: LambdaStack, name: str, account: Any, **tags: Any) -> Any:
-    return stack.secret(name, account, left=5 * DAY, age=85 * DAY, **tags)
+    return stack.secret(name, account, left=5 * DAY, **tags)
 
 
 def message(account: str) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def superseded(stack: LambdaStack, name: str, account: Any, **tags: Any) -> None
     old = stack.secret(name, account, grace="1h", **tags)
     new = stack.world.add_key(account, f"by hand: {name}, new", scopes=("sms:manage",))
     leaks.register(new.value)
-    version = stack.current(name)[0]
+    version = stack.current_version(name)
     text, labels = json.dumps({"api_key": new.value}), ["AWSCURRENT", key_label(new.id)]
     stack.client.put_secret_value(SecretId=name, SecretString=text, VersionStages=labels)
     due = retire_label(old.id, stack.clock.now() - timedelta(minutes=1))
@@ -96,7 +94,7 @@ def test_revoke(stack: LambdaStack, record: Record) -> None:
     with record() as calls:
         assert revoke(event, Context())["ok"]
     # The replacement's key is gone: the same incident, asked for again, has to look at the versions' dates.
-    stack.world.delete_key(stack.current("prod/sms")[1]["key_id"])
+    stack.world.delete_key(stack.value("prod/sms")["key_id"])
     with record() as more, pytest.raises(RevocationFailed):
         revoke(event, Context())
     assert calls | more == CALLED["revoke"]

@@ -18,10 +18,9 @@ from rotator.lambda_.requests import account_in, queue_records, sweep_request
 from rotator.lambda_.revoke_handler import revoke_request
 from tests.fuzz.strategies import JSON, TEXTS, result_of
 from tests.infobip.fake_server import KEY_VALUE
-from tests.lambdas.conftest import Moto, made, moto
+from tests.lambdas.conftest import made
 from tests.lambdas.lambda_stack import Context, LambdaStack
-
-__all__ = ["moto"]
+from tests.support.moto import Moto
 
 NAMES = st.sampled_from(["prod/sms", "main", "K" * 32, "nowhere"]) | TEXTS
 SWEEPS = st.fixed_dictionaries(

@@ -25,10 +25,10 @@ from rotator.model import Key
 from rotator.ports import Clock
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
-from tests.support.faulty_infobip import FaultyInfobip
 
 PASSWORD = "pa:ss wörd/€+%"
 USER = "rötator"
@@ -249,10 +249,10 @@ def client_for(
 @contextlib.contextmanager
 def sandbox(
     options: Options | None = None,
-) -> Iterator[tuple[InfobipServer, FaultyInfobip, SimAccount, RecordingClock]]:
+) -> Iterator[tuple[InfobipServer, InfobipWorld, SimAccount, RecordingClock]]:
     """The simulated Infobip over HTTP, with one account and its user, on a clock that remembers its waits."""
     clock = RecordingClock()
-    world = FaultyInfobip(clock, options=options)
+    world = InfobipWorld(clock, options=options)
     account = world.add_account()
     world.add_user(account, USER, PASSWORD)
     with InfobipServer(world) as server:

@@ -22,7 +22,7 @@ from rotator.sandbox.state import MissingAccount, NameFilter, Options
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
 from tests.infobip.fake_server import K1, KEY_VALUE, FakeServer, client_for, drop, key, page, reply, sandbox, shown
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 END = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST = KeyRequest("a/rotator:default:v1", END, frozenset({"sms:manage"}))
@@ -84,7 +84,7 @@ def test_another_key_than_asked_for_is_refused() -> None:
     """Threat: a response with another id than the requested one. It is rejected."""
     with sandbox() as (server, world, account, clock):
         made = world.add_key(account)
-        world.faults.add(Fault(FaultKind.WRONG_ID))
+        faults_of(world).add(Fault(FaultKind.WRONG_ID))
         with pytest.raises(ContractViolation, match=made.id):
             client_for(server.url, clock).get_key(made.id)
 
@@ -102,7 +102,7 @@ def test_another_key_than_asked_for_is_refused() -> None:
 )
 def test_a_create_whose_answer_is_spoilt_is_found_by_its_name(fault: Fault) -> None:
     with sandbox() as (server, world, _, clock):
-        world.faults.add(fault)
+        faults_of(world).add(fault)
         client = client_for(server.url, clock)
         with pytest.raises(OutcomeUnknown):
             client.create_key(REQUEST)
@@ -112,7 +112,7 @@ def test_a_create_whose_answer_is_spoilt_is_found_by_its_name(fault: Fault) -> N
 @pytest.mark.parametrize("body", list(ErrorStyle))
 def test_errors_in_every_shape(body: ErrorStyle) -> None:
     with sandbox() as (server, world, _, clock):
-        world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=403, body=body))
+        faults_of(world).add(Fault(FaultKind.STATUS_BEFORE, status=403, body=body))
         with pytest.raises(MissingRole, match=r"HTTP 403.*Account Manager"):
             client_for(server.url, clock).list_keys()
 
@@ -301,6 +301,6 @@ def test_it_works_over_an_embedded_sandbox() -> None:
         client = client_for("https://abc.api.infobip.invalid", clock, adapters=adapter)
         assert len(client.list_keys().keys) == 1
         assert client.create_key(REQUEST).key.name == REQUEST.name
-        world.faults.add(Fault(FaultKind.REFUSE))
+        faults_of(world).add(Fault(FaultKind.REFUSE))
         with pytest.raises(ProviderUnavailable):
             client.create_key(REQUEST)

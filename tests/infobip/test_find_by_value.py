@@ -12,7 +12,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, key, page, reply, sandbox
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 OTHER = KEY_VALUE.replace("0123", "ffff")
 MASK = "********5555"
@@ -126,7 +126,7 @@ def test_no_wrong_key_is_named_whatever_goes_wrong(faults: list[Fault], others: 
     with sandbox() as (server, world, account, clock):
         wanted = [world.add_key(account, f"key {number}") for number in range(others + 1)][others // 2]
         for fault in faults:
-            world.faults.add(replace(fault))
+            faults_of(world).add(replace(fault))
         client = client_for(server.url, clock)
         with suppress(ProviderError):
             assert client.find_by_value(WANTED) is None

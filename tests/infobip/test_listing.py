@@ -13,7 +13,7 @@ from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount
 from tests.infobip.fake_server import FakeServer, client_for, key, page, reply, sandbox
 from tests.policy.build import key as known_key
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
 def seeded(world: InfobipWorld, account: SimAccount, enabled: int, disabled: int) -> set[str]:
@@ -105,7 +105,7 @@ def test_listings_by_state_name_the_account() -> None:
 def test_a_server_that_ignores_the_state_changes_nothing(enabled: bool) -> None:
     with sandbox() as (server, world, account, clock):
         ids = seeded(world, account, 120, 130)
-        world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
+        faults_of(world).add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
         listing = client_for(server.url, clock).list_keys(enabled=enabled)
         assert listing.complete
         assert {each.id for each in listing.keys} == (ids if enabled else {each.id for each in world.keys()} - ids)

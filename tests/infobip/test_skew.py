@@ -10,10 +10,11 @@ import pytest
 from rotator.errors import MissingRole
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.clocks import OffsetClock, VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.secret import Secret
 from tests.infobip.fake_server import KEY_VALUE, PASSWORD, USER, FakeServer, client_for, key, reply
-from tests.support.faulty_infobip import Fault, FaultKind, FaultyInfobip
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 ZERO = timedelta(0)
 
@@ -21,7 +22,7 @@ ZERO = timedelta(0)
 class Pair:
     """Infobip's clock, ours, and a client; ours can be wrong."""
 
-    def __init__(self, server: InfobipServer, world: FaultyInfobip, true: VirtualClock) -> None:
+    def __init__(self, server: InfobipServer, world: InfobipWorld, true: VirtualClock) -> None:
         self.world, self.true, self.ours = world, true, OffsetClock(true)
         self.client: InfobipClient = client_for(server.url, self.ours)
 
@@ -29,7 +30,7 @@ class Pair:
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     true = VirtualClock()
-    world = FaultyInfobip(true)
+    world = InfobipWorld(true)
     world.add_user(world.add_account(), USER, PASSWORD)
     with InfobipServer(world) as server:
         pair = Pair(server, world, true)
@@ -70,7 +71,7 @@ def test_what_whole_seconds_cannot_hide_is_skew(pair: Pair) -> None:
 
 
 def test_an_answer_that_took_long_is_no_skew(pair: Pair) -> None:
-    pair.world.faults.add(Fault(FaultKind.DELAY, seconds=9))
+    faults_of(pair.world).add(Fault(FaultKind.DELAY, seconds=9))
     pair.client.count_keys()
     assert pair.client.skew() == ZERO
 
@@ -78,7 +79,7 @@ def test_an_answer_that_took_long_is_no_skew(pair: Pair) -> None:
 def test_every_answer_counts_a_refusal_too(pair: Pair) -> None:
     pair.client.count_keys()
     pair.ours.set(pair.ours.now() - timedelta(hours=1))
-    pair.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=403))
+    faults_of(pair.world).add(Fault(FaultKind.STATUS_BEFORE, status=403))
     with pytest.raises(MissingRole):
         pair.client.count_keys()
     assert pair.client.skew() == timedelta(hours=1)
@@ -94,7 +95,7 @@ def test_an_answer_without_a_date_leaves_what_was_known() -> None:
 
 
 def test_a_server_whose_date_is_off_is_what_counts(pair: Pair) -> None:
-    pair.world.faults.add(Fault(FaultKind.DATE, seconds=-90))
+    faults_of(pair.world).add(Fault(FaultKind.DATE, seconds=-90))
     pair.client.count_keys()
     assert pair.client.skew() == timedelta(seconds=-90)
     pair.client.count_keys()

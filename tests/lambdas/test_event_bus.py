@@ -49,12 +49,12 @@ def taken(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> Taken:
 
 
 def test_events_of_a_sweep_and_an_emergency(stack: LambdaStack, taken: Taken) -> None:
-    key = stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
+    key = stack.secret("prod/sms", stack.account(), left=5 * DAY)
     sweep({}, Context())
     sent = {event["detail-type"]: event for event in taken()}
     assert set(sent) == {"API Key Rotated", "API Key Retired"}
     rotated = sent["API Key Rotated"]
-    version, value = stack.current("prod/sms")
+    version, value = stack.current_version("prod/sms"), stack.value("prod/sms")
     assert rotated["source"] == "infobip-key-rotator"
     assert rotated["resources"] == [stack.arn("prod/sms")]
     assert rotated["detail"]["key_id"] == value["key_id"]
@@ -89,7 +89,7 @@ def test_secret_in_an_event_is_redacted(stack: LambdaStack, taken: Taken) -> Non
 
 def test_common_value_redacts_nothing_in_an_event(stack: LambdaStack, taken: Taken) -> None:
     account = stack.account()
-    stack.secret("prod/sms", account, left=5 * DAY, age=85 * DAY)
+    stack.secret("prod/sms", account, left=5 * DAY)
     foundation = runtime.foundation()
     for text in ("prod/sms", stack.arn("prod/sms"), account.name, "expiring", "secret", "key_id", "detail-type"):
         foundation.redactor.learn(text)
@@ -111,7 +111,7 @@ def test_lost_event_is_logged_and_stops_nothing(
     else:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "no url")
     runtime.forget()
-    stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
+    stack.secret("prod/sms", stack.account(), left=5 * DAY)
     assert sweep({}, Context())["done"] == 1
     logged = [line for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert len(logged) == 2
@@ -162,7 +162,7 @@ def test_no_revocation_waits_for_a_silent_bus(
     lost = [line for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert [line["detail"]["key_id"] for line in lost] == [
         answer["keys"][0]["key_id"],
-        stack.current("prod/sms")[1]["key_id"],
+        stack.value("prod/sms")["key_id"],
         answer["keys"][0]["key_id"],
     ]
     assert {line["detail"]["reason"] for line in lost} == {"leak"}
@@ -171,11 +171,11 @@ def test_no_revocation_waits_for_a_silent_bus(
 def test_sweep_waits_for_a_silent_bus_once(stack: LambdaStack, silent: FakeAws) -> None:
     account = stack.account()
     for number in range(3):
-        stack.secret(f"prod/{number}", account, left=5 * DAY, age=85 * DAY)
+        stack.secret(f"prod/{number}", account, left=5 * DAY)
     assert sweep({}, Context())["done"] == 3
     assert len(silent.requests) == 1
     sweep({}, Context())  # no event to send
-    stack.secret("prod/late", account, left=5 * DAY, age=85 * DAY)
+    stack.secret("prod/late", account, left=5 * DAY)
     assert sweep({}, Context())["done"] == 1
     assert len(silent.requests) == 2  # each run tries again
 

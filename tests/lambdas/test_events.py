@@ -11,8 +11,9 @@ from rotator import lambda_handlers
 from rotator.lambda_ import runtime
 from rotator.lambda_.requests import BadEvent
 from tests import leaks
-from tests.lambdas.conftest import Moto, made
+from tests.lambdas.conftest import made
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
+from tests.support.moto import Moto
 
 VALUE = leaks.register("0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef")
 TOKEN = "51f72378-6a5d-5dc7-8fd8-29e4319f482a"
@@ -67,7 +68,7 @@ BAD: list[tuple[str, Any, str]] = [  # handler, event, and the names that the er
 def standing(moto: Moto) -> Iterator[LambdaStack]:
     """One stack for every bad event: they change nothing."""
     with pytest.MonkeyPatch.context() as monkeypatch, made(moto, monkeypatch) as stack:
-        stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
+        stack.secret("prod/sms", stack.account(), left=5 * DAY)
         yield stack
 
 
@@ -119,7 +120,8 @@ def test_bug_is_reported_with_a_redacted_text(stack: LambdaStack, lines: Callabl
 
 
 def test_answers_of_the_rotation_handler(stack: LambdaStack) -> None:
-    stack.secret("prod/sms", stack.account())
+    key = stack.secret("prod/sms", stack.account())
+    stack.put("prod/sms", {"api_key": key.value, "sender": "Example"}, ["AWSCURRENT", f"rotator:key:{key.id}"])
     token = stack.start_rotation("prod/sms")
     event = {"SecretId": stack.arn("prod/sms"), "ClientRequestToken": token, "RotationToken": "new in AWS"}
     answer: dict[str, object] = {}
@@ -127,7 +129,7 @@ def test_answers_of_the_rotation_handler(stack: LambdaStack) -> None:
         answer = lambda_handlers.rotation(event | {"Step": step}, Context())
         assert (answer["step"], answer["version_id"]) == (step, token)
     assert answer["done"] == "already current"
-    version, value = stack.current("prod/sms")
+    version, value = stack.current_version("prod/sms"), stack.value("prod/sms")
     assert version == token
     assert value["sender"] == "Example"
     assert stack.consumer_works("prod/sms")

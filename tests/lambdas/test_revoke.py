@@ -15,7 +15,7 @@ from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke, sweep
 from tests.emergencies import replaced, revoked
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 NAME = "prod/sms"
 REASON = "pasted in a ticket"
@@ -33,9 +33,9 @@ def report_of(caught: pytest.ExceptionInfo[RevocationFailed]) -> dict[str, Any]:
 
 def test_a_whole_secret(stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]) -> None:
     account = stack.account()
-    first = stack.secret(NAME, account, left=5 * DAY, age=85 * DAY)
+    first = stack.secret(NAME, account, left=5 * DAY)
     sweep({}, Context())
-    second = stack.current(NAME)[1]["key_id"]
+    second = stack.value(NAME)["key_id"]
     lines()
     event = {"secret_id": stack.arn(NAME), "reason": REASON, "incident": "INC-1", "actor": "ann", "strategy": None}
     answer = revoke(event, Context())
@@ -47,7 +47,7 @@ def test_a_whole_secret(stack: LambdaStack, lines: Callable[[], list[dict[str, A
     assert 0 <= answer["seconds"] < 60
     assert (answer["incident"], answer["actor"], answer["strategy"]) == ("INC-1", "ann", "replace-first")
     assert stack.consumer_works(NAME)
-    assert [key.id for key in stack.live(account)] == [stack.current(NAME)[1]["key_id"]]
+    assert [key.id for key in stack.live(account)] == [stack.value(NAME)["key_id"]]
     audit = [line for line in lines() if "seq" in line]
     assert {(line["actor"], line["trigger"], line["incident"], line["run_id"]) for line in audit} == {
         ("ann", "emergency", "INC-1", answer["run_id"])
@@ -78,17 +78,17 @@ def test_a_call_that_lambda_repeats_makes_no_second_key(stack: LambdaStack) -> N
     stack.secret(NAME, account)
     context = Context()
     revoke({"secret_id": NAME, "reason": REASON}, context)
-    made = stack.current(NAME)[1]["key_id"]
+    made = stack.value(NAME)["key_id"]
     again = revoke({"secret_id": NAME, "reason": REASON}, context)
     assert again["incident"] == f"lambda {context.aws_request_id}"
-    assert stack.current(NAME)[1]["key_id"] == made
+    assert stack.value(NAME)["key_id"] == made
     assert stack.world.creates_used(account) == 1
 
 
 def test_what_stays_enabled_is_raised_with_the_report(stack: LambdaStack) -> None:
     account = stack.account()
     old = stack.secret(NAME, account)
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed) as caught:
         revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-1"}, Context())
     text = str(caught.value)
@@ -99,7 +99,7 @@ def test_what_stays_enabled_is_raised_with_the_report(stack: LambdaStack) -> Non
     assert replaced(report) == [NAME]
     assert revoked(report) == []
     assert stack.consumer_works(NAME)
-    stack.world.faults.clear()
+    faults_of(stack.world).clear()
     done = revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-1"}, Context())
     assert revoked(done) == [old.id]
     assert stack.world.creates_used(account) == 1
@@ -109,7 +109,7 @@ def test_what_stays_enabled_is_raised_with_the_report(stack: LambdaStack) -> Non
 def test_a_common_value_leaves_the_report_of_a_failure_whole(stack: LambdaStack, word: str) -> None:
     account = stack.account()
     old = stack.secret(NAME, account)
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     runtime.foundation().redactor.learn(word)
     with pytest.raises(RevocationFailed) as caught:
         revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-2026-1"}, Context())
@@ -141,7 +141,7 @@ def test_an_unknown_target_is_an_error_and_changes_nothing(
 
 def test_infobip_out_of_reach_is_raised(stack: LambdaStack) -> None:
     stack.secret(NAME, stack.account())
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
     with pytest.raises(RotatorError):
         revoke({"secret_id": NAME, "reason": REASON}, Context())
     assert stack.consumer_works(NAME)
@@ -156,7 +156,7 @@ def command(incident: str = "INC-1", strategy: str = "replace-first", **more: An
 
 
 def current_id(stack: LambdaStack) -> str:
-    return str(stack.current(NAME)[1]["key_id"])
+    return str(stack.value(NAME)["key_id"])
 
 
 def refused(stack: LambdaStack, **more: Any) -> str:
@@ -204,7 +204,7 @@ def test_a_key_that_was_rotated_since_still_dates_the_name(stack: LambdaStack) -
     """INC-1's key is revoked: its version is ``AWSPREVIOUS``."""
     stack.secret(NAME, stack.account())
     command("INC-1")
-    made = stack.current(NAME)[0]
+    made = stack.current_version(NAME)
     command("INC-2")
     assert "AWSPREVIOUS" in stack.labels(NAME)[made]
     assert revoked(command("INC-1")) == []
@@ -227,25 +227,25 @@ def test_a_name_without_a_trace_is_a_new_incident(stack: LambdaStack) -> None:
 def test_a_key_that_is_not_found_is_dated_by_its_version(stack: LambdaStack, renamed: bool) -> None:
     """Or Infobip can't be asked. moto gives a version the date of the question, so it counts as new: a retry."""
     old = stack.secret(NAME, stack.account())
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed):
         command()
-    stack.world.faults.clear()
+    faults_of(stack.world).clear()
     made = current_id(stack)
     if renamed:
         stack.world.change_key(made, name="renamed in the portal")
     else:
-        stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "GET", path="api-keys$", status=400, count=None))
+        faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "GET", path="api-keys$", status=400, count=None))
     assert revoked(command()) == [old.id]
     assert current_id(stack) == made
 
 
 def test_what_could_not_be_revoked_is_left_after_24_hours(stack: LambdaStack) -> None:
     old = stack.secret(NAME, stack.account())
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed):
         command()
-    stack.world.faults.clear()
+    faults_of(stack.world).clear()
     stack.clock.advance(25 * HOUR)
     refused(stack)
     assert revoked(command(key_id=old.id, account="main")) == [old.id]  # a named key is never protected

@@ -20,7 +20,7 @@ import pytest
 from tests import leaks
 from tests.lambdas.lambda_stack import DAY, LambdaStack
 from tests.lambdas.package import CLIENT, RUNTIME, clean_environment, lambda_site
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is not installed (it is Linux's only)")
 PATIENCE = 60
@@ -169,7 +169,7 @@ def lambdas(task: Path, runtime: Path, stack: LambdaStack) -> Iterator[Lambdas]:
 
 
 def due(stack: LambdaStack, name: str, account: Any) -> Any:
-    return stack.secret(name, account, left=5 * DAY, age=85 * DAY)
+    return stack.secret(name, account, left=5 * DAY)
 
 
 def test_two_sweeps_in_one_process_then_an_error(stack: LambdaStack, lambdas: Lambdas) -> None:
@@ -178,10 +178,10 @@ def test_two_sweeps_in_one_process_then_an_error(stack: LambdaStack, lambdas: La
     first = function.invoke({"detail-type": "Scheduled Event", "account": "123456789012"})
     assert (first.kind, first.document["done"]) == ("response", 1)
     assert stack.consumer_works("prod/sms")
-    assert stack.current("prod/sms")[1]["key_id"]
+    assert stack.value("prod/sms")["key_id"]
     again = function.invoke({})
     assert (again.kind, again.document["planned"]) == ("response", 0)
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
     failed = function.invoke({})
     assert failed.kind == "error"
     assert failed.document["errorType"] == "SweepFailed"
@@ -206,7 +206,7 @@ def test_worker_after_sweep_by_a_queue(stack: LambdaStack, lambdas: Lambdas) -> 
     broken = record | {"messageId": "2", "body": "?", "attributes": {}}
     done = lambdas.start("worker").invoke({"Records": [record, broken]})
     assert done == Outcome("response", {"batchItemFailures": [{"itemIdentifier": "2"}]})
-    assert stack.current("prod/sms")[1]["key_id"]
+    assert stack.value("prod/sms")["key_id"]
 
 
 def test_revoke(stack: LambdaStack, lambdas: Lambdas) -> None:
@@ -217,7 +217,7 @@ def test_revoke(stack: LambdaStack, lambdas: Lambdas) -> None:
     assert (done.kind, done.document["ok"]) == ("response", True)
     assert [(each["key_id"], each["outcome"]) for each in done.document["keys"]] == [(key.id, "done")]
     assert stack.consumer_works("prod/sms")
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=403, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=403, count=None))
     failed = function.invoke({"secret_id": "prod/sms", "reason": "again", "incident": "INC-2"})
     assert (failed.kind, failed.document["errorType"]) == ("error", "RevocationFailed")
     assert failed.document["errorMessage"].startswith("NOT COMPLETE")
@@ -230,14 +230,14 @@ def test_rotation(stack: LambdaStack, lambdas: Lambdas) -> None:
     event = {"SecretId": stack.arn("prod/sms"), "ClientRequestToken": token}
     for step in ("createSecret", "setSecret", "testSecret", "finishSecret"):
         assert function.invoke(event | {"Step": step}).kind == "response"
-    assert stack.current("prod/sms")[0] == token
+    assert stack.current_version("prod/sms") == token
     assert stack.consumer_works("prod/sms")
     refused = function.invoke(event | {"ClientRequestToken": str(uuid.uuid4()), "Step": "createSecret"})
     assert (refused.kind, refused.document["errorType"]) == ("error", "Refused")
 
 
 def test_little_time_left(stack: LambdaStack, lambdas: Lambdas) -> None:
-    stack.secret("prod/sms", stack.account(), left=29.5 * DAY, age=60.5 * DAY)  # due, and not overdue
+    stack.secret("prod/sms", stack.account(), left=29.5 * DAY)  # due, and not overdue
     before = stack.state()
     outcome = lambdas.start("sweep").invoke({}, seconds=50)
     assert (outcome.kind, outcome.document["deferred"], outcome.document["done"]) == ("response", 1, 0)
@@ -248,18 +248,18 @@ def test_function_stopped_at_its_time_limit_is_continued(stack: LambdaStack, lam
     account = stack.account()
     old = due(stack, "prod/sms", account)
     released = threading.Event()
-    hang = stack.world.faults.add(Fault(FaultKind.DELAY, "POST", "/settings/2/api-keys", until=released))
+    hang = faults_of(stack.world).add(Fault(FaultKind.DELAY, "POST", "/settings/2/api-keys", until=released))
     function = lambdas.start("sweep")
     function.send({})
     assert hang.entered.wait(PATIENCE)  # the creation is being made
     function.end()  # as Lambda does: nothing can be cleaned up
     released.set()
-    assert stack.current("prod/sms")[1]["api_key"] == old.value
+    assert stack.value("prod/sms")["api_key"] == old.value
     assert stack.consumer_works("prod/sms")
     done = lambdas.start("sweep").invoke({})
     assert done.kind == "response", done.document
     assert stack.consumer_works("prod/sms")
-    assert stack.current("prod/sms")[1]["key_id"] != old.id
+    assert stack.value("prod/sms")["key_id"] != old.id
     assert stack.world.creates_used(account) <= 2
 
 

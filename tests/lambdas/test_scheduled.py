@@ -14,7 +14,7 @@ from rotator.lambda_ import runtime
 from rotator.lambda_.handlers import SweepFailed
 from rotator.lambda_handlers import sweep, worker
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 Lines = Callable[[], list[dict[str, Any]]]
 SCHEDULED = {
@@ -31,7 +31,7 @@ SCHEDULED = {
 
 
 def due(stack: LambdaStack, name: str, account: Any, **settings: Any) -> Any:
-    return stack.secret(name, account, **({"left": 5 * DAY, "age": 85 * DAY} | settings))
+    return stack.secret(name, account, **({"left": 5 * DAY} | settings))
 
 
 def queue(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
@@ -93,14 +93,14 @@ def test_anything_from_a_scheduler_sweeps_every_account(stack: LambdaStack, even
     }
     for name, key in zip(("prod/main", "prod/other"), old, strict=True):
         assert stack.consumer_works(name)
-        assert stack.current(name)[1]["key_id"] != key.id
+        assert stack.value(name)["key_id"] != key.id
 
 
 def test_one_account(stack: LambdaStack) -> None:
     due(stack, "prod/main", stack.account("main"))
     other = due(stack, "prod/other", stack.account("other"))
     assert sweep({"account": "main"}, Context())["done"] == 1
-    assert stack.current("prod/other")[1]["api_key"] == other.value
+    assert stack.value("prod/other")["api_key"] == other.value
     with pytest.raises(ConfigurationError, match=r"elsewhere.*main, other"):
         sweep({"account": "elsewhere"}, Context())
 
@@ -138,7 +138,7 @@ def test_sweep_that_failed_in_part_does_the_rest_and_raises(stack: LambdaStack, 
     assert len(str(caught.value)) < 1500
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
-    assert stack.current("prod/main")[1]["key_id"]
+    assert stack.value("prod/main")["key_id"]
     (line,) = [line for line in lines() if line["event"] == "sweep finished"]
     assert (line["accounts"], line["accounts_failed"], line["done"]) == (2, 1, 1)
 
@@ -321,7 +321,7 @@ def test_only_what_failed_is_delivered_again(stack: LambdaStack, lines: Lines) -
     answer = worker({"Records": records}, Context())
     failed = [item["itemIdentifier"] for item in answer["batchItemFailures"]]
     assert failed == ["message-other", "message-x", "message-unknown"]
-    assert stack.current("prod/third")[1]["key_id"]
+    assert stack.value("prod/third")["key_id"]
     logged = [line["event"] for line in lines() if line["level"] == "error" and "log" in line]
     assert any("message-x " in text and '{"account": "…"}' in text for text in logged)
     assert any("unknown" in text for text in logged)
@@ -329,7 +329,7 @@ def test_only_what_failed_is_delivered_again(stack: LambdaStack, lines: Lines) -
 
 def test_failed_rotation_fails_its_message(stack: LambdaStack) -> None:
     due(stack, "prod/main", stack.account("main"))
-    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "POST", "/settings/2/api-keys", status=400, count=None))
+    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "POST", "/settings/2/api-keys", status=400, count=None))
     assert worker({"Records": [record("main")]}, Context())["batchItemFailures"] == [{"itemIdentifier": "message-main"}]
 
 
@@ -339,7 +339,7 @@ def test_after_a_failure_the_rest_of_its_group_waits(stack: LambdaStack) -> None
     records = [record("main", "1"), record("other", "2"), record("main", "3")]
     answer = worker({"Records": records}, Context())
     assert [item["itemIdentifier"] for item in answer["batchItemFailures"]] == ["1", "3"]
-    assert stack.current("prod/other")[1]["key_id"]
+    assert stack.value("prod/other")["key_id"]
 
 
 def test_two_messages_for_one_account_are_one_sweep(stack: LambdaStack, lines: Lines) -> None:

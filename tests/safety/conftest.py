@@ -1,4 +1,4 @@
-"""One moto server for these tests; a fresh Infobip, an empty Secrets Manager and the same first moment for each."""
+"""A fresh Infobip, an empty Secrets Manager and the same first moment for each test."""
 
 from __future__ import annotations
 
@@ -6,40 +6,36 @@ from collections.abc import Iterator
 
 import pytest
 
-from rotator.sandbox.aws import MotoServer
-from rotator.sandbox.clocks import DEFAULT_START, VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.server import InfobipServer
 from tests.near_clock import near_clock
 from tests.safety.aws_answers import AwsAnswers, aws_answers
 from tests.safety.harness import MACHINE, MachineClock, Region, System
 from tests.support.faulty_infobip import FaultyInfobip
+from tests.support.moto import Moto
 
 
 @pytest.fixture(scope="package")
-def aws() -> Iterator[tuple[MotoServer, AwsAnswers, VirtualClock]]:
-    clock = VirtualClock()
-    with MotoServer(clock) as moto, aws_answers() as answers:
-        yield moto, answers, clock
+def answers(moto: Moto) -> Iterator[AwsAnswers]:
+    with aws_answers() as found:
+        yield found
 
 
 @pytest.fixture
-def system(aws: tuple[MotoServer, AwsAnswers, VirtualClock]) -> Iterator[System]:
+def system(moto: Moto, answers: AwsAnswers) -> Iterator[System]:
     """One Infobip without accounts, and AWS without secrets."""
-    moto, answers, clock = aws
-    clock.set(DEFAULT_START)
-    moto.reset()
+    clock = VirtualClock()
     answers.reset()
     infobip, machine = FaultyInfobip(clock), MachineClock(clock)
-    with InfobipServer(infobip) as server, near_clock(MACHINE, machine):
-        yield System(infobip, server.url, clock, machine, moto.url, answers)
+    with moto.emptied(clock), InfobipServer(infobip) as server, near_clock(MACHINE, machine):
+        yield System(infobip, server.url, clock, machine, moto, answers)
 
 
 @pytest.fixture
 def region(system: System) -> Region:
-    """A region with one management secret, of the account ``main``."""
-    _account, user = system.account()
+    """A region with one account, ``main``."""
     region = system.region()
-    region.management(user)
+    region.account()
     return region
 
 

@@ -76,19 +76,6 @@ class InfobipFaults:
 
         self._add(FaultKind.HOOK_BEFORE, "POST", KEYS, hook=postpone)
 
-    def show_without(self, field: str, key_id: str) -> None:
-        """Every answer leaves a field of one key out."""
-
-        def leave_out(_request: Request, answer: Response | None) -> None:
-            if answer is not None and answer.status == 200:
-                payload = answer.json()
-                for key in payload.get("apiKeys", [payload]):
-                    if key["id"] == key_id:
-                        key.pop(field, None)
-                object.__setattr__(answer, "body", json.dumps(payload).encode())
-
-        self._add(FaultKind.HOOK_AFTER, None, "^/settings/2/api-keys", hook=leave_out)
-
     def _add(self, kind: FaultKind, method: str | None, path: str, *, count: int | None = None, **how: Any) -> None:
         self.infobip.faults.add(Fault(kind, method, path, count=count, **how))
 

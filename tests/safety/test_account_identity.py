@@ -32,7 +32,7 @@ def test_disabled_key_is_not_taken_for_another_account(region: Region) -> None:
     key = region.secret("prod/api")
     region.system.infobip.change_key(key.id, enabled=False)
     region.sweep()
-    assert region.system.works(region.current_key("prod/api"))
+    assert region.works(region.current_key("prod/api"))
 
 
 def test_two_names_of_one_account_share_its_quota(region: Region) -> None:

@@ -16,7 +16,7 @@ def test_creates_of_another_client_are_counted(region: Region) -> None:
 
     def another_client() -> None:
         for number in range(3):
-            region.system.key(f"of another client {number}", left=90 * DAY, begins=region.system.clock.now())
+            region.key(f"of another client {number}", left=90 * DAY, begins=region.system.clock.now())
 
     region.system.faults.before_create(another_client)
     region.sweep()
@@ -49,7 +49,7 @@ def test_idle_sweep_costs_the_same_after_years(region: Region) -> None:
         region.secret(f"prod/api-{number}")
     on_day_one = requests_of_an_idle_sweep(region)
     for number in range(250):
-        region.system.key(f"of years ago {number}", enabled=False)
+        region.key(f"of years ago {number}", enabled=False)
     assert requests_of_an_idle_sweep(region) == on_day_one
 
 
@@ -60,13 +60,6 @@ def test_idle_sweep_lists_enabled_keys_only(region: Region) -> None:
     assert [call for call in lists if "enabled" not in call.split()] == []
 
 
-def test_disabled_key_is_not_taken_for_a_missing_one(region: Region) -> None:
-    key = region.secret("prod/api")
-    region.system.infobip.change_key(key.id, enabled=False)
-    ran = region.sweep()
-    assert [each["reason"] for each in ran.results("rotate")] == ["key-disabled"]
-
-
 def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None:
     """Four revocations a day: what earlier sweeps used of them shows in disabled keys only."""
     region.secret("prod/api")
@@ -75,7 +68,7 @@ def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None
         region.system.advance(HOUR)
         for _ in range(2):
             name = region.key_name("prod/api", str(uuid.uuid4()))
-            region.system.key(name, age=40 * DAY)
+            region.key(name, age=40 * DAY)
         region.sweep()
     assert len([key for key in region.system.rotator_keys() if not key.enabled]) == 4
     region.sweeps(1, every=DAY)

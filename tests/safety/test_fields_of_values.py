@@ -21,7 +21,7 @@ def warned_fields(region: Region) -> list[str]:
 @pytest.mark.parametrize(("field", "text"), OWN_FIELDS)
 def test_field_that_will_be_replaced_is_a_warning(region: Region, field: str, text: str, adopted: bool) -> None:
     region.create("prod/api")
-    key = region.system.key("by hand", left=20 * DAY)
+    key = region.key("by hand", left=20 * DAY)
     labels = [f"rotator:key:{key.id}"] if adopted else []
     region.put("prod/api", {"api_key": key.value, field: text}, ["AWSCURRENT", *labels])
     assert field in warned_fields(region)
@@ -37,8 +37,8 @@ def test_fields_written_by_the_rotator_are_none(region: Region) -> None:
 def two_keys(region: Region, left: timedelta = 80 * DAY) -> None:
     """A secret that was adopted with the key in ``old`` (due soon), and whose tag names the field ``new`` now."""
     region.create("prod/api", value_field="old")
-    old = region.system.key("old", left=20 * DAY)
-    new = region.system.key("new", left=left)
+    old = region.key("old", left=20 * DAY)
+    new = region.key("new", left=left)
     region.put("prod/api", {"old": old.value, "new": new.value}, ["AWSCURRENT", f"rotator:key:{old.id}"])
     region.tag("prod/api", value_field="new")
 
@@ -51,7 +51,7 @@ def test_key_in_the_old_field_is_not_revoked(region: Region) -> None:
     old = region.current_key("prod/api", "old")
     region.sweeps(5, every=DAY)
     assert region.current_key("prod/api", "old").id == old.id
-    assert region.system.works(old)
+    assert region.works(old)
 
 
 def test_key_in_the_new_field_is_adopted(region: Region) -> None:
@@ -69,6 +69,6 @@ def test_key_in_the_new_field_gets_its_grace_period(region: Region) -> None:
     new = region.current_key("prod/api", "new")
     region.sweeps(2)
     assert region.current_key("prod/api", "new").id != new.id
-    assert region.system.works(new)
+    assert region.works(new)
     region.sweeps(5, every=DAY)
-    assert not region.system.works(new), "the replaced key was forgotten and lives on"
+    assert not region.works(new), "the replaced key was forgotten and lives on"

@@ -19,7 +19,7 @@ def replaced_foreign_key(region: Region, name: str, *, labelled: bool = True) ->
     region.create("prod/api")
     version = str(uuid.uuid4())
     secret_id = region.key_name("prod/api", version).split(":")[-2]
-    key = region.system.key(name.format(secret_id=secret_id, version=version), left=20 * DAY)
+    key = region.key(name.format(secret_id=secret_id, version=version), left=20 * DAY)
     labels = [f"rotator:key:{key.id}"] if labelled else []
     region.put("prod/api", {"api_key": key.value}, ["AWSCURRENT", *labels], version)
     region.sweeps(2)
@@ -36,33 +36,25 @@ def test_foreign_key_is_replaced_with_its_scopes_and_not_revoked(region: Region,
     key = replaced_foreign_key(region, name, labelled=labelled)
     assert region.current_key("prod/api").scopes == key.scopes
     region.sweeps(6, every=DAY)
-    assert region.system.works(key)
+    assert region.works(key)
     assert not [label for label in region.every_label("prod/api") if label.startswith("rotator:retire:")]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_foreign_key_is_a_warning_that_names_the_command(region: Region, name: str) -> None:
-    key = replaced_foreign_key(region, name)
-    alert = region.plan().alerts("other-deployment-key", "prod/api")[0]
-    assert (alert["key_id"], alert["severity"]) == (key.id, "warning")
-    assert "rotator revoke --key-id" in alert["detail"]
 
 
 def test_foreign_key_can_be_revoked_by_its_id(region: Region) -> None:
     key = replaced_foreign_key(region, OTHER_DEPLOYMENT)
     ran = region.run("revoke", "--key-id", key.id, "--account", "main", "--reason", "unused", "--yes")
     assert ran.code == 0
-    assert not region.system.works(key)
-    assert region.system.works(region.current_key("prod/api"))
+    assert not region.works(key)
+    assert region.works(region.current_key("prod/api"))
 
 
 def test_foreign_key_without_a_secret_is_not_revoked(region: Region) -> None:
     region.secret("prod/api")
     version = str(uuid.uuid4())
-    keys = [region.system.key(region.key_name("prod/api", version, "blue"), age=DAY)]
-    keys += [region.system.key(OTHER_ARN.format(version=version), age=DAY)]
+    keys = [region.key(region.key_name("prod/api", version, "blue"), age=DAY)]
+    keys += [region.key(OTHER_ARN.format(version=version), age=DAY)]
     region.sweeps(2)
-    assert [region.system.works(key) for key in keys] == [True, True]
+    assert [region.works(key) for key in keys] == [True, True]
 
 
 def test_recreated_secrets_key_is_no_orphan(region: Region) -> None:
@@ -73,7 +65,7 @@ def test_recreated_secrets_key_is_no_orphan(region: Region) -> None:
     live = region.rotate("prod/api")
     region.recreate("prod/api")
     region.sweeps(3)
-    assert region.system.works(live), "consumers still use it: the value is not back yet"
+    assert region.works(live), "consumers still use it: the value is not back yet"
 
 
 def test_recreated_secret_keeps_its_key_once_the_value_is_back(region: Region) -> None:
@@ -82,7 +74,7 @@ def test_recreated_secret_keeps_its_key_once_the_value_is_back(region: Region) -
     region.recreate("prod/api")
     region.put("prod/api", {"api_key": live.value}, ["AWSCURRENT"])
     region.sweeps(3)
-    assert region.system.works(live)
+    assert region.works(live)
     assert region.current_key("prod/api").id == live.id
 
 
@@ -95,7 +87,7 @@ def test_foreign_key_of_a_recreated_secret_is_not_revoked(region: Region) -> Non
     region.sweep()
     region.rotate("prod/api")
     ran = region.sweeps(5, every=DAY)[-1]
-    assert region.system.works(live)
+    assert region.works(live)
     assert not [label for label in region.every_label("prod/api") if label.startswith(f"rotator:retire:{live.id}")]
     assert any("rotator revoke --key-id" in alert["detail"] for alert in ran.alerts("other-deployment-key", "prod/api"))
 
@@ -104,7 +96,7 @@ def promote_replica(source: Region, target: Region, name: str) -> None:
     """What a replica is once it was promoted: every version with its id, its value and its labels."""
     target.create(name)
     for version, labels in source.labels(name).items():
-        read = source.aws.get_secret_value(SecretId=name, VersionId=version)
+        read = source.client.get_secret_value(SecretId=name, VersionId=version)
         target.put(name, json.loads(read["SecretString"]), sorted(labels), version)
 
 
@@ -117,7 +109,7 @@ def test_promoted_replica_revokes_no_keys_of_the_source(region: Region, other_re
     other_region.sweep()
     other_region.rotate("prod/api")
     other_region.sweeps(5, every=DAY)
-    assert region.system.works(in_use), "the first deployment's consumers use it"
+    assert region.works(in_use), "the first deployment's consumers use it"
     assert region.current_key("prod/api").id == in_use.id
 
 
@@ -128,7 +120,7 @@ def test_promoted_replica_leaves_grace_periods_to_the_source(region: Region, oth
     promote_replica(region, other_region, "prod/api")
     region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
     ran = other_region.sweeps(12, every=DAY)[-1]
-    assert region.system.works(first), "its own deployment has not swept, and it is not the other's"
+    assert region.works(first), "its own deployment has not swept, and it is not the other's"
     assert first.id in [alert["key_id"] for alert in ran.alerts("other-deployment-key")]
 
 
@@ -141,7 +133,7 @@ def test_live_key_of_the_other_region_is_no_orphan(region: Region, other_region:
     region.sweep()
     made = region.current_key("prod/api")
     other_region.sweeps(3)
-    assert region.system.works(made)
+    assert region.works(made)
 
 
 def test_new_key_of_the_other_region_is_not_stored(region: Region, other_region: Region) -> None:
@@ -160,16 +152,16 @@ def test_each_region_revokes_its_own_old_keys(region: Region, other_region: Regi
         region.system.advance(DAY)
         for each in regions:
             each.sweep()
-    assert [region.system.works(key) for key in old] == [False, False]
-    assert [region.system.works(each.current_key("prod/api")) for each in regions] == [True, True]
+    assert [region.works(key) for key in old] == [False, False]
+    assert [region.works(each.current_key("prod/api")) for each in regions] == [True, True]
 
 
 def test_orphan_of_one_region_is_only_revoked_there(region: Region, other_region: Region) -> None:
     for each in (region, other_region):
         each.secret("prod/api")
     name = region.key_name("prod/api", "00000000-1111-2222-3333-444444444444")
-    orphan = region.system.key(name, age=HOUR)
+    orphan = region.key(name, age=HOUR)
     other_region.sweep()
-    assert region.system.works(orphan)
+    assert region.works(orphan)
     region.sweep()
-    assert not region.system.works(orphan)
+    assert not region.works(orphan)

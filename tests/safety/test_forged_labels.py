@@ -16,7 +16,7 @@ def test_pending_label_revokes_no_other_secrets_key(region: Region) -> None:
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     ran = region.sweep()
     region.sweeps(3)
-    assert region.system.works(victim)
+    assert region.works(victim)
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
@@ -26,7 +26,7 @@ def test_rotation_goes_on_beside_a_forged_pending_label(region: Region) -> None:
     due = region.secret("dev/api", left=20 * DAY)
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     region.sweeps(3)
-    assert region.system.works(victim)
+    assert region.works(victim)
     assert region.current_key("dev/api").id not in (due.id, victim.id)
 
 
@@ -35,7 +35,7 @@ def test_forged_current_label_inherits_no_scopes(region: Region, text: str) -> N
     """Threat: AWSCURRENT and rotator:key:<an admin key> on any text, to get a key with the admin key's scopes. Scopes
     are inherited only on an ownership proof.
     """
-    admin = region.system.key("admin", scopes=ADMIN_SCOPES, enabled=False)
+    admin = region.key("admin", scopes=ADMIN_SCOPES, enabled=False)
     region.secret("dev/api")
     region.put("dev/api", text, ["AWSCURRENT", f"rotator:key:{admin.id}"])
     ran = region.sweep()
@@ -45,36 +45,36 @@ def test_forged_current_label_inherits_no_scopes(region: Region, text: str) -> N
 
 
 def test_scopes_of_a_live_admin_key_are_not_inherited(region: Region) -> None:
-    region.system.key("admin", scopes=ADMIN_SCOPES, left=20 * DAY)
-    admin = region.system.key("admin of today", scopes=ADMIN_SCOPES, left=20 * DAY)
+    region.key("admin", scopes=ADMIN_SCOPES, left=20 * DAY)
+    admin = region.key("admin of today", scopes=ADMIN_SCOPES, left=20 * DAY)
     region.secret("dev/api")
     region.put("dev/api", "any-text", ["AWSCURRENT", f"rotator:key:{admin.id}"])
     region.sweeps(2)
     assert [key for key in region.system.rotator_keys() if key.scopes != frozenset(SCOPES)] == []
-    assert region.system.works(admin)
+    assert region.works(admin)
 
 
 def test_retire_label_revokes_no_unmanaged_key(region: Region) -> None:
     """Threat: rotator:key:X and rotator:retire:X:<past> on a version that contains something else. Key X is not
     revoked.
     """
-    unmanaged = region.system.key("of another team")
+    unmanaged = region.key("of another team")
     region.secret("dev/api")
     past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}", f"rotator:retire:{unmanaged.id}:{past}"])
     ran = region.sweep()
     region.sweeps(2)
-    assert region.system.works(unmanaged)
+    assert region.works(unmanaged)
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
 def test_superseded_label_revokes_no_unmanaged_key(region: Region) -> None:
     """Without a retire label the sweep would write one, and revoke after the grace period."""
-    unmanaged = region.system.key("of another team")
+    unmanaged = region.key("of another team")
     region.secret("dev/api")
     region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}"])
     region.sweeps(3, every=25 * HOUR)
-    assert region.system.works(unmanaged)
+    assert region.works(unmanaged)
     assert not [label for label in region.every_label("dev/api") if label.startswith("rotator:retire:")]
 
 
@@ -89,7 +89,7 @@ def test_value_of_another_secret_is_no_proof_against_it(region: Region) -> None:
     labels = [f"rotator:key:{victim.id}", f"rotator:retire:{victim.id}:{past}"]
     region.put("dev/api", {"api_key": victim.value}, labels)
     region.sweeps(3)
-    assert region.system.works(victim)
+    assert region.works(victim)
 
 
 def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> None:
@@ -98,8 +98,8 @@ def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> N
     own = region.secret("dev/api")
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     ran = region.run("revoke", "--secret", "dev/api", "--reason", "leak", "--yes", "--json")
-    assert region.system.works(victim)
-    assert not region.system.works(own)
+    assert region.works(victim)
+    assert not region.works(own)
     assert ran.code == 1
     assert "revoke --key-id" in str(ran.document)
 
@@ -116,7 +116,7 @@ def test_rollback_promotes_no_unproven_version(region: Region) -> None:
     region.sweeps(3, every=DAY)
     assert ran.code == 1
     assert region.current_key("dev/api").id == before
-    assert region.system.works(victim)
+    assert region.works(victim)
 
 
 def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
@@ -124,13 +124,13 @@ def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
     region.system.advance(DAY)
-    younger = region.system.key("younger", age=HOUR)
+    younger = region.key("younger", age=HOUR)
     later = f"{region.system.clock.now() + 9 * DAY:%Y%m%dT%H%M%SZ}"
     region.put("prod/api", "any-text", [f"rotator:key:{younger.id}", f"rotator:retire:{younger.id}:{later}"])
     ran = region.run("rollback", "prod/api", "--reason", "test")
     assert ran.code == 0
     assert region.current_key("prod/api").id == old.id
-    assert region.system.works(younger)
+    assert region.works(younger)
 
 
 @pytest.mark.parametrize("time", ["20200101T000000Z", "{before:%Y%m%dT%H%M%SZ}"])
@@ -141,35 +141,35 @@ def test_a_retire_label_in_the_past_ends_no_grace_period(region: Region, time: s
     region.sweep()
     (version,) = (v for v, labels in region.labels("prod/api").items() if f"rotator:key:{old.id}" in labels)
     for label in [label for label in region.labels("prod/api")[version] if label.startswith("rotator:retire:")]:
-        region.aws.update_secret_version_stage(SecretId="prod/api", VersionStage=label, RemoveFromVersionId=version)
+        region.client.update_secret_version_stage(SecretId="prod/api", VersionStage=label, RemoveFromVersionId=version)
     forged = f"rotator:retire:{old.id}:{time.format(before=before)}"
-    region.aws.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
+    region.client.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
     ran = region.sweeps(2)[-1]
-    assert region.system.works(old), "it was revoked in its grace period"
+    assert region.works(old), "it was revoked in its grace period"
     assert ran.alerts("inconsistent-labels")
     region.sweeps(4, every=DAY)
-    assert not region.system.works(old)
+    assert not region.works(old)
 
 
 def test_a_retire_label_older_than_its_key_ends_no_grace(region: Region) -> None:
     """The key in use was created before the one that it replaced: its creation shows nothing."""
-    older = region.system.key("by hand", left=40 * DAY)
+    older = region.key("by hand", left=40 * DAY)
     old = region.secret("prod/api", left=89 * DAY)
     region.put("prod/api", older.value, ["AWSCURRENT", f"rotator:key:{older.id}"])
     (version,) = (v for v, labels in region.labels("prod/api").items() if f"rotator:key:{old.id}" in labels)
     forged = f"rotator:retire:{old.id}:20200101T000000Z"
-    region.aws.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
+    region.client.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
     assert region.sweep().alerts("inconsistent-labels")
     region.sweeps(2)
-    assert region.system.works(old)
+    assert region.works(old)
     region.sweeps(3, every=DAY)
-    assert not region.system.works(old)
+    assert not region.works(old)
 
 
 def forge_current_label(region: Region, name: str, own: str, forged: str) -> None:
     """Another key's label on ``AWSCURRENT`` in place of its own."""
     (version,) = (v for v, labels in region.labels(name).items() if "AWSCURRENT" in labels)
-    stage = region.aws.update_secret_version_stage
+    stage = region.client.update_secret_version_stage
     stage(SecretId=name, VersionStage=f"rotator:key:{own}", RemoveFromVersionId=version)
     stage(SecretId=name, VersionStage=f"rotator:key:{forged}", MoveToVersionId=version)
 
@@ -184,7 +184,7 @@ def test_emergency_replaces_the_key_that_the_value_is(region: Region, strategy: 
     ran = region.run(*arguments, "--yes")
     new = region.current_key("dev/api")
     assert new.id not in (own.id, victim.id)
-    assert (region.system.works(new), region.system.works(own), region.system.works(victim)) == (True, False, True)
+    assert (region.works(new), region.works(own), region.works(victim)) == (True, False, True)
     assert region.current_key("prod/api").id == victim.id
     for answer in (shown, ran):
         outcomes = {(key["key_id"], key["secret"]): key["outcome"] for key in answer.document["keys"]}
@@ -202,7 +202,7 @@ def test_rotation_by_hand_corrects_a_wrong_label(region: Region) -> None:
     assert new.id not in (own.id, victim.id)
     assert new.scopes == own.scopes
     region.sweeps(4, every=DAY)
-    assert (region.system.works(new), region.system.works(own), region.system.works(victim)) == (True, False, True)
+    assert (region.works(new), region.works(own), region.works(victim)) == (True, False, True)
 
 
 def test_a_wrong_label_does_not_hide_an_expiry(region: Region) -> None:
@@ -215,16 +215,16 @@ def test_a_wrong_label_does_not_hide_an_expiry(region: Region) -> None:
     assert region.current_key("prod/api").id == other.id
     new = region.current_key("dev/api")
     assert new.id not in (own.id, other.id)
-    assert (region.system.works(new), region.system.works(other)) == (True, True)
+    assert (region.works(new), region.works(other)) == (True, True)
 
 
 def test_a_label_that_hides_a_rotated_key_is_found(region: Region) -> None:
     """It names a key made by hand that no secret holds: what contradicts it is the name of the version's own key."""
     region.secret("dev/api", left=1 * DAY)
     region.sweep()
-    own, stray = region.current_key("dev/api"), region.system.key("by hand", left=80 * DAY)
+    own, stray = region.current_key("dev/api"), region.key("by hand", left=80 * DAY)
     forge_current_label(region, "dev/api", own.id, stray.id)
     assert region.sweep().alerts("unproven-label")
     region.sweeps(2)
     assert f"rotator:key:{own.id}" in region.every_label("dev/api")
-    assert (region.system.works(own), region.system.works(stray)) == (True, True)
+    assert (region.works(own), region.works(stray)) == (True, True)

@@ -20,7 +20,7 @@ def stored(region: Region, **fields: str) -> tuple[SimKey, SimKey]:
     region.put(NAME, {"api_key": old.value, **fields}, ["AWSCURRENT", f"rotator:key:{old.id}"])
     region.system.advance(MINUTE)
     version = str(uuid.uuid4())
-    new = region.system.key(region.key_name(NAME, version), left=90 * DAY, age=0 * DAY)
+    new = region.key(region.key_name(NAME, version), left=90 * DAY, age=0 * DAY)
     own = {"key_id": new.id, "expires_at": f"{new.valid_to:%Y-%m-%dT%H:%M:%SZ}", "base_url": "https://x.example"}
     value = {"api_key": new.value, **fields, **own}
     region.put(NAME, value, ["AWSPENDING", f"rotator:key:{new.id}"], version)
@@ -37,7 +37,7 @@ def test_it_is_finished_if_nothing_was_changed(region: Region) -> None:
 @pytest.mark.parametrize("change", ["a field", "the order of the fields", "the form", "the key"])
 def test_edit_stays(region: Region, change: str) -> None:
     old, new = stored(region, sender="Before", zone="eu")
-    pasted = region.system.key("pasted", left=90 * DAY, age=0 * DAY)
+    pasted = region.key("pasted", left=90 * DAY, age=0 * DAY)
     edited: str = {
         "a field": json.dumps({**region.value(NAME), "sender": "After"}),
         "the order of the fields": json.dumps({"api_key": old.value, "zone": "eu", "sender": "Before"}),
@@ -46,14 +46,14 @@ def test_edit_stays(region: Region, change: str) -> None:
     }[change]
     region.put(NAME, edited, ["AWSCURRENT"])
     region.sweep()
-    assert region.aws.get_secret_value(SecretId=NAME, VersionStage="AWSCURRENT")["SecretString"] == edited
+    assert region.client.get_secret_value(SecretId=NAME, VersionStage="AWSCURRENT")["SecretString"] == edited
     region.sweeps(3)
-    assert not region.system.works(new)
+    assert not region.works(new)
     assert f"rotator:key:{new.id}" not in region.every_label(NAME)
     if change == "the key":
         assert region.current_key(NAME).id == pasted.id
         return
-    after = region.aws.get_secret_value(SecretId=NAME, VersionStage="AWSCURRENT")["SecretString"]
+    after = region.client.get_secret_value(SecretId=NAME, VersionStage="AWSCURRENT")["SecretString"]
     assert after.startswith("{") is (change != "the form")
     current = region.system.infobip.key_of(json.loads(after)["api_key"] if after.startswith("{") else after)
     assert current is not None
@@ -68,7 +68,7 @@ def test_changed_field_of_the_key_ends_it(region: Region, field: str) -> None:
     old, new = stored(region, sender="Example")
     region.tag(NAME, value_field=field)
     region.sweeps(2)
-    assert (region.system.works(old), region.system.works(new)) == (True, False)
+    assert (region.works(old), region.works(new)) == (True, False)
     assert region.value(NAME)["api_key"] == old.value
     region.untag(NAME, "rotator:value-field")
     region.sweeps(26)
@@ -77,7 +77,7 @@ def test_changed_field_of_the_key_ends_it(region: Region, field: str) -> None:
 
 @pytest.mark.parametrize("value", ["another key", "no key"])
 def test_adopt_believes_the_value(region: Region, value: str) -> None:
-    named, other = region.system.key("named"), region.system.key("other")
+    named, other = region.key("named"), region.key("other")
     region.create(NAME)
     region.put(NAME, {"api_key": other.value if value == "another key" else "f" * 69}, ["AWSCURRENT"])
     ran = region.run("adopt", NAME, "--key-id", named.id)

@@ -16,9 +16,7 @@ NAME = "prod/api"
 @pytest.fixture
 def other(region: Region) -> SimUser:
     """A second Infobip account, ``other``, with a management secret of its own and no key."""
-    _, user = region.system.account("other-ops")
-    region.management(user, "other")
-    return user
+    return region.user(region.account("other"))
 
 
 def wrong_tag(region: Region, _other: SimUser) -> None:
@@ -26,7 +24,7 @@ def wrong_tag(region: Region, _other: SimUser) -> None:
 
 
 def wrong_credentials(region: Region, other: SimUser) -> None:
-    region.use_credentials(other, region.system.infobip_url)
+    region.use_credentials(other, region.infobip_url)
 
 
 def made_there(region: Region) -> list[SimKey]:
@@ -55,7 +53,7 @@ def test_nothing_but_rotate_moves_a_secret(
     assert region.value(NAME)["api_key"] == key.value
     assert made_there(region) == []
     moved = region.rotate(NAME)
-    assert region.system.works(moved)
+    assert region.works(moved)
     assert [each.id for each in made_there(region)] == [moved.id]
 
 
@@ -76,7 +74,7 @@ def test_documented_move_ends_without_an_alert(region: Region, other: SimUser) -
     assert {old.id for old in olds} <= standing.keys()
     assert len(standing) == 3
     region.sweeps(4, every=DAY)
-    assert all(region.system.works(old) for old in olds), "a sweep of the other account revoked a key"
+    assert all(region.works(old) for old in olds), "a sweep of the other account revoked a key"
     for key_id, detail in standing.items():
         program, *arguments = shlex.split(detail.split("`")[1].replace("...", "moved"))
         assert (program, "--account main" in detail) == ("rotator", True)
@@ -86,7 +84,7 @@ def test_documented_move_ends_without_an_alert(region: Region, other: SimUser) -
     region.sweep()
     assert [alert for ran in region.sweeps(2) for alert in ran.alerts()] == []
     assert not any(key_id in label for name in names for label in region.every_label(name) for key_id in standing)
-    assert all(region.system.works(region.current_key(name)) for name in names)
+    assert all(region.works(region.current_key(name)) for name in names)
 
 
 def test_key_that_its_account_disabled_loses_its_labels(region: Region, other: SimUser) -> None:
@@ -111,7 +109,7 @@ def test_key_that_no_account_has_keeps_its_labels(region: Region, other: SimUser
     for command in alert["detail"].split("`")[1].split(" && "):
         words = shlex.split(command)
         given = dict(zip(words[3::2], words[4::2], strict=True))
-        region.aws.update_secret_version_stage(
+        region.client.update_secret_version_stage(
             SecretId=given["--secret-id"],
             VersionStage=given["--version-stage"],
             RemoveFromVersionId=given["--remove-from-version-id"],

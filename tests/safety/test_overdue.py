@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from tests.safety.harness import DAY, HOUR, Ran, Region
 
 
@@ -34,29 +32,6 @@ def test_refused_creates_become_overdue_after_a_day(region: Region) -> None:
     assert [(line["secret"], line["outcome"]) for line in raised] == [("prod/api", "failure")]
 
 
-def test_plan_shows_what_is_overdue(region: Region) -> None:
-    due_now(region)
-    region.system.advance(25 * HOUR)
-    assert overdue_errors(region.plan()) == ["prod/api"]
-
-
-def test_overdue_ends_with_the_rotation(region: Region) -> None:
-    due_now(region)
-    region.system.faults.refuse_creates(429)
-    region.system.advance(25 * HOUR)
-    assert overdue_errors(region.sweep()) == ["prod/api"]
-    region.system.faults.clear()
-    ran = sweep_after(region, HOUR, HOUR)[-1]
-    assert (ran.code, overdue_errors(ran)) == (0, [])
-
-
-def test_short_lived_key_is_overdue_after_a_tenth_of_its_life(region: Region) -> None:
-    region.secret("prod/api", left=20 * HOUR, lifetime=50 * HOUR, rotate_before="20h", validity="50h", grace="1h")
-    region.system.faults.refuse_creates(429)
-    ran = sweep_after(region, 4 * HOUR, 2 * HOUR)
-    assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (1, ["prod/api"])]
-
-
 def test_unlisted_key_is_rotated_or_reported(region: Region) -> None:
     """Infobip shows the key by its id and leaves it out of its list."""
     due_now(region)
@@ -65,25 +40,7 @@ def test_unlisted_key_is_rotated_or_reported(region: Region) -> None:
     ran = sweep_after(region, *[5 * HOUR] * 5)[-1]
     rotated = region.current_key("prod/api").id != before
     assert rotated or (ran.code, overdue_errors(ran)) == (1, ["prod/api"])
-    assert region.system.works(region.current_key("prod/api"))
-
-
-def test_refused_revocation_becomes_overdue(region: Region) -> None:
-    old = region.secret("prod/api", left=20 * DAY)
-    region.sweep()
-    region.system.faults.refuse_updates(429)
-    ran = sweep_after(region, 73 * HOUR, 22 * HOUR, 2 * HOUR)
-    assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, []), (1, ["prod/api"])]
-    assert [alert["key_id"] for alert in ran[-1].alerts("overdue")] == [old.id]
-
-
-@pytest.mark.parametrize("tags", [{"hold": "freeze until the release"}, {"window": "Sun 02:00-03:00 UTC"}])
-def test_what_an_operator_postponed_is_not_overdue(region: Region, tags: dict[str, str]) -> None:
-    due_now(region)
-    region.tag("prod/api", **tags)
-    region.system.faults.refuse_creates(429)
-    ran = sweep_after(region, HOUR, 25 * HOUR)
-    assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, [])]
+    assert region.works(region.current_key("prod/api"))
 
 
 def test_first_key_that_is_refused_becomes_overdue(region: Region) -> None:

@@ -1,4 +1,4 @@
-"""Revocations after grace are spread over sweeps and never blocked; many orphans at once are blocked until forced."""
+"""Revocations after grace are spread over sweeps and never blocked; many orphans at once are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tests.safety.harness import DAY, HOUR, Region, SimKey
 MINUTE = timedelta(minutes=1)
 
 
-def rotated_fleet(region: Region, count: int, prefix: str = "prod/api") -> list[str]:
+def rotated_fleet(region: Region, count: int) -> list[str]:
     """That many secrets, rotated by one sweep; gives the ids of their old keys."""
-    old = [region.secret(f"{prefix}-{number:02}", left=20 * DAY, grace="1h").id for number in range(count)]
+    old = [region.secret(f"prod/api-{number:02}", left=20 * DAY, grace="1h").id for number in range(count)]
     region.sweep()
     return old
 
@@ -30,7 +30,7 @@ def orphans(region: Region, count: int) -> list[SimKey]:
     """Keys that were made for versions that no secret has."""
     region.secret("prod/api")
     names = [region.key_name("prod/api", str(uuid.uuid4())) for _ in range(count)]
-    return [region.system.key(name, age=40 * MINUTE) for name in names]
+    return [region.key(name, age=40 * MINUTE) for name in names]
 
 
 def test_fleet_rotated_by_one_sweep_loses_its_old_keys(region: Region) -> None:
@@ -41,33 +41,13 @@ def test_fleet_rotated_by_one_sweep_loses_its_old_keys(region: Region) -> None:
     assert not old & region.system.enabled().keys(), "revocations were postponed without anything being wrong"
 
 
-def test_longest_overdue_key_is_revoked_first(region: Region) -> None:
-    first = set(rotated_fleet(region, 6, "prod/z-first"))
-    region.system.advance(30 * MINUTE)
-    second = set(rotated_fleet(region, 6, "prod/a-second"))
-    region.system.advance(2 * HOUR)
-    revoked = sweep_within_limit(region)
-    assert revoked, "nothing was revoked"
-    assert revoked <= first
-    for _ in range(3):
-        region.system.advance(HOUR)
-        sweep_within_limit(region)
-    assert not (first | second) & region.system.enabled().keys()
-
-
 def test_many_orphans_are_an_alert_and_none_is_revoked(region: Region) -> None:
     """Threat: many keys that seem to be orphans. None is revoked without --force."""
     made = orphans(region, 10)
     ran = region.sweep()
     region.sweeps(2)
-    assert all(region.system.works(key) for key in made)
+    assert all(region.works(key) for key in made)
     assert ran.alerts("too-many-orphans")
-
-
-def test_many_orphans_are_revoked_with_force(region: Region) -> None:
-    made = orphans(region, 10)
-    region.sweep("--force")
-    assert not [key for key in made if region.system.works(key)]
 
 
 def test_many_orphans_do_not_block_grace_over_revocations(region: Region) -> None:
@@ -76,4 +56,4 @@ def test_many_orphans_do_not_block_grace_over_revocations(region: Region) -> Non
     made = orphans(region, 10)
     region.sweeps(2)
     assert not old & region.system.enabled().keys()
-    assert all(region.system.works(key) for key in made)
+    assert all(region.works(key) for key in made)

@@ -39,7 +39,7 @@ def copy_in_a_binary_value(region: Region) -> str:
 
 def copy_in_a_secret_without_an_account(region: Region) -> str:
     region.create("prod/other")
-    region.aws.untag_resource(SecretId="prod/other", TagKeys=["rotator:account"])
+    region.client.untag_resource(SecretId="prod/other", TagKeys=["rotator:account"])
     region.put("prod/other", region.value("prod/api"), ["AWSCURRENT"])
     return "prod/other"
 
@@ -69,7 +69,7 @@ def test_copied_key_is_not_revoked_and_is_an_alert(region: Region, copy: Callabl
     holder = copy(region)
     ran = region.sweeps(5, every=DAY)[-1]
     assert region.current_key("prod/api").id != key.id
-    assert region.system.works(key), f"{holder} holds the key, and it was revoked"
+    assert region.works(key), f"{holder} holds the key, and it was revoked"
     assert key.id in [alert["key_id"] for alert in ran.alerts("shared-key")]
 
 
@@ -80,4 +80,4 @@ def test_key_is_revoked_once_the_copy_is_replaced(region: Region) -> None:
     other = region.current_key("prod/other")
     region.put("prod/other", {"api_key": other.value}, ["AWSCURRENT", f"rotator:key:{other.id}"])
     region.sweeps(2)
-    assert not region.system.works(key)
+    assert not region.works(key)

@@ -10,7 +10,7 @@ from tests.safety.harness import DAY, Region
 
 
 def freeze(region: Region) -> None:
-    region.system.aws.freeze_listing(region.aws)
+    region.system.aws.freeze_listing(region.client)
 
 
 def without_role(region: Region) -> None:
@@ -44,13 +44,13 @@ def test_secret_that_left_has_no_key_revoked(region: Region, change: Callable[[R
     freeze(region)
     change(region)
     region.sweep()
-    assert region.system.works(key)
+    assert region.works(key)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_secret_that_left_gets_no_labels(region: Region, change: Callable[[Region], None]) -> None:
     region.create("prod/api")
-    region.put("prod/api", {"api_key": region.system.key("by hand").value}, ["AWSCURRENT"])
+    region.put("prod/api", {"api_key": region.key("by hand").value}, ["AWSCURRENT"])
     freeze(region)
     change(region)
     region.sweep()

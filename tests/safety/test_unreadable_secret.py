@@ -13,7 +13,7 @@ def two_old_keys(region: Region, *, labelled: bool) -> tuple[str, str]:
     by_name = region.rotate("prod/api")
     region.rotate("prod/api")
     region.create("prod/locked")
-    locked = region.system.key("locked")
+    locked = region.key("locked")
     labels = [f"rotator:key:{locked.id}"] if labelled else []
     region.put("prod/locked", {"api_key": locked.value}, ["AWSCURRENT", *labels])
     region.unreadable("prod/locked")

@@ -1,4 +1,4 @@
-"""A key whose ``validFrom`` lies ahead does not count as working; one that never expires is a warning."""
+"""A key whose ``validFrom`` lies ahead does not count as working."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tests.safety.harness import DAY, Region
 def test_no_working_key_is_revoked_for_one_that_begins_later(region: Region) -> None:
     """Threat: a key with a future start that passes for a working one. No working key is revoked for it."""
     old = region.secret("prod/api")
-    later = region.system.key("begins later", begins=region.system.clock.now() + 10 * DAY)
+    later = region.key("begins later", begins=region.system.clock.now() + 10 * DAY)
     region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])
     for _ in range(9):
         region.system.advance(DAY)
         region.sweep()
-        working = region.system.works(old) or region.system.works(region.current_key("prod/api"))
+        working = region.works(old) or region.works(region.current_key("prod/api"))
         assert working, "the last working key was revoked"
 
 
@@ -21,7 +21,7 @@ def test_keys_that_begin_later_use_up_no_quota(region: Region) -> None:
     """Threat: keys with a future start that use up the daily limit. They do not count."""
     old = region.secret("prod/api", left=20 * DAY)
     for number in range(4):
-        region.system.key(f"begins later {number}", begins=region.system.clock.now() + 5 * DAY)
+        region.key(f"begins later {number}", begins=region.system.clock.now() + 5 * DAY)
     region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
     region.sweep()
     assert region.current_key("prod/api").id != old.id
@@ -40,24 +40,7 @@ def test_replacement_that_begins_later_is_not_promoted(region: Region) -> None:
 
 def test_current_key_that_begins_later_is_an_error(region: Region) -> None:
     region.secret("prod/api")
-    later = region.system.key("begins later", begins=region.system.clock.now() + 10 * DAY)
+    later = region.key("begins later", begins=region.system.clock.now() + 10 * DAY)
     region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])
     (alert,) = region.plan().alerts("key-not-active", "prod/api")
     assert (alert["key_id"], alert["severity"]) == (later.id, "error")
-
-
-def warnings(region: Region) -> list[str]:
-    return [alert["secret"] for alert in region.plan().alerts() if alert["severity"] == "warning"]
-
-
-def test_key_without_expiry_and_max_age_is_a_warning(region: Region) -> None:
-    key = region.secret("prod/api")
-    region.secret("prod/other")
-    region.system.faults.show_without("validTo", key.id)
-    assert warnings(region) == ["prod/api"]
-
-
-def test_key_without_expiry_and_with_max_age_is_none(region: Region) -> None:
-    key = region.secret("prod/api", max_age="180d")
-    region.system.faults.show_without("validTo", key.id)
-    assert warnings(region) == []

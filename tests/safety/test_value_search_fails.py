@@ -46,8 +46,8 @@ def test_keys_named_by_the_rotator_are_rotated_and_revoked(region: Region, fault
     region.sweep()
     assert region.current_key("prod/api").id != first.id
     region.sweeps(4, every=DAY)
-    assert not region.system.works(first)
-    assert region.system.works(region.current_key("prod/api"))
+    assert not region.works(first)
+    assert region.works(region.current_key("prod/api"))
 
 
 @pytest.mark.parametrize("fault", NO_PROOF_BY_VALUE)
@@ -56,7 +56,7 @@ def test_key_made_by_hand_is_not_revoked_without_proof(region: Region, fault: Ca
     region.rotate("prod/api")
     fault(region)
     region.sweeps(5, every=DAY)
-    assert region.system.works(by_hand)
+    assert region.works(by_hand)
 
 
 def test_key_made_by_hand_is_revoked_though_masked(region: Region) -> None:
@@ -64,7 +64,7 @@ def test_key_made_by_hand_is_revoked_though_masked(region: Region) -> None:
     by_hand = region.secret("prod/api", left=20 * DAY)
     region.sweeps(5, every=DAY)
     assert region.current_key("prod/api").id != by_hand.id
-    assert not region.system.works(by_hand)
+    assert not region.works(by_hand)
 
 
 @pytest.mark.parametrize("fault", NO_PROOF_BY_VALUE)
@@ -72,11 +72,11 @@ def test_consumer_of_an_unproven_key_is_not_moved_to_other_scopes(
     region: Region, fault: Callable[[Region], None]
 ) -> None:
     key = region.secret("prod/api", left=20 * DAY)
-    region.system.key("admin", scopes=("account-management:manage",))
+    region.key("admin", scopes=("account-management:manage",))
     fault(region)
     region.sweeps(3)
     assert [made for made in region.system.rotator_keys() if made.scopes != key.scopes] == []
-    assert region.system.works(key)
+    assert region.works(key)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -85,11 +85,11 @@ def test_forged_labels_stay_without_effect(region: Region, fault: Callable[[Regi
     scopes are inherited without a proof.
     """
     victim = region.secret("prod/api")
-    unmanaged = region.system.key("of another team")
+    unmanaged = region.key("of another team")
     region.secret("dev/api")
     fault(region)
     past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}", f"rotator:retire:{unmanaged.id}:{past}"])
     region.sweeps(3)
-    assert (region.system.works(victim), region.system.works(unmanaged)) == (True, True)
+    assert (region.works(victim), region.works(unmanaged)) == (True, True)

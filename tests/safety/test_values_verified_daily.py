@@ -67,13 +67,13 @@ def test_value_that_is_not_the_labelled_key(region: Region, edit: Callable[[Regi
     after = region.sweeps(1)[0]
     assert after.alerts("unadopted", "prod/api")
     assert [skip["reason"] for skip in after.document["accounts"][0]["skipped"]] == ["unadopted"]
-    assert region.system.works(key)
+    assert region.works(key)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["readable", "masked"])
 def test_right_key_of_a_wrong_label_is_adopted(region: Region, masked: bool) -> None:
     region.create("prod/api")
-    key, other = region.system.key("in use"), region.system.key("of somebody else")
+    key, other = region.key("in use"), region.key("of somebody else")
     region.put("prod/api", {"api_key": key.value}, ["AWSCURRENT", f"rotator:key:{other.id}"])
     if masked:
         region.system.faults.show_masks()
@@ -81,7 +81,7 @@ def test_right_key_of_a_wrong_label_is_adopted(region: Region, masked: bool) -> 
     assert found(ran) == [("unproven-label", "warning")]
     assert removed(ran) == [f"rotator:key:{other.id}"]
     assert region.every_label("prod/api") == {"AWSCURRENT", f"rotator:key:{key.id}"}
-    assert region.system.works(other)
+    assert region.works(other)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["readable", "masked"])

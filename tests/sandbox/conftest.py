@@ -9,10 +9,10 @@ import pytest
 import requests
 
 from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimUser
 from tests.doubles.in_process import InProcessAdapter
-from tests.support.faulty_infobip import FaultyInfobip
 from tests.wire_schema import watch
 
 KEYS = "/settings/2/api-keys"
@@ -26,7 +26,7 @@ BASE = "https://abc123.api.example"
 class Site:
     """A running world and a caller: ``call`` sends Basic unless ``authorization`` says otherwise."""
 
-    world: FaultyInfobip
+    world: InfobipWorld
     clock: VirtualClock
     account: SimAccount
     user: SimUser
@@ -61,7 +61,7 @@ class Site:
 @pytest.fixture
 def site() -> Iterator[Site]:
     clock = VirtualClock()
-    world = FaultyInfobip(clock)
+    world = InfobipWorld(clock)
     watch(world)
     account = world.add_account("main")
     user = world.add_user(account, "ops", "pä:ss wörd")

@@ -12,7 +12,7 @@ import requests
 
 from rotator.sandbox.exchange import ErrorStyle, Request, Response
 from tests.sandbox.conftest import BASE, KEYS, SESSION, Site
-from tests.support.faulty_infobip import ELSEWHERE, Fault, FaultKind
+from tests.support.faulty_infobip import ELSEWHERE, Fault, FaultKind, faults_of
 
 Caller = Callable[..., requests.Response]
 LOST = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
@@ -56,7 +56,7 @@ def call(request: pytest.FixtureRequest, site: Site, in_process: requests.Sessio
 def test_what_the_caller_sees_and_what_is_made(
     site: Site, call: Caller, kind: FaultKind, outcome: Any, made: int
 ) -> None:
-    site.world.faults.add(Fault(kind, status=502, size=300_000, seconds=0.01))
+    faults_of(site.world).add(Fault(kind, status=502, size=300_000, seconds=0.01))
     if isinstance(outcome, int):
         answer = call()
         assert answer.status_code == outcome
@@ -75,7 +75,7 @@ def test_what_the_caller_sees_and_what_is_made(
 
 def test_an_effect_that_comes_late(site: Site, call: Caller) -> None:
     start = site.clock.now()
-    site.world.faults.add(Fault(FaultKind.LATE, seconds=60))
+    faults_of(site.world).add(Fault(FaultKind.LATE, seconds=60))
     with pytest.raises(requests.ReadTimeout):
         call(timeout=0.05)
     assert site.world.keys() == ()
@@ -97,7 +97,7 @@ def test_an_effect_that_comes_late(site: Site, call: Caller) -> None:
     ],
 )
 def test_errors_of_every_sort(site: Site, call: Caller, body: ErrorStyle, start: bytes) -> None:
-    site.world.faults.add(Fault(FaultKind.THROTTLE, body=body, retry_after="17"))
+    faults_of(site.world).add(Fault(FaultKind.THROTTLE, body=body, retry_after="17"))
     answer = call()
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "17")
     assert answer.content.startswith(start)
@@ -105,7 +105,7 @@ def test_errors_of_every_sort(site: Site, call: Caller, body: ErrorStyle, start:
 
 
 def test_another_id_than_the_right_one(site: Site, call: Caller) -> None:
-    site.world.faults.add(Fault(FaultKind.WRONG_ID, count=None))
+    faults_of(site.world).add(Fault(FaultKind.WRONG_ID, count=None))
     answer = call().json()
     (key,) = site.world.keys()
     assert answer["id"] == site.call("GET", KEYS).json()["apiKeys"][0]["id"] == key.id[::-1]
@@ -120,27 +120,27 @@ def test_a_filter_can_be_ignored(site: Site) -> None:
     def found(**params: str) -> set[str]:
         return {key["id"] for key in site.call("GET", KEYS, params=params).json()["apiKeys"]}
 
-    site.world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None))
+    faults_of(site.world).add(Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None))
     assert found(apiKeySecret=on.value) == {on.id, off.id}
     assert found(apiKeySecret=on.value, enabled="false") == {off.id}
-    site.world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
+    faults_of(site.world).add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
     assert found(apiKeySecret=on.value, enabled="false") == found(enabled="true") == {on.id, off.id}
     assert site.world.calls[0].params == ("apiKeySecret",)
 
 
 def test_searches_alone_can_be_hit(site: Site) -> None:
     key = site.world.add_key(site.account)
-    site.world.faults.add(Fault(FaultKind.MASK, param="apiKeySecret"))
+    faults_of(site.world).add(Fault(FaultKind.MASK, param="apiKeySecret"))
     search = {"apiKeySecret": key.value}
     shown = [site.call("GET", KEYS, params=asked).json()["apiKeys"][0]["apiKeySecret"] for asked in (search, {})]
     assert shown == ["********" + key.value[-4:], key.value]
-    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", status=503))
+    faults_of(site.world).add(Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", status=503))
     assert [site.call("GET", KEYS, params=asked).status_code for asked in ({}, search, search)] == [200, 503, 200]
 
 
 @pytest.mark.parametrize("seconds", [90, -3600])
 def test_the_date_of_answers_can_be_off(site: Site, call: Caller, seconds: int) -> None:
-    site.world.faults.add(Fault(FaultKind.DATE, seconds=seconds))
+    faults_of(site.world).add(Fault(FaultKind.DATE, seconds=seconds))
     shown = [parsedate_to_datetime(call().headers["Date"]) for _ in range(2)]
     assert shown == [site.clock.now() + timedelta(seconds=seconds), site.clock.now()]
 
@@ -149,7 +149,7 @@ def test_faults_that_leave_an_answer_standing_add_up(site: Site) -> None:
     site.world.add_key(site.account)
     start = site.clock.now()
     for kind in (FaultKind.IGNORE_FILTER, FaultKind.MASK, FaultKind.DATE, FaultKind.DELAY):
-        site.world.faults.add(Fault(kind, param="apiKeySecret", seconds=5))
+        faults_of(site.world).add(Fault(kind, param="apiKeySecret", seconds=5))
     answer = site.call("GET", KEYS, params={"apiKeySecret": "x"})
     assert [key["apiKeySecret"][:8] for key in answer.json()["apiKeys"]] == ["********"]
     # 5 s ahead, and sent 5 s later
@@ -157,8 +157,8 @@ def test_faults_that_leave_an_answer_standing_add_up(site: Site) -> None:
 
 
 def test_a_hang_or_long_delay_costs_no_real_time(site: Site, in_process: requests.Session) -> None:
-    site.world.faults.add(Fault(FaultKind.HANG_BEFORE, count=9))
-    site.world.faults.add(Fault(FaultKind.DELAY, nth=10, seconds=30))
+    faults_of(site.world).add(Fault(FaultKind.HANG_BEFORE, count=9))
+    faults_of(site.world).add(Fault(FaultKind.DELAY, nth=10, seconds=30))
     start, began = site.clock.now(), time.monotonic()
     for _ in range(10):
         with pytest.raises(requests.ReadTimeout):
@@ -169,7 +169,7 @@ def test_a_hang_or_long_delay_costs_no_real_time(site: Site, in_process: request
 
 def test_an_answer_can_be_held_back_by_an_event(site: Site, call: Caller) -> None:
     release = threading.Event()
-    fault = site.world.faults.add(Fault(FaultKind.DELAY, until=release))
+    fault = faults_of(site.world).add(Fault(FaultKind.DELAY, until=release))
     answers: list[int] = []
     thread = threading.Thread(target=lambda: answers.append(call().status_code))
     thread.start()
@@ -184,7 +184,7 @@ def test_an_answer_can_be_held_back_by_an_event(site: Site, call: Caller) -> Non
 
 def test_which_requests_are_hit(site: Site) -> None:
     made = site.create()
-    faults = site.world.faults
+    faults = faults_of(site.world)
     third = faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, method="get", path=r"/api-keys$", nth=3, count=2))
     by_body = faults.add(Fault(FaultKind.STATUS_BEFORE, status=504, when=lambda r: b"enabled" in r.body, count=None))
     assert [site.call("GET", KEYS).status_code for _ in range(6)] == [200, 200, 503, 503, 200, 200]
@@ -210,7 +210,7 @@ def crash(_request: Request, _response: Response | None) -> None:
 def test_a_hook_may_end_the_caller_in_process(
     site: Site, in_process: requests.Session, kind: FaultKind, made: int
 ) -> None:
-    site.world.faults.add(Fault(kind, hook=crash))
+    faults_of(site.world).add(Fault(kind, hook=crash))
     header = {"Authorization": site.basic}
     with pytest.raises(Crash):
         in_process.post(BASE + KEYS, json={"name": "x"}, headers=header, timeout=5)
@@ -219,7 +219,7 @@ def test_a_hook_may_end_the_caller_in_process(
 
 
 def test_a_hook_that_raises_over_http_ends_the_connection(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
-    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=crash))
+    faults_of(site.world).add(Fault(FaultKind.HOOK_BEFORE, hook=crash))
     with pytest.raises(requests.ConnectionError):
         site.create()
     site.server.stop()
@@ -232,7 +232,7 @@ def test_hooks_see_the_request_and_the_answer(site: Site) -> None:
     def note(request: Request, response: Response | None) -> None:
         seen.append((request.method, None if response is None else response.status))
 
-    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=note))
-    site.world.faults.add(Fault(FaultKind.HOOK_AFTER, hook=note))
+    faults_of(site.world).add(Fault(FaultKind.HOOK_BEFORE, hook=note))
+    faults_of(site.world).add(Fault(FaultKind.HOOK_AFTER, hook=note))
     site.create()
     assert seen == [("POST", None), ("POST", 200)]

@@ -6,7 +6,7 @@ from urllib3.util import Retry
 from rotator.sandbox.state import MANAGE_ACCOUNT
 from tests.doubles.in_process import InProcessAdapter
 from tests.sandbox.conftest import BALANCE, BASE, KEYS, Site
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
 def test_the_same_answer_as_over_http(site: Site, in_process: requests.Session) -> None:
@@ -32,7 +32,7 @@ def test_retries_are_urllib3s(site: Site) -> None:
     retry = Retry(total=3, backoff_factor=0, status_forcelist=[503], allowed_methods=["GET"])
     session = requests.Session()
     session.mount("https://", InProcessAdapter(site.world, max_retries=retry))
-    site.world.faults.add(Fault(FaultKind.DROP_BEFORE))
-    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503))
+    faults_of(site.world).add(Fault(FaultKind.DROP_BEFORE))
+    faults_of(site.world).add(Fault(FaultKind.STATUS_BEFORE, status=503))
     assert session.get(BASE + BALANCE, timeout=5).status_code == 401
     assert [call.status for call in site.world.calls] == [None, 503, 401]

@@ -11,9 +11,10 @@ import requests
 
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.exchange import Request, Response
+from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.sandbox.conftest import KEYS, Site
-from tests.support.faulty_infobip import Fault, FaultKind, FaultyInfobip
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
 def test_a_connection_serves_many_requests(site: Site) -> None:
@@ -62,8 +63,8 @@ def test_it_comes_back_at_the_same_address(site: Site) -> None:
 def test_stopping_ends_requests_that_hang(site: Site) -> None:
     reached = threading.Event()
     errors: list[str] = []
-    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=lambda _q, _a: reached.set()))
-    site.world.faults.add(Fault(FaultKind.HANG_BEFORE))
+    faults_of(site.world).add(Fault(FaultKind.HOOK_BEFORE, hook=lambda _q, _a: reached.set()))
+    faults_of(site.world).add(Fault(FaultKind.HANG_BEFORE))
 
     def ask() -> None:
         try:
@@ -113,7 +114,7 @@ def test_a_body_that_is_not_measured_is_refused(site: Site, headers: dict[str, s
 
 
 def test_what_an_observer_raises_is_raised_at_the_end() -> None:
-    world = FaultyInfobip(VirtualClock())
+    world = InfobipWorld(VirtualClock())
 
     def complain(_request: Request, response: Response) -> None:
         assert response.status == 200, "not what was wanted"

@@ -11,10 +11,10 @@ import pytest
 
 from rotator.cli import main
 from tests import leaks
-from tests.cli.conftest import moto, stack
+from tests.cli.conftest import stack
 from tests.cli.local_stack import Stack
 
-__all__ = ["moto", "stack"]
+__all__ = ["stack"]
 
 HOSTILE: Final = (
     "\x1b[2J\x1b]0;owned\x07 a\x9b31m\u202egnp\u2028c\x7f",
@@ -34,12 +34,13 @@ ACTING: Final = re.compile(
 
 def arrange(stack: Stack) -> None:
     """A fleet in which everything that a stranger may write is hostile, as server as the emulated AWS takes it."""
-    account, _ = stack.account("main")
+    account = stack.account("main")
     now = datetime.now(UTC)
     stack.secret("app/fine", account)
     for number, text in enumerate(HOSTILE):
         for tag in ("grace", "hold", f"unknown{number}"):
-            stack.secret(f"app/{tag}-{number}", account, **{tag: text})
+            stack.secret(f"app/{tag}-{number}", account)
+            stack.tag(f"app/{tag}-{number}", **{tag: text})
         stack.secret(f"{text}-{number}", account)
         tags = [{"Key": "rotator:role", "Value": "key"}, {"Key": "rotator:account", "Value": text}]
         stack.client.create_secret(Name=f"app/account-{number}", SecretString="{}", Tags=tags)
@@ -108,7 +109,7 @@ def test_an_argument_that_is_no_utf8_is_an_argument(
     """
     for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
-    account, _ = stack.account("main")
+    account = stack.account("main")
     key = stack.secret("app/key", account)
     odd = b"INC-\xff".decode(errors="surrogateescape")
     emergency = ["revoke", "--secret", "app/key", "--reason", odd, "--incident", odd, "--yes"]

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -15,12 +14,12 @@ import pytest
 
 from rotator.cli.app import cli
 from tests import leaks
-from tests.cli.conftest import moto, stack
+from tests.cli.conftest import stack
 from tests.cli.local_stack import Stack, subcommands
 from tests.infobip.fake_server import KEY_VALUE
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
-__all__ = ["moto", "stack"]
+__all__ = ["stack"]
 
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "Correct-Horse-Battery-9!"
@@ -77,11 +76,12 @@ def test_the_process_list_shows_no_value_while_it_works(stack: Stack) -> None:
     """Threat: the process list. It shows no value. The child is held in the middle of an emergency, and its arguments
     and environment are read as others can.
     """
-    account, user = stack.account("main", password=PASSWORD)
+    account = stack.account("main", password=PASSWORD)
+    user = stack.user(account)
     user.password = PASSWORD
     key = stack.secret("app/key", account)
     held = Fault(FaultKind.DELAY, method="PUT", until=threading.Event())
-    stack.world.faults.add(held)
+    faults_of(stack.world).add(held)
     child = stack.start("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=True)
     try:
         assert child.stdin is not None
@@ -106,11 +106,11 @@ def test_no_value_is_in_memory_afterwards(stack: Stack, tmp_path: Path, auth: st
     """Threat: a dump of the process after the work. No living object contains a password or a key. After a sweep that
     reads and stores values no living object of the process holds one, in any of its forms.
     """
-    account, user = stack.account("main", password=PASSWORD)
+    account = stack.account("main", password=PASSWORD)
+    user = stack.user(account)
     user.password = PASSWORD
-    value = {"base_url": stack.server.url, "username": user.username, "password": PASSWORD, "auth": auth}
+    value = {"base_url": stack.infobip_url, "username": user.username, "password": PASSWORD, "auth": auth}
     stack.client.put_secret_value(SecretId="rotator/main", SecretString=json.dumps(value), VersionStages=["AWSCURRENT"])
-    stack.age = timedelta(days=1)
     old = [stack.secret(name, account) for name in ("app/due", "app/unadopted")]
     labels = stack.client.describe_secret(SecretId="app/unadopted")["VersionIdsToStages"]
     for version, stages in labels.items():

@@ -187,6 +187,14 @@ class FaultyInfobip(InfobipWorld):
         self.faults = put_faults(self)
 
 
+def faults_of(world: InfobipWorld) -> Faults:
+    """The faults between a world and its callers, at first none."""
+    if isinstance(world, FaultyInfobip):
+        return world.faults
+    there = getattr(world.network, "args", None)  # a partial of :func:`put_faults`
+    return there[1] if there else put_faults(world)
+
+
 def put_faults(world: InfobipWorld, faults: Faults | None = None) -> Faults:
     """Put faults, at first none, between a world and its callers."""
     faults = faults or Faults()

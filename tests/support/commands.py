@@ -1,0 +1,79 @@
+"""The command line in this process: one command to its end, and what it wrote."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from rotator.cli import main
+from tests import leaks
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command wrote, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Logs and audit lines."""
+        return [json.loads(line) for line in self.err.splitlines() if line.startswith("{")]
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        """Audit lines alone."""
+        return [line for line in self.lines if "seq" in line]
+
+    @property
+    def sentence(self) -> str:
+        """What stderr says to a person."""
+        return "\n".join(line for line in self.err.splitlines() if not line.startswith("{"))
+
+    def alerts(self, kind: str | None = None, secret: str | None = None) -> list[dict[str, Any]]:
+        """The alerts of every account in ``--json``, of one kind or about one secret where given."""
+        every = [alert for account in self.document["accounts"] for alert in account["alerts"]]
+        of_kind = [alert for alert in every if kind in (None, alert["kind"])]
+        return [alert for alert in of_kind if secret in (None, alert["secret"])]
+
+    def results(self, kind: str, outcome: str = "done") -> list[dict[str, Any]]:
+        """The actions of one kind that had that outcome, in ``--json``."""
+        return [each for each in self.document["results"] if (each["kind"], each["outcome"]) == (kind, outcome)]
+
+
+def called(arguments: Sequence[str], environment: Mapping[str, str], stdin: str | None = None) -> Ran:
+    """One command to its end, in this process and that environment; its output is searched for secret values."""
+    streams = [io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8") for text in (stdin or "", "", "")]
+    before = sys.stdin, sys.stdout, sys.stderr
+    with patch.dict(os.environ, environment, clear=True):
+        time.tzset()
+        sys.stdin, sys.stdout, sys.stderr = streams
+        try:
+            code = main(arguments)
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = before
+    time.tzset()
+    out, err = (stream.detach().getvalue().decode() for stream in streams[1:])
+    return checked(code, out, err)
+
+
+def checked(code: int, out: str, err: str) -> Ran:
+    """The output, which holds no secret value and no traceback."""
+    leaks.check(out, "stdout")
+    leaks.check(err, "stderr")
+    assert "Traceback" not in err
+    return Ran(code, out, err)
