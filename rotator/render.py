@@ -18,11 +18,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rotator import text as plain
 from rotator.durations import human_duration
 from rotator.message import KeyId, Message, Renderer, date_text
 from rotator.redaction.patterns import redact_patterns
-from rotator.text import printable
+from rotator.text import printable, short_id
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -104,7 +103,7 @@ class _LocalRenderer(Renderer):
         return date_text(local(moment), format_spec) if format_spec else f"{clock(moment)} {zone(moment)}"
 
     def key_id(self, key_id: KeyId) -> str:
-        return short_id(key_id)
+        return shown_id(key_id)
 
 
 _FOR_PEOPLE: Final = _LocalRenderer()
@@ -139,9 +138,9 @@ def whole_ids(wide: bool) -> Iterator[None]:
         _WIDE.reset(token)
 
 
-def short_id(identifier: str) -> str:
+def shown_id(identifier: str) -> str:
     """Return ``5737…48AE``, or the whole id with ``--wide``."""
-    return printable(identifier) if _WIDE.get() else plain.short_id(identifier)
+    return printable(identifier) if _WIDE.get() else short_id(identifier)
 
 
 def shown(text: str | Message, limit: int = LONGEST_SHOWN) -> str:
@@ -152,13 +151,13 @@ def shown(text: str | Message, limit: int = LONGEST_SHOWN) -> str:
     """
     text = _ARN.sub(r"\1", redact_patterns(local_text(text) if isinstance(text, Message) else text))
     parts = text.split("`")
-    parts[::2] = [_ID.sub(lambda match: short_id(match[0]), part) for part in parts[::2]]
+    parts[::2] = [_ID.sub(lambda match: shown_id(match[0]), part) for part in parts[::2]]
     return printable("`".join(parts), limit)
 
 
 def key_words(key_id: str | None) -> str:
     """``key 5737…48AE``."""
-    return "no key" if key_id is None else f"key {short_id(key_id)}"
+    return "no key" if key_id is None else f"key {shown_id(key_id)}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -18,7 +18,7 @@ from rotator.redaction.patterns import redact_patterns
 from rotator.text import quoted
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-PREFIX: Final = "ROTATOR_"
+VARIABLE_PREFIX: Final = "ROTATOR_"
 T = TypeVar("T")
 
 _TRUE: Final = frozenset({"true", "1", "yes"})
@@ -79,19 +79,19 @@ class Settings:
         problems: list[str] = []
         unusable: set[str] = set()
         for name, (parse, wrong, fix) in _VARIABLES.items():
-            text = environ.get(PREFIX + name, "").strip()
+            text = environ.get(VARIABLE_PREFIX + name, "").strip()
             try:
                 if text:
                     values[name.lower()] = parse(text)
             except ValueError:
                 unusable.add(name)
-                problems.append(f"{PREFIX}{name}{'' if name in _HIDDEN else _shown(text)} {wrong}: {fix}")
+                problems.append(f"{VARIABLE_PREFIX}{name}{'' if name in _HIDDEN else _shown(text)} {wrong}: {fix}")
         settings = cls(**values)
         if settings.reserve >= settings.daily_limit and not {"DAILY_LIMIT", "RESERVE"} & unusable:
             default = "" if "reserve" in values else " (its default)"
             problems.append(
-                f"{PREFIX}RESERVE is {settings.reserve}{default}, which leaves nothing of "
-                f"{PREFIX}DAILY_LIMIT {settings.daily_limit} for scheduled rotations: "
+                f"{VARIABLE_PREFIX}RESERVE is {settings.reserve}{default}, which leaves nothing of "
+                f"{VARIABLE_PREFIX}DAILY_LIMIT {settings.daily_limit} for scheduled rotations: "
                 f"set it to a number from 0 to {settings.daily_limit - 1}"
             )
         problems += _misspelt(environ)
@@ -107,9 +107,9 @@ def _shown(text: str) -> str:
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     # Silently ignoring ROTATOR_DRYRUN=true would change production. Names unlike ours may belong to other programs.
-    known = [PREFIX + name for name in _VARIABLES]
+    known = [VARIABLE_PREFIX + name for name in _VARIABLES]
     for name in sorted(environ):
-        if name.upper().startswith(PREFIX) and name not in known:
+        if name.upper().startswith(VARIABLE_PREFIX) and name not in known:
             for close in difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.86):
                 yield f"{name} is not a setting: did you mean {close}?"
 

@@ -21,7 +21,7 @@ from rotator.cli.options import command
 from rotator.message import date_text
 from rotator.render import Grid, shown, styled
 from rotator.sandbox import demo as story
-from rotator.sandbox.demo import DAYS, Chapter, Demo
+from rotator.sandbox.demo import DEMO_DAYS, Chapter, Demo
 
 _STYLES: Final = {
     **dict.fromkeys(("rotated", "first key", "adopted", "created", "promoted", "recovered"), "green"),
@@ -52,7 +52,7 @@ def demo(call: Call, short: bool, seed: int) -> int:
       rotator demo --json --audit-file demo.jsonl
     """
     audit_file = Path(call.audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl")
-    with click.progressbar(length=DAYS + 1, label="120 days", file=sys.stderr, hidden=not call.is_live) as bar:
+    with click.progressbar(length=DEMO_DAYS + 1, label="120 days", file=sys.stderr, hidden=not call.is_live) as bar:
         result = story.play_demo(audit_file, seed=seed, on_day=lambda _day: bar.update(1))
     if call.json:
         call.document(_document(result))

@@ -17,7 +17,7 @@ from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan
 from rotator.policy.status import Inventory, KeyKind, KeyRow, take_inventory
-from rotator.render import Grid, Row, brief, counted, short_id, shown, styled, zone
+from rotator.render import Grid, Row, brief, counted, shown, shown_id, styled, zone
 
 _LONGEST_ID: Final = 36
 _STYLES: Final = {
@@ -109,7 +109,7 @@ def _row(row: KeyRow, now: datetime) -> Row:
         words.append("the next sweep schedules its revocation" if row.revoke_at is None else until)
     if row.detail:
         words.append(shown(row.detail))
-    return short_id(row.key.id), styled(str(row.kind), _STYLES.get(row.kind, "")), expires, "; ".join(words)
+    return shown_id(row.key.id), styled(str(row.kind), _STYLES.get(row.kind, "")), expires, "; ".join(words)
 
 
 # ---- for programs ---------------------------------------------------------------------------------------------------

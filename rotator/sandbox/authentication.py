@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from rotator.sandbox.exchange import Refusal, Request, Response, json_response
-from rotator.sandbox.state import SESSION_IDLE, Role, Session, SimUser, State, Token
+from rotator.sandbox.state import SESSION_TIMEOUT, Role, Session, SimUser, Token, WorldState
 from rotator.sandbox.validation import Reader
 
 INVALID: Final = "Invalid login details"
@@ -36,7 +36,7 @@ class Principal:
         return Principal(f"{method}:{user.username}", user.account_id, user.scopes, user)
 
 
-def authenticate(state: State, request: Request) -> Principal:
+def authenticate(state: WorldState, request: Request) -> Principal:
     """Return who sent the request. :class:`Refusal` 401 for an unknown caller, the same for every wrong part."""
     scheme, credentials = _credentials(request)
     match scheme:
@@ -64,7 +64,7 @@ def require_manager(principal: Principal) -> SimUser:
     return principal.user
 
 
-def create_session(state: State, request: Request) -> Response:
+def create_session(state: WorldState, request: Request) -> Response:
     """``POST /auth/1/session``; a second one is refused while one is alive."""
     reader = Reader(request.json_object())
     unsafe, username, password = reader.flag("unsafe"), reader.text("username"), reader.text("password")
@@ -78,7 +78,7 @@ def create_session(state: State, request: Request) -> Response:
     return json_response(200, {"token": session.token})
 
 
-def destroy_session(state: State, request: Request) -> Response:
+def destroy_session(state: WorldState, request: Request) -> Response:
     """``DELETE /auth/1/session``; only a session can end itself."""
     scheme, credentials = _credentials(request)
     if scheme != "ibsso":
@@ -87,7 +87,7 @@ def destroy_session(state: State, request: Request) -> Response:
     return Response(200)
 
 
-def create_token(state: State, request: Request) -> Response:
+def create_token(state: WorldState, request: Request) -> Response:
     """``POST /auth/1/oauth2/token``, form-encoded."""
     request.require_media_type("application/x-www-form-urlencoded")
     try:
@@ -110,7 +110,7 @@ def _credentials(request: Request) -> tuple[str, str]:
     return scheme.lower(), credentials
 
 
-def _basic(state: State, credentials: str) -> SimUser:
+def _basic(state: WorldState, credentials: str) -> SimUser:
     try:
         text = base64.b64decode(credentials, validate=True).decode()
     except (binascii.Error, ValueError):
@@ -119,18 +119,18 @@ def _basic(state: State, credentials: str) -> SimUser:
     return _check_password(state, username, password)
 
 
-def _check_password(state: State, username: str, password: str) -> SimUser:
+def _check_password(state: WorldState, username: str, password: str) -> SimUser:
     user = state.users.get(username)
     if user is None or not hmac.compare_digest(user.password.encode(), password.encode()):
         raise Refusal(401, INVALID)
     return user
 
 
-def _is_alive(state: State, session: Session) -> bool:
-    return state.clock.now() - session.last_used < SESSION_IDLE
+def _is_alive(state: WorldState, session: Session) -> bool:
+    return state.clock.now() - session.last_used < SESSION_TIMEOUT
 
 
-def _session(state: State, token: str, ip: str) -> Session:
+def _session(state: WorldState, token: str, ip: str) -> Session:
     session = state.sessions.get(token)
     if session is None or not _is_alive(state, session) or (session.ip != ip and not session.unsafe):
         raise Refusal(401, INVALID)

@@ -33,7 +33,7 @@ from rotator.telemetry.audit import Trigger
 from rotator.telemetry.audit_verify import VerifyReport, verify
 from rotator.text import short_id
 
-DAYS: Final = 120
+DEMO_DAYS: Final = 120
 START: Final = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 """A Sunday, nine days before the example fleet's audit freeze ends."""
 INCIDENT: Final = "INC-4711"
@@ -85,12 +85,12 @@ def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] 
     :param seed: of ids and values.
     :raises ConfigurationError: moto is missing, or the audit file can't be written.
     """
-    clock, score = VirtualClock(START), Score(days=DAYS)
+    clock, score = VirtualClock(START), Score(days=DEMO_DAYS)
     with _own_environment(), Sandbox(clock=clock, world_seed=seed) as sandbox:
         os.environ.update(sandbox.environment)
         foundation = bootstrap.prepare(stream=io.StringIO(), environ={}, clock=clock)
         story = _Story(sandbox, foundation, audit_file, score)
-        for day in range(DAYS + 1):
+        for day in range(DEMO_DAYS + 1):
             clock.set(START + timedelta(days=day))
             on_day(day)
             story.live(day)

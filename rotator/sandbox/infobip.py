@@ -16,15 +16,15 @@ from rotator.sandbox import keys_api
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.exchange import Drop, Refusal, Request, Response, error_response, json_response
 from rotator.sandbox.state import (
-    DAY,
     DEFAULT_SCOPES,
-    Call,
+    LIMIT_PERIOD,
+    LoggedCall,
     Options,
     Role,
     SimAccount,
     SimKey,
     SimUser,
-    State,
+    WorldState,
     announced,
     default_permissions,
 )
@@ -53,9 +53,9 @@ class InfobipWorld:
         self.clock = clock
         self.options = options or Options()
         self.lock = threading.RLock()
-        self.state = State(clock, seed, self.options)
+        self.state = WorldState(clock, seed, self.options)
         self.network: Network | None = None
-        self.calls: list[Call] = []
+        self.calls: list[LoggedCall] = []
         self.observers: list[Observer] = []
         self.failures: list[Exception] = []
         self._late: list[tuple[datetime, Request]] = []
@@ -98,9 +98,9 @@ class InfobipWorld:
             raise ExceptionGroup("observers of the simulated Infobip, or itself, failed", failures)
 
     @contextlib.contextmanager
-    def _logged(self, request: Request) -> Iterator[Call]:
+    def _logged(self, request: Request) -> Iterator[LoggedCall]:
         """Log a call, which is filled in while the request is handled."""
-        call = Call(self.clock.now(), request.method, request.path, request.remote_ip, tuple(request.query))
+        call = LoggedCall(self.clock.now(), request.method, request.path, request.remote_ip, tuple(request.query))
         try:
             yield call
         finally:
@@ -108,7 +108,7 @@ class InfobipWorld:
             with self.lock:
                 self.calls.append(call)
 
-    def _handle(self, request: Request, call: Call) -> Response | Drop:
+    def _handle(self, request: Request, call: LoggedCall) -> Response | Drop:
         def answer(asked: Request) -> Response:
             true_answer = self._effect(asked, call)
             self._observe(request, true_answer)
@@ -120,7 +120,7 @@ class InfobipWorld:
             return given
         return replace(given, headers={"Date": format_datetime(self.clock.now(), usegmt=True), **given.headers})
 
-    def _effect(self, request: Request, call: Call) -> Response:
+    def _effect(self, request: Request, call: LoggedCall) -> Response:
         with self.lock:
             call.effect = True
             try:
@@ -131,7 +131,7 @@ class InfobipWorld:
                 self.failures.append(e)
                 return error_response(Refusal(500, "the simulation failed"), request.path, self.options.error_style)
 
-    def _route(self, request: Request, call: Call) -> Response:
+    def _route(self, request: Request, call: LoggedCall) -> Response:
         state, path, method = self.state, request.path, request.method
         match path, method:
             case "/auth/1/session", "POST":
@@ -309,7 +309,7 @@ class InfobipWorld:
 def _busiest(times: list[datetime]) -> int:
     most = first = 0
     for last, moment in enumerate(times):
-        while times[first] <= moment - DAY:
+        while times[first] <= moment - LIMIT_PERIOD:
             first += 1
         most = max(most, last - first + 1)
     return most

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rotator.model import Platform
 from rotator.sandbox.exchange import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
-from rotator.sandbox.state import MissingAccount, NameFilter, SimKey, SimUser, State, default_permissions
+from rotator.sandbox.state import MissingAccount, NameFilter, SimKey, SimUser, WorldState, default_permissions
 from rotator.sandbox.validation import KeyFields, Reader, check_times, parse_fields
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
@@ -27,7 +27,7 @@ _ORDER: Final[dict[str, Callable[[SimKey], tuple[str, str]]]] = {
 }
 
 
-def list_keys(state: State, user: SimUser, request: Request) -> Response:
+def list_keys(state: WorldState, user: SimUser, request: Request) -> Response:
     """``GET /settings/2/api-keys``: one account's keys, filtered, in pages."""
     query = Reader(request.query)
     page = query.number("page", 0, 0, MAX_PAGE)
@@ -72,7 +72,7 @@ def _rendered(key: SimKey, reveal: bool) -> str:
     return json.dumps(render(key, reveal=reveal), ensure_ascii=False)
 
 
-def create_key(state: State, user: SimUser, request: Request) -> Response:
+def create_key(state: WorldState, user: SimUser, request: Request) -> Response:
     """``POST /settings/2/api-keys``. The defaults are generous: a year, and every scope of the user."""
     _within_day(state, state.creates, user.account_id, state.options.daily_creates)
     fields = parse_fields(request, "name")
@@ -106,12 +106,12 @@ def create_key(state: State, user: SimUser, request: Request) -> Response:
     return json_response(200, render(key, reveal=True))
 
 
-def get_key(state: State, user: SimUser, key_id: str) -> Response:
+def get_key(state: WorldState, user: SimUser, key_id: str) -> Response:
     """``GET /settings/2/api-keys/{id}``."""
     return json_response(200, render(_find(state, user, key_id), reveal=state.options.reveal))
 
 
-def update_key(state: State, user: SimUser, key_id: str, request: Request) -> Response:
+def update_key(state: WorldState, user: SimUser, key_id: str, request: Request) -> Response:
     """``PUT /settings/2/api-keys/{id}``: omitted fields stay, an empty list clears."""
     key = _find(state, user, key_id)
     _within_day(state, state.updates, user.account_id, state.options.daily_updates)
@@ -171,7 +171,7 @@ def _render_link(key_id: str, link: Platform) -> dict[str, str]:
     return shown
 
 
-def _apply_grants(state: State, user: SimUser, key: SimKey, fields: KeyFields) -> SimKey:
+def _apply_grants(state: WorldState, user: SimUser, key: SimKey, fields: KeyFields) -> SimKey:
     """Return the key with its scopes, permissions and links after an update."""
     if fields.platform:
         _check_platform_account(state, user, key.account_id, fields.platform)
@@ -191,7 +191,7 @@ def _apply_grants(state: State, user: SimUser, key: SimKey, fields: KeyFields) -
     )
 
 
-def _account(state: State, user: SimUser, account_id: str | None) -> str:
+def _account(state: WorldState, user: SimUser, account_id: str | None) -> str:
     if account_id is None or account_id == user.account_id:
         return user.account_id
     account = state.accounts.get(account_id)
@@ -200,7 +200,7 @@ def _account(state: State, user: SimUser, account_id: str | None) -> str:
     return account_id
 
 
-def _find(state: State, user: SimUser, key_id: str) -> SimKey:
+def _find(state: WorldState, user: SimUser, key_id: str) -> SimKey:
     key = state.keys.get(key_id)
     if key is None:
         raise _not_found()
@@ -209,7 +209,7 @@ def _find(state: State, user: SimUser, key_id: str) -> SimKey:
     return key
 
 
-def _check_account(state: State, user: SimUser, key: SimKey, account_id: str | None) -> None:
+def _check_account(state: WorldState, user: SimUser, key: SimKey, account_id: str | None) -> None:
     """Check an update's ``accountId``. Without it, the key gets the account of the user, which may be refused."""
     if account_id is not None and state.options.refuse_account is not None:
         raise Refusal(state.options.refuse_account, "accountId cannot be updated")
@@ -224,20 +224,20 @@ def _not_found() -> Refusal:
     return Refusal(404, "No such API key")
 
 
-def _check_platform_account(state: State, user: SimUser, account_id: str, platform: tuple[Platform, ...]) -> None:
+def _check_platform_account(state: WorldState, user: SimUser, account_id: str, platform: tuple[Platform, ...]) -> None:
     if platform and (account_id != user.account_id or state.accounts[account_id].parent is not None):
         violation = Violation("platform", "only keys of the user's own main account can be linked")
         raise Refusal(400, violations=(violation,))
 
 
-def _within_day(state: State, log: dict[str, list[datetime]], account_id: str, limit: int | None) -> None:
+def _within_day(state: WorldState, log: dict[str, list[datetime]], account_id: str, limit: int | None) -> None:
     if limit is not None and state.used(log, account_id) >= limit:
         seconds = int(state.frees_in(log, account_id, limit).total_seconds()) + 1
         headers = {"Retry-After": str(seconds)} if state.options.retry_after else {}
         raise Refusal(429, "Too many requests", headers=headers)
 
 
-def _name_matches(state: State, name: str, wanted: str) -> bool:
+def _name_matches(state: WorldState, name: str, wanted: str) -> bool:
     if state.options.name_filter is NameFilter.CONTAINS:
         return wanted.casefold() in name.casefold()
     return name == wanted

@@ -20,7 +20,8 @@ from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import MANAGE_ACCOUNT, SimAccount, SimKey, SimUser
 
 ACCOUNT: Final = "main"
-OTHER_DEPLOYMENT_KEY: Final = "made by hand in the portal"
+UNMANAGED_KEY: Final = "made by hand in the portal"
+"""The name of a key that belongs to no secret here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +65,15 @@ EXAMPLES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """The seeded account, its user, the keys by secret name, and a key that belongs to no secret here."""
+class ExampleFleet:
+    """The seeded account, its user, and the keys by secret name."""
 
     account: SimAccount
     user: SimUser
     keys: Mapping[str, SimKey]
-    foreign: SimKey
 
 
-def seed(world: InfobipWorld, client: Any, infobip_url: str, *, auth: str = "basic") -> Fleet:
+def seed(world: InfobipWorld, client: Any, infobip_url: str, *, auth: str = "basic") -> ExampleFleet:
     """Make the example fleet in an empty world and an empty Secrets Manager.
 
     :param client: a boto3 Secrets Manager client.
@@ -106,8 +106,8 @@ def seed(world: InfobipWorld, client: Any, infobip_url: str, *, auth: str = "bas
             tags=example.tags,
         )
         keys[example.name] = key
-    foreign = world.add_key(account, OTHER_DEPLOYMENT_KEY, scopes=(MANAGE_ACCOUNT,))
-    return Fleet(account, user, keys, foreign)
+    world.add_key(account, UNMANAGED_KEY, scopes=(MANAGE_ACCOUNT,))
+    return ExampleFleet(account, user, keys)
 
 
 class Sandbox:
@@ -117,7 +117,7 @@ class Sandbox:
     :param port: of the simulated Infobip; Secrets Manager gets the next one. 0 means any free ports.
     """
 
-    fleet: Fleet
+    fleet: ExampleFleet
 
     def __init__(self, *, clock: OffsetClock | None = None, world_seed: int = 1, port: int = 0) -> None:
         self.clock = clock or OffsetClock()

@@ -16,8 +16,9 @@ from rotator.model import Platform
 from rotator.ports import Clock
 from rotator.sandbox.exchange import ErrorStyle
 
-DAY: Final = timedelta(hours=24)
-SESSION_IDLE: Final = timedelta(minutes=60)
+LIMIT_PERIOD: Final = timedelta(hours=24)
+"""The daily limits count creates and updates of the last 24 hours."""
+SESSION_TIMEOUT: Final = timedelta(minutes=60)
 """A session ends after being idle for this long."""
 MANAGE_ACCOUNT: Final = "account-management:manage"
 DEFAULT_SCOPES: Final = frozenset(
@@ -169,7 +170,7 @@ class Token:
 
 
 @dataclass(slots=True)
-class Call:
+class LoggedCall:
     """One request in the world's log: no values, no query values, no headers.
 
     :param status: the status sent, or ``None`` if nothing was sent.
@@ -188,7 +189,7 @@ class Call:
     effect: bool = False
 
 
-class State:
+class WorldState:
     """Everything mutable. Not thread safe: the world holds its lock around every use."""
 
     def __init__(self, clock: Clock, seed: int, options: Options) -> None:
@@ -261,7 +262,7 @@ class State:
     def used(self, log: dict[str, list[datetime]], account_id: str) -> int:
         """Return how many of ``log`` (creates or updates) fall into the last 24 hours."""
         times, now = log.get(account_id, []), self.clock.now()
-        return bisect.bisect_right(times, now) - bisect.bisect_right(times, now - DAY)
+        return bisect.bisect_right(times, now) - bisect.bisect_right(times, now - LIMIT_PERIOD)
 
     def count(self, log: dict[str, list[datetime]], account_id: str) -> None:
         """Add one to ``log``, now."""
@@ -270,7 +271,9 @@ class State:
     def frees_in(self, log: dict[str, list[datetime]], account_id: str, limit: int) -> timedelta:
         """Return how long it takes until fewer than ``limit`` fall into the last 24 hours."""
         times = log.get(account_id, [])
-        return max(timedelta(seconds=1), times[-limit] + DAY - self.clock.now()) if len(times) >= limit > 0 else DAY
+        if not len(times) >= limit > 0:
+            return LIMIT_PERIOD
+        return max(timedelta(seconds=1), times[-limit] + LIMIT_PERIOD - self.clock.now())
 
 
 def announced(value: str) -> str:

@@ -21,7 +21,7 @@ from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.tags import parse_spec, spec_or_none
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.infobip import KEYS_API
-from rotator.sandbox.state import Call, SimKey
+from rotator.sandbox.state import LoggedCall, SimKey
 from rotator.secret import Secret
 from tests import leaks
 from tests.chaos.rules import Rules
@@ -242,7 +242,7 @@ class ElevenRules(Rules):
             self.broken.append(f"rule 6: {entry.name} got {what}, after {when}")
 
     @staticmethod
-    def _probed(key: SimKey, calls: list[Call]) -> bool:
+    def _probed(key: SimKey, calls: list[LoggedCall]) -> bool:
         """A 403 authenticates as well, and a false one can't be distinguished from a true one."""
         probes = [call for call in calls if call.path.startswith(PROBES) and call.status in (200, 403)]
         return any(call.principal.endswith(f":{key.id}") or not call.effect for call in probes)

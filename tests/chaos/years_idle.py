@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from rotator.engine.daily_check import BATCH
 from rotator.model import AccountSnapshot
 from rotator.policy.daily_check import to_verify
-from rotator.sandbox.state import SESSION_IDLE
+from rotator.sandbox.state import SESSION_TIMEOUT
 from tests.chaos.truth import as_listed, would_act
 from tests.chaos.years_ledger import Ledger
 from tests.chaos.years_world import ACCOUNTS, START, Enterprise
@@ -70,7 +70,7 @@ class Idle:
         """Whether a kill or a fault left nothing behind at Infobip; a change of a secret drops the record itself."""
         infobip = self.world.servers[account]
         used = max((session.last_used for session in infobip.state.sessions.values()), default=START)
-        open_session = self.world.clock.now() - used < SESSION_IDLE and bool(infobip.state.sessions)
+        open_session = self.world.clock.now() - used < SESSION_TIMEOUT and bool(infobip.state.sessions)
         return idle.generation == infobip.state.generation and not infobip.late and not open_session
 
     def _calls_to_verify(self, snapshot: AccountSnapshot, at: datetime) -> int | None:

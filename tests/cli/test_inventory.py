@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.sandbox.aws import create_managed
-from rotator.sandbox.launcher import OTHER_DEPLOYMENT_KEY
+from rotator.sandbox.launcher import UNMANAGED_KEY
 from tests import leaks
 from tests.cli.local_stack import Stack
 
@@ -18,7 +18,7 @@ def test_every_key_and_whose_it_is(stack: Stack) -> None:
     words = " ".join(ran.out.split())
     otp = keys["prod/sms/otp"].id
     assert f"{otp[:4]}…{otp[-4:]} current" in words
-    assert f'named "{OTHER_DEPLOYMENT_KEY}"' in words
+    assert f'named "{UNMANAGED_KEY}"' in words
     (account,) = stack.run("inventory", "--json").document["accounts"]
     assert {key["key_id"]: key["kind"] for key in account["keys"]}[otp] == "current"
     assert {key["kind"] for key in account["keys"]} == {"current", "unknown"}

@@ -18,7 +18,7 @@ import pytest
 from rotator.cli import leaked
 from rotator.leaks import LeakReport
 from rotator.sandbox.aws import consumer_value
-from rotator.sandbox.launcher import OTHER_DEPLOYMENT_KEY
+from rotator.sandbox.launcher import UNMANAGED_KEY
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.cli.local_stack import Ran, Stack
@@ -121,9 +121,9 @@ def test_a_leaked_value_comes_by_stdin_and_is_never_shown(stack: Stack) -> None:
 
 def test_a_key_that_nothing_here_contains_is_revoked_if_it_is_named(stack: Stack) -> None:
     stack.seed()
-    key = next(key for key in stack.world.keys() if key.name == OTHER_DEPLOYMENT_KEY)
+    key = next(key for key in stack.world.keys() if key.name == UNMANAGED_KEY)
     asked = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x")
-    assert f'"{OTHER_DEPLOYMENT_KEY}"' in words(stack.run(*asked))
+    assert f'"{UNMANAGED_KEY}"' in words(stack.run(*asked))
     (shown,) = stack.run(*asked, "--json").document["keys"]
     assert (shown["role"], shown["secret"]) == ("unmanaged", None)
     assert (stack.run(*asked, "--yes").code, stack.world.authenticates(key.value)) == (0, False)
@@ -377,7 +377,7 @@ def test_key_in_upper_case_is_looked_up_in_both(stack: Stack) -> None:
 def test_what_a_report_leaves_out_fails(stack: Stack) -> None:
     """The rest is revoked, whoever made it."""
     otp = stack.seed()[OTP]
-    by_hand = next(key for key in stack.world.keys() if key.name == OTHER_DEPLOYMENT_KEY)
+    by_hand = next(key for key in stack.world.keys() if key.name == UNMANAGED_KEY)
     text = json.dumps([scanned("REDACTED"), scanned(str(by_hand.value)), scanned(str(otp.value))])
     assert from_stdin(stack, text).code == 1
     ran = from_stdin(stack, text, "--yes", "--json")

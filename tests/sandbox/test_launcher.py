@@ -15,7 +15,7 @@ from rotator.errors import ConfigurationError
 from rotator.remote_clock import RemoteClock
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.clocks import DEFAULT_START, OffsetClock, VirtualClock
-from rotator.sandbox.launcher import EXAMPLES, OTHER_DEPLOYMENT_KEY, Sandbox, serve_sandbox
+from rotator.sandbox.launcher import EXAMPLES, UNMANAGED_KEY, Sandbox, serve_sandbox
 from tests.sandbox.conftest import KEYS
 from tests.wire_schema import watch
 
@@ -37,7 +37,7 @@ def test_the_management_secret_opens_infobip(sandbox: Sandbox) -> None:
     assert set(value) == {"base_url", "username", "password", "auth"}
     answer = requests.get(value["base_url"] + KEYS, auth=(value["username"], value["password"]), timeout=10)
     names = [key["name"] for key in answer.json()["apiKeys"]]
-    assert sorted(names) == sorted([e.name for e in EXAMPLES if e.age is not None] + [OTHER_DEPLOYMENT_KEY])
+    assert sorted(names) == sorted([e.name for e in EXAMPLES if e.age is not None] + [UNMANAGED_KEY])
 
 
 def test_the_fleet_is_as_its_table_says(sandbox: Sandbox) -> None:
