@@ -19,8 +19,7 @@ After ``with``:
     ``incomplete`` (the listing), ``found=Z:t`` (``Z`` was searched for in all values, and found in ``t``),
     ``unread=Z`` (could not be read by its id), ``nowhere=Z`` (looked for in all other accounts; ``Z:old``: but not in
     that one).
-``6 x s#`` stands for ``s0`` to ``s5``, on either side (``s##``: ``s00``); ``as before`` for what the
-    case before has, but its options.
+``6 x s#`` stands for ``s0`` to ``s5``, on either side (``s##``: ``s00``).
 """
 
 from __future__ import annotations
@@ -48,31 +47,28 @@ def table(text: str, *, overdue: bool = False, asks: bool = False) -> tuple[Case
 
     :param overdue: whether the alerts ``overdue`` are compared too, and with ``asks`` what the plan asks for.
     """
-    cases: list[Case] = []
-    before: list[str] = []
+    cases = []
     for block in re.split(r"\n(?=\S)", dedent(text).strip()):
         name, _, rest = block.partition("\n")
-        given, said = (_items(side) for side in f"{rest}->".split("->")[:2])
-        if given[0] == "as before":
-            given[:1] = [item for item in before if not item.startswith("with ")]
-        before = given
-        cases.append(replace(_case(name, given, "; ".join(said)), overdue=overdue, asks=asks))
+        given, _, said = rest.partition("->")
+        cases.append(replace(case(name, given, said), overdue=overdue, asks=asks))
     return tuple(cases)
 
 
 def observed(text: str) -> AccountSnapshot:
     """What is there in a case, by itself."""
-    return _case("", _items(text), "").snapshot
+    return case("", text).snapshot
 
 
-def _case(name: str, given: list[str], said: str) -> Case:
+def case(name: str, given: str, said: str = "") -> Case:
+    """One case, whose two sides a builder puts together."""
     secrets: list[SecretEntry] = []
     keys: list[Key] = []
     current: Values = {}
     held: Values = {}
     options: Fields = {}
     elsewhere: dict[str, Elsewhere] = {}
-    for item in given:
+    for item in _items(given):
         head, *words = item.split()
         if head == "with":
             options = _fields(words, OPTIONS)
@@ -103,7 +99,7 @@ def _case(name: str, given: list[str], said: str) -> Case:
     snapshot = replace(snapshot, elsewhere=elsewhere, unread=unread)
     policy = Policy(options.get("deployment", "default"), int(limit), int(reserve))
     now = at(options.get("now", "+0s"))
-    return Case(name, snapshot, said, "force" in options, options.get("secret"), policy, now)
+    return Case(name, snapshot, "; ".join(_items(said)), "force" in options, options.get("secret"), policy, now)
 
 
 def _items(side: str) -> list[str]:

@@ -69,7 +69,8 @@ STALE = table("""
         -> label stale-label s K1@v2 (AWSPENDING); label stale-label s K1@v1 (rotator:retire:K1:20260301T090000Z);
         retire superseded s K2@v2 (revoked from 5 Mar 09:00 UTC on)
     the same, months later: its grace is whole, since it never had a retire label
-        as before; with now=+90d -> label stale-label s K1@v2; label stale-label s K1@v1; retire superseded s K2@v2
+        s {v1 CURRENT key:K1 retire:K1:-1d} {v2 PENDING PREVIOUS key:K2}; K1; K2; with now=+90d
+        -> label stale-label s K1@v2; label stale-label s K1@v1; retire superseded s K2@v2
     rolled back by hand twice: both retire labels of the key in use go
         s {v1 CURRENT key:K1 retire:K1:-1d retire:K1:-2d} {v2 PREVIOUS key:K2 retire:K2:+1d}; K1; K2
         -> label stale-label s K1@v1; label stale-label s K1@v1
