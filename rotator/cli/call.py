@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.reasons import Reason
 from rotator.redaction.redactor import Redactor, redact_patterns
 from rotator.text import printable
 
@@ -211,7 +212,8 @@ class Call:
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
             advice = error.advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
-            code = EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED
+            usage = isinstance(error, ConfigurationError) and error.reason is not Reason.UNKNOWN_ACCOUNT
+            code = EXIT_USAGE if usage else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)
         text = " ".join(redact(f"{type(error).__name__}: {error}").split())[:_LONGEST_BUG]
         advice = "Retry with --log-level debug and report the output. The next sweep continues from here."

@@ -69,12 +69,13 @@ class Fleet:
         """The named account, or the named secret's account, or every account.
 
         :param secret: a managed secret's name or ARN.
+        :raises SecretNotFound: there is no such managed secret.
         :raises ConfigurationError: no tag names the account, or the secret does not belong to it.
         """
         if secret is not None:
             entry = self.find(secret)
             if entry is None:
-                raise ConfigurationError(
+                raise SecretNotFound(
                     f"{secret} is not a managed secret in this AWS account and region",
                     advice="Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
                 )
@@ -92,6 +93,7 @@ class Fleet:
             raise ConfigurationError(
                 f"unknown account {printable(account)}; known accounts: {known}",
                 advice="Check its name and the region. Accounts are defined by the tag rotator:account.",
+                reason=Reason.UNKNOWN_ACCOUNT,
             )
         return (account,)
 

@@ -26,6 +26,7 @@ from rotator.errors import (
     ProviderThrottled,
     ProviderUnavailable,
     RotatorError,
+    SecretNotFound,
     SessionBusy,
 )
 from rotator.message import Message
@@ -129,7 +130,7 @@ class Reconciler:
             names = fleet.chosen(account, secret)
         except RotatorError as error:
             audit.emit("sweep.completed", "failure", account=account, secret=secret, error=_text(error))
-            if not dry_run and not isinstance(error, ConfigurationError):
+            if not dry_run and not isinstance(error, ConfigurationError | SecretNotFound):
                 publish(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
             raise
         run = _Run(CurrentValues(self.services.store, fleet), secret, force=force, dry_run=dry_run, begun=begun)

@@ -249,6 +249,23 @@ def test_every_refusal_names_what_to_change(stack: Stack, arguments: str, named:
     assert stack.state() == before
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(f"{command} --account nobody" for command in ("plan", "run", "status", "forecast", "inventory")),
+        *(f"{command} --secret nothing" for command in ("plan", "run", "status", "revoke --reason x")),
+        *("rotate nothing --reason x", "adopt nothing", "rollback nothing --reason x", "consumers nothing"),
+        "revoke --key-id K --account nobody --reason x",
+    ],
+)
+def test_what_is_unknown_is_a_failure_not_usage(stack: Stack, arguments: str) -> None:
+    stack.seed()
+    before = stack.state()
+    ran = stack.run(*arguments.split())
+    assert (ran.code, stack.state()) == (1, before)
+    assert re.search("nobody|nothing", ran.sentence)
+
+
 def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(stack: Stack) -> None:
     account = stack.account("main", **away())
     stack.secret("app/key", account)
