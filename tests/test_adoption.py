@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rotator.engine.manual import adopt
+from rotator.engine.adopt import adopt
 from rotator.errors import Refused, StoreDenied
 from rotator.model import Outcome
 from rotator.reasons import Reason

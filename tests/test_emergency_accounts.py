@@ -10,7 +10,7 @@ import pytest
 
 from rotator.engine.emergency import EmergencyReport, Strategy
 from rotator.engine.emergency.facts import MOST_VALUES
-from rotator.engine.manual import rotate_now
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import ConfigurationError
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
-from rotator.engine.manual import rotate_now
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import StoreDenied
 from rotator.policy.emergency_ids import made_for_incident, made_in_emergency
 from rotator.sandbox.clocks import OffsetClock

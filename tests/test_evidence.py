@@ -10,8 +10,8 @@ import pytest
 
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.evidence import MAX_ROUNDS, CurrentValues, Evidence, ownership_proof, unproven
-from rotator.engine.manual import rotate_now
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
+from rotator.engine.rotate_now import rotate_now
 from rotator.model import AccountPlan, AccountSnapshot, Outcome
 from rotator.policy.ownership import OwnershipProof
 from rotator.ports import KeyProvider

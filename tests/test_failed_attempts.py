@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from rotator.engine.manual import rotate_now
+from rotator.engine.rotate_now import rotate_now
 from rotator.model import Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options

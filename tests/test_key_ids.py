@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rotator.engine.adopt import adopt
 from rotator.engine.key_ids import whole_key_id
-from rotator.engine.manual import adopt, rotate_now
 from rotator.engine.rollback import rollback
+from rotator.engine.rotate_now import rotate_now
 from rotator.model import Outcome
 from rotator.reasons import Reason
 from rotator.text import short_id

@@ -16,8 +16,8 @@ import pytest
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import rollback
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import Refused
 from rotator.model import ActionKind, Outcome, Result
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label

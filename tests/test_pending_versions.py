@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from rotator.engine.manual import adopt, rotate_now
+from rotator.engine.adopt import adopt
+from rotator.engine.rotate_now import rotate_now
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import StateChanged
 from rotator.model import Outcome

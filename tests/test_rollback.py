@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rotator.engine.emergency import Strategy
-from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import RolledBack, rollback
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import ConfigurationError, LostRace, ProviderUnavailable, SecretNotFound, StoreDenied
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle

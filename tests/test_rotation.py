@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.engine.manual import rotate_now
+from rotator.engine.rotate_now import rotate_now
 from rotator.engine.sweep import Sweep
 from rotator.model import Outcome
 from rotator.reasons import Reason

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from rotator.engine.manual import rotate_now
+from rotator.engine.rotate_now import rotate_now
 from rotator.model import Outcome
 from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import Request, Response

@@ -7,7 +7,7 @@ import click
 from rotator.cli.call import Call
 from rotator.cli.options import command
 from rotator.cli.plan_text import show_results
-from rotator.engine import manual
+from rotator.engine.adopt import adopt as adopt_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.text import printable
 
@@ -29,5 +29,5 @@ def adopt(call: Call, secret: str, key_id: str | None) -> int:
       rotator adopt prod/sms/otp --key-id 5737...48AE
     """
     app = call.open()
-    result = manual.adopt(Reconciler(app.services), secret, key_id)
+    result = adopt_secret(Reconciler(app.services), secret, key_id)
     return show_results(call, (result,), f"Next actions and times: `rotator status --secret {printable(secret)}`.")

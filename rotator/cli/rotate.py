@@ -7,8 +7,8 @@ import click
 from rotator.cli.call import Call
 from rotator.cli.options import command, required
 from rotator.cli.plan_text import show_results
-from rotator.engine.manual import rotate_now
 from rotator.engine.reconcile import Reconciler
+from rotator.engine.rotate_now import rotate_now
 from rotator.text import printable
 
 

@@ -13,7 +13,6 @@ from rotator.cli.call import Call
 from rotator.cli.documents import as_json, errors_field
 from rotator.cli.options import account_option, command, secret_option, wide_option
 from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
-from rotator.engine.manual import status as secret_states
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, ActionKind
 from rotator.policy.status import URGENCY, SecretState, State
@@ -54,7 +53,7 @@ def status(call: Call, account: str | None, secret: str | None) -> int:
     """
     app = call.open()
     now = app.clock.now()  # before the plans, so that what they do now does not show as overdue
-    found, broken = secret_states(Reconciler(app.services), account=account, secret=secret)
+    found, broken = Reconciler(app.services).states(account=account, secret=secret)
     document = {"secrets": as_json(found)} | errors_field(broken)
     call.result(document, _parts(found, broken, now))
     return 1 if any(plan.error is not None for plan in broken) else 0

@@ -34,6 +34,8 @@ from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Qu
 from rotator.policy.daily_check import to_verify
 from rotator.policy.guards import DAY, slots_used
 from rotator.policy.overdue import with_outcomes
+from rotator.policy.planner import plan_account
+from rotator.policy.status import SecretState, states
 from rotator.ports import KeyProvider
 from rotator.reasons import Reason
 from rotator.telemetry.audit import AuditUnavailable
@@ -113,6 +115,20 @@ class Reconciler:
         failed = tuple(each for each in observed if isinstance(each, AccountPlan))
         stray = self._stray(fleet, account, secret)
         return tuple(each for each in observed if isinstance(each, AccountSnapshot)), (*failed, *stray)
+
+    def states(
+        self, *, account: str | None = None, secret: str | None = None
+    ) -> tuple[tuple[SecretState, ...], tuple[AccountPlan, ...]]:
+        """Every managed secret's state, and a plan with ``error`` for each account that could not be read."""
+        snapshots, failed = self.snapshots(account=account, secret=secret)
+        now = self.services.clock.now()
+        found: list[SecretState] = []
+        for snapshot in snapshots:
+            plan = plan_account(snapshot, self.services.policy, now)
+            arns = {entry.name: entry.arn for entry in snapshot.secrets}
+            every = states(snapshot, plan.actions, now, plan.alerts)
+            found += [state for state in every if secret in (None, state.secret, arns.get(state.secret))]
+        return tuple(found), failed
 
     # ---- doing ------------------------------------------------------------------------------------------------------
 

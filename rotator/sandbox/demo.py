@@ -16,7 +16,6 @@ from typing import Final
 from rotator import bootstrap
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.engine.emergency import Emergency, Strategy, Target
-from rotator.engine.manual import status
 from rotator.engine.reconcile import Reconciler
 from rotator.message import Message
 from rotator.model import ActionKind, Outcome, Result
@@ -95,7 +94,7 @@ def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] 
             on_day(day)
             story.live(day)
         with story.run(Trigger.MANUAL) as reconciler:
-            states, _ = status(reconciler)
+            states, _ = reconciler.states()
         texts = [str(event.detail) for chapter in story.chapters for event in chapter.events]
         story.referee.finish(audit_file.read_text(encoding="utf-8", errors="replace"), *texts)
         report = verify(audit_file)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from rotator.engine.adopt import adopt
 from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
-from rotator.engine.manual import adopt
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError

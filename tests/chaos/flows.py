@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from rotator.engine.adopt import adopt
 from rotator.engine.emergency import Strategy
-from rotator.engine.manual import adopt, rotate_now
 from rotator.engine.rollback import rollback
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_label, retire_label

@@ -13,8 +13,8 @@ from datetime import datetime
 from functools import cache
 
 from rotator.engine.emergency import EmergencyReport, Strategy
-from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import rollback
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle

@@ -16,7 +16,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from rotator.engine.emergency import EmergencyReport, Strategy
-from rotator.engine.manual import rotate_now
+from rotator.engine.rotate_now import rotate_now
 from rotator.engine.sweep import Sweep
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials

@@ -10,9 +10,9 @@ from functools import cache
 from typing import TypeVar, cast
 
 from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
-from rotator.engine.manual import rotate_now
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import rollback
+from rotator.engine.rotate_now import rotate_now
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from rotator.engine.adopt import adopt
 from rotator.engine.emergency import Emergency, Strategy, Target
-from rotator.engine.manual import adopt, rotate_now
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.sandbox.exchange import Request, Response
 from rotator.secret import Secret

@@ -1,0 +1,86 @@
+"""``rotator rotate``: one secret gets a new key now, whatever its expiry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.engine.apply import apply
+from rotator.engine.context import AccountContext, Budget
+from rotator.engine.evidence import ownership_proof
+from rotator.engine.observe import observe_account, observe_fleet, with_secret
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.secret_changes import managed_account
+from rotator.errors import Refused
+from rotator.message import Message
+from rotator.model import AccountPlan, ActionKind, Result, SecretEntry
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.planner import make_view, plan_account
+from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first
+from rotator.reasons import Reason
+
+
+def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:
+    """Rotate one secret now, whatever its expiry; uses the daily reserve.
+
+    An unlabelled current version is adopted first. A wrong label on it is corrected, because its value decides. A
+    pending version is finished instead of making another key. If the tagged account does not have the current key, the
+    secret is moved to that account; no other command does that.
+
+    :param reason: the operator's own words, for the audit.
+    :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
+    """
+    services = reconciler.services
+    entry = services.store.describe(secret)
+    account = managed_account(entry)
+    fleet = observe_fleet(services.store)
+    with reconciler.connected(fleet, account) as provider:
+        listed = observe_account(services.store, provider, fleet, account)
+        snapshot = with_secret(services.store, provider, listed, entry)
+        context, life = AccountContext(services, provider, snapshot, Budget()), read_lifecycle(entry)
+        if life.current_version is not None and life.current_key is not None:
+            ownership_proof(context, entry, life.current_version, life.current_key)  # the plan uses what it reads
+        plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.name, moves=True)
+        if plan.error is not None:
+            raise Refused(plan.error)
+        return tuple(_carry_out(context, plan, entry, reason))
+
+
+def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, reason: str) -> list[Result]:
+    before = [a for a in plan.actions if a.kind in (ActionKind.LABEL, ActionKind.RESUME)]
+    results: list[Result] = []
+    for action in before:
+        result, error = apply(context, action, moves=True)
+        results.append(result)
+        if error is not None:
+            return results
+    if any(action.kind is ActionKind.RESUME for action in before):
+        return results
+    if any(action.reason is Reason.MISLABELLED for action in before):
+        entry = context.services.store.describe(entry.arn)
+        context.snapshot = with_secret(context.services.store, context.provider, context.snapshot, entry)
+    view, now = make_view(context.snapshot, entry), context.services.clock.now()
+    _stop(view, now)
+    first_one = view.life.current_version is None
+    why = Reason.FIRST_KEY if first_one else Reason.REQUESTED
+    action = context.action(ActionKind.ROTATE, why, entry, view.key_id, view.life.current_version)
+    deadline = view.key.valid_to if view.key else None
+    result, _ = apply(
+        context, replace(action, deadline=deadline, message=Message.text(reason)), audit_reason=reason, moves=True
+    )
+    return [*results, result]
+
+
+def _stop(view: View, now: datetime) -> None:
+    """Refuse if a rule prevents a new key. Windows, limits and rules that only protect an old key do not count.
+
+    :raises Refused: a rule does; nothing was changed.
+    """
+    stop = first(SKIP_MOVE_WHEN, view, now) or first(ROTATE_BLOCKED, view, now)
+    if stop is not None:
+        fix = "Remove the tag rotator:hold" if stop.reason is Reason.HOLD else "Fix that"
+        raise Refused(
+            f"{view.entry.name} was not rotated: {stop.reason}: {stop.detail}",
+            advice=f"Nothing was changed. {fix}, then repeat the command.",
+            reason=stop.reason,
+        )
