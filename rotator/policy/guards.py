@@ -141,7 +141,7 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
         draft.ranked.remove(item)
 
 
-_USED_UP = "today's {limit} {what} less {reserve} in reserve are used up"
+_USED_UP = "today's {limit} {what} less {reserve} in reserve are used, or needed for more urgent keys"
 _ONE_PER_PART = "scheduled work uses one create and one update in each of {parts} equal parts of the day"
 
 
@@ -156,31 +156,36 @@ def uncounted(policy: Policy) -> Message:
     )
 
 
-def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:
-    """Return the actions that today's limits allow, the most urgent first, and defer the others.
+def no_slot_left(action: Action, quota: Quota) -> Message:
+    """Return why an action waits for the daily limit."""
+    is_create = action.kind is ActionKind.ROTATE
+    limit = quota.creates_limit if is_create else quota.updates_limit
+    return Message.of(
+        "{kind} ({reason}) waits: "
+        + (_USED_UP if quota.most is None else "today's {what} can't be counted; " + _ONE_PER_PART),
+        parts=max(1, limit - quota.reserve),
+        kind=action.kind,
+        reason=action.reason,
+        limit=limit,
+        what="creates" if is_create else "updates",
+        reserve=quota.reserve,
+    )
+
+
+def limit_updates(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:
+    """Return the actions that today's updates allow, the most urgent first, and defer the other revocations.
 
     :param coming: how many revocations come due before an update that is used now is free again; orphans leave
         these updates free.
     """
-    left = {"creates": quota.creates_left, "updates": quota.updates_left}
-    limits = {"creates": quota.creates_limit, "updates": quota.updates_limit}
+    left = quota.updates_left
     kept: list[Action] = []
     for action in actions:
-        if action.kind is ActionKind.ROTATE or action.costs_update:
-            what = "creates" if action.kind is ActionKind.ROTATE else "updates"
-            if left[what] <= (coming if action.reason is Reason.ORPHAN else 0):
-                message = Message.of(
-                    "{kind} ({reason}) waits: "
-                    + (_USED_UP if quota.most is None else "today's {what} can't be counted; " + _ONE_PER_PART),
-                    parts=max(1, limits[what] - quota.reserve),
-                    kind=action.kind,
-                    reason=action.reason,
-                    limit=limits[what],
-                    what=what,
-                    reserve=quota.reserve,
-                )
-                draft.defer(action, Reason.DAILY_LIMIT, message)
-                continue
-            left[what] -= 1
-        kept.append(action)
+        if not action.costs_update:
+            kept.append(action)
+        elif left > (coming if action.reason is Reason.ORPHAN else 0):
+            left -= 1
+            kept.append(action)
+        else:
+            draft.defer(action, Reason.DAILY_LIMIT, no_slot_left(action, quota))
     return kept

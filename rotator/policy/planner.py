@@ -11,7 +11,7 @@ from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, SecretEntry, Severity
 from rotator.policy.day_parts import length_of
 from rotator.policy.draft import Draft, uses_quota
-from rotator.policy.guards import clock_skew, limit_revocations, slots_used, uncounted, within_budget
+from rotator.policy.guards import clock_skew, limit_revocations, limit_updates, slots_used, uncounted
 from rotator.policy.holdings import Holdings
 from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
@@ -63,13 +63,9 @@ def plan_account(
     common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, moves, since)
     coming = (SecretPlanner(common, view).plan() for view in views)
     candidates = [candidate for candidate in coming if candidate is not None]
-    started = schedule(common, candidates, slots, alone=secret is not None)
-    for candidate, decision in started:
-        SecretPlanner(common, candidate.view).rotate(decision)
-    begun = {candidate.view.entry.arn for candidate, _ in started}
+    starts = schedule(common, candidates, slots, alone=secret is not None)
     for candidate in candidates:
-        if candidate.waits is not None and candidate.view.entry.arn not in begun:
-            SecretPlanner(common, candidate.view).skip(candidate.waits)
+        SecretPlanner(common, candidate.view).rotate(candidate, starts.get(candidate.view.entry.arn), planned)
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, ownership, now)
     report_unknown(draft, holdings, now)
@@ -82,7 +78,7 @@ def plan_account(
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
     again = now + (quota_window(policy) if slots.counted else length_of(policy))
-    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, again, now))
+    actions = limit_updates(draft, actions, planned, _coming(snapshot, views, actions, again, now))
     report_overdue(common, views, actions)
     if secret is not None:
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]

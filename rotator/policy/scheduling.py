@@ -4,26 +4,28 @@ The quota is a number of slots; a slot that a create used is free again 24 hours
 rotations from scratch, from what it sees, and keeps nothing. Time is counted in sweeps, of which this one is sweep 0,
 and in quota days of 24 hours, of which day 0 is the rest of today.
 
-1. A rotation that is not due gets the latest free slot before its key expires, on a day on which its window opens; if
-   all are taken, other rotations move to earlier slots. A rotation that still has none is scheduled early, in this
-   sweep (reason ``capacity``). No rotation is scheduled early unless it has to be.
-2. If a window has no free slot left, its rotations get slots outside of it.
-3. A due rotation starts now, unless it can wait and another rotation needs the slot today.
+1. Secrets without a working key get the first slots.
+2. All others are sorted by deadline: the last sweep in time before the key's expiry, in the secret's window if it opens
+   in time. What is due starts now. What can't start before later today keeps a slot for it.
+3. For the rest there is one question: can the days up to this deadline hold all that must be done by then? If not, the
+   earliest that can starts now (reason ``capacity``). No other rotation starts before it is due.
 4. The last check ignores windows. A rotation that would not be done a day before its key expires starts now, the
    earliest expiry first.
+5. A secret that is due again within 24 hours gets a slot that is left.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.durations import LAST, plus
 from rotator.message import Message
-from rotator.model import AccountSnapshot, ActionKind, Alert, Key, Policy, Quota, Severity, Window
+from rotator.model import AccountSnapshot, Alert, Key, Policy, Quota, Severity, Window
 from rotator.policy.day_parts import length_of, sweeps_until_next
 from rotator.policy.draft import Draft
 from rotator.policy.guards import DAY, SOON, UsedSlots
@@ -48,16 +50,19 @@ class Candidate:
     """A secret that is rotated, or could be.
 
     :param decision: why a rotation is due; ``None`` if none is.
-    :param waits: what a due rotation waits for.
+    :param waits: what a due rotation waits for, other than a slot.
+    :param again: whether a key was created for it in the last 24 hours. Other secrets go first: a principal that may
+        write this one can make it need new keys again and again.
     """
 
     view: View
     decision: Decision | None = None
     waits: Decision | None = None
+    again: bool = False
 
     @property
-    def planned(self) -> bool:
-        """Whether its rotation is due and waits for nothing."""
+    def due(self) -> bool:
+        """Whether its rotation is due and waits for nothing but a slot."""
         return self.decision is not None and self.waits is None
 
     @property
@@ -78,24 +83,31 @@ class Candidate:
 
 def schedule(
     common: Planning, candidates: Sequence[Candidate], used: UsedSlots, *, alone: bool = False
-) -> list[tuple[Candidate, Decision]]:
-    """Postpone planned rotations that can wait, and alert about keys that can't be replaced in time.
+) -> dict[str, Decision]:
+    """Choose the rotations that start in this sweep, and alert about keys that can't be replaced in time.
 
     :param alone: whether only one secret is planned; its rotation then waits for no other.
-    :returns: the rotations that start in this sweep besides the planned ones, and why.
+    :returns: by ARN, why each of them starts.
     """
-    quota = used.planned(common.policy, common.now, common.since)
-    slots = _slots(common, candidates, used, quota)
-    near = _near(candidates, slots)
-    _alert_not_in_time(common.draft, candidates, near, slots)
-    if not quota.creates_left or all(one.planned for one in near):
-        return []
-    rotations = _rotations(near, slots, common)
-    chosen = _start_now(slots, rotations)
-    if not alone:
-        _postpone(common.draft, [one.candidate for one in rotations if one.due and one not in chosen])
-    started = [one.candidate for one in chosen if not one.due]
-    return [(one, one.decision or _early(one, slots)) for one in started]
+    ordered = sorted(candidates, key=lambda one: (one.expires_at or LAST, one.view.entry.name))
+    again = [one for one in ordered if one.due and one.again]
+    broken = sorted((one for one in ordered if one.broken and not one.again), key=_since)
+    slots = _slots(common, len(broken), used)
+    _alert_not_in_time(common.draft, ordered, slots)
+    chosen = broken[: slots.today.count(0)]
+    if slots.free_now:
+        jobs = [_job(one, slots, common) for one in ordered if not one.broken and not (one.due and one.again)]
+        started, spare = _start_now(slots, jobs)
+        chosen += [job.candidate for job in started] + again[:spare]
+    if alone and slots.today.count(0):
+        chosen += [one for one in ordered if one.due]
+    return {one.view.entry.arn: one.decision or _early(one, slots) for one in chosen}
+
+
+def _since(one: Candidate) -> datetime:
+    """Since when a secret is broken."""
+    assert one.decision is not None
+    return one.decision.deadline or one.decision.due_at or LAST
 
 
 # ---- the quota ------------------------------------------------------------------------------------------------------
@@ -166,6 +178,14 @@ class Slots:
         """How many slots are free in this sweep, less those for broken secrets."""
         return max(0, self.today.count(0) - self.broken)
 
+    def last_open(self, window: Window, begin: int, last: int) -> int | None:
+        """The last sweep from ``begin`` to ``last`` in a window; ``None`` if there is none."""
+        for opens, closes in openings_until(window, self.now, plus(self.now, last * self.every)):
+            opened, closed = max(begin, self.first_from(opens)), min(last, self.first_from(closes) - 1)
+            if opened <= closed:
+                return closed
+        return None
+
     def last_by(self, moment: datetime) -> int:
         """The last sweep that is not after a moment, within the horizon."""
         return max(0, min((moment - self.now) // self.every, self.horizon * self.period))
@@ -200,9 +220,10 @@ class Slots:
         return late
 
 
-def _slots(common: Planning, candidates: Iterable[Candidate], used: UsedSlots, quota: Quota) -> Slots:
-    policy, now, limit = common.policy, common.now, _limit(quota)
-    broken = sum(1 for one in candidates if one.broken)
+def _slots(common: Planning, broken: int, used: UsedSlots) -> Slots:
+    policy, now = common.policy, common.now
+    quota = used.planned(policy, now, common.since)
+    limit = _limit(quota)
     if not used.counted:
         period, today = -(-length_of(policy) // policy.sweep_every), [0] * quota.creates_left
         return Slots(now, policy.sweep_every, period, 1, today or [sweeps_until_next(now, policy)], broken)
@@ -218,36 +239,26 @@ def _slots(common: Planning, candidates: Iterable[Candidate], used: UsedSlots, q
 # ---- what is to be scheduled ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """The sweeps after this one in which a rotation may start: from ``first`` to ``last``, and in a window."""
-
-    first: int
-    last: int
-    window: Window | None = None
-
-
 @dataclass(slots=True, eq=False)
-class _Rotation:
+class _Job:
     """A candidate in sweeps.
 
-    :param due: planned already, and postponed only if another rotation needs the slot.
-    :param able: whether it could start now; if not, it keeps its later slot.
+    :param due: whether it starts now if a slot is free.
+    :param able: whether it could start now if it had no window.
+    :param open: whether its window allows it to start now.
+    :param last: the last sweep at which it should start.
+    :param today: whether it can't start now but later today, because it is due or its window opens by then.
     :param must: the last sweep at which it must start, window or not: a day before its key expires, or less if it is
         rotated late anyway.
-    :param open: whether its window allows it to start in this sweep.
-    :param span: when it may start if not in this sweep.
-    :param any_time: ``span`` without its window.
     """
 
     candidate: Candidate
-    rank: int
     due: bool
     able: bool
-    must: int
     open: bool
-    span: _Span
-    any_time: _Span
+    last: int
+    today: bool
+    must: int
 
 
 def margin(view: View) -> timedelta:
@@ -264,170 +275,81 @@ def margin(view: View) -> timedelta:
     return max(timedelta(0), min(SAFETY, life / 10, before / 2))
 
 
-def _near(candidates: Sequence[Candidate], slots: Slots) -> list[Candidate]:
-    """Return the candidates that matter now, the earliest expiry first.
-
-    Leave out any that would still get a later slot if all others went first.
-    """
-    days = -(-len(candidates) // slots.a_day) if slots.a_day > 0 else slots.horizon
-    # A window opens at least once a week, but a weekly sweep may miss it.
-    spans = (days * DAY + SAFETY, 16 * (days + 1) * DAY)
-    far, far_with_window = (plus(slots.now, span * (slots.period * slots.every / DAY)) for span in spans)
-    near = [
-        one
-        for one in candidates
-        if one.planned or one.expires_at is None or one.expires_at < (far_with_window if one.window else far)
-    ]
-    return sorted(near, key=lambda one: (one.expires_at or LAST, one.view.entry.name))
-
-
-def _rotations(candidates: Iterable[Candidate], slots: Slots, common: Planning) -> list[_Rotation]:
-    """Return the rotations of secrets that are not broken, the earliest expiry first."""
-    most, period = slots.horizon * slots.period, slots.period
-    found: list[_Rotation] = []
-    for rank, candidate in enumerate(candidates):
-        if candidate.broken:
-            continue
-        expiry = last = most
-        if candidate.expires_at is not None:
-            expiry = max(0, min(most, slots.first_from(candidate.expires_at) - 1))
-            last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
-        begin = 1
-        if candidate.decision is None:
-            # Later today is no better than now, unless the rotation is due by then.
-            due_at = renew_at(candidate.view)
-            ready = period if due_at is None else max(0, min(period, slots.first_from(due_at)))
-            last = max(last, min(ready, expiry))
-            begin = max(1, min(ready, last))
-        due, any_time, must = candidate.planned, _Span(begin, last), max(last, expiry - period)
-        able = due or first(ROTATE_BLOCKED, candidate.view, slots.now) is None
-        window = candidate.window
-        opened, span = window is None or common.is_open(window), _Span(begin, last, window)
-        if not opened:
-            # Wait for the window, even if it opens later today, unless no opening is early enough.
-            waits = [] if due else [_Span(1, last, window), _Span(1, expiry, window)]
-            span = next((span for span in waits if any(True for _ in _days(span, slots))), any_time)
-        found.append(_Rotation(candidate, rank, due, able, must, opened or due, span, any_time))
-    return found
+def _job(candidate: Candidate, slots: Slots, common: Planning) -> _Job:
+    most, period, window = slots.horizon * slots.period, slots.period, candidate.window
+    expiry = last = most
+    ready = 1
+    if candidate.expires_at is not None:
+        expiry = max(0, min(most, slots.first_from(candidate.expires_at) - 1))
+        last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
+    if candidate.decision is None:
+        due_at = renew_at(candidate.view)
+        ready = period if due_at is None else max(0, min(period, slots.first_from(due_at)))
+        last = max(last, min(ready, expiry))  # what is due by then need not start earlier
+    must = max(last, expiry - period)
+    is_open = window is None or common.is_open(window)
+    if window is not None and is_open:
+        last = slots.last_open(window, 0, last) or 0
+    elif window is not None:  # if it opens too late, it is ignored
+        opens_at = slots.last_open(window, 1, last)
+        opens_at = slots.last_open(window, 1, expiry) if opens_at is None else opens_at
+        if opens_at is None:
+            is_open, window = True, None
+        else:
+            last, ready = opens_at, ready if opens_at >= period else 1
+    begin, end = max(1, ready), min(last, period - 1)
+    if window is not None:
+        today = not candidate.due and slots.last_open(window, begin, end) is not None
+    else:
+        today = candidate.decision is None and begin <= end
+    able = candidate.due or first(ROTATE_BLOCKED, candidate.view, common.now) is None
+    return _Job(candidate, candidate.due, able, is_open, last, today, must)
 
 
 # ---- the schedule ---------------------------------------------------------------------------------------------------
 
 
-class _QuotaDays:
-    """The slots of the quota days to come: how many are free on each, and which rotations have the others."""
+def _start_now(slots: Slots, jobs: Sequence[_Job]) -> tuple[list[_Job], int]:
+    """Return the rotations that start in this sweep, and how many slots they leave.
 
-    def __init__(self, slots: Slots, last: int) -> None:
-        """Days up to that of the sweep ``last``."""
-        later = last // slots.period
-        self._slots = slots
-        self.free = [max(0, len(slots.today) - slots.broken)] + [slots.a_day] * later
-        self.takers: list[dict[_Rotation, None]] = [{} for _ in self.free]
-        self._with_free = sum(1 << day for day, free in enumerate(self.free) if free > 0)  # a bit for each day
-        self._stuck: set[int] = set()  # full days from which no rotation can move
-        self._tried: dict[tuple[Window | None, int], int] = {}  # in vain: by window and first sweep, the last sweep
-
-    def assign(self, rotation: _Rotation) -> bool:
-        """Assign the latest free slot, or move others if all its days are full. Return False if none can move."""
-        span = rotation.span
-        day = next(_days(span, self._slots), None)
-        while day is not None and self.free[day] <= 0:
-            earlier = self._with_free & ((1 << day) - 1)
-            day = next(_days(span, self._slots, before=earlier.bit_length()), None)
-        if day is not None:
-            self._put(rotation, day)
-            return True
-        tried = dict(self._tried)
-        moves: dict[int, tuple[_Rotation, int | None]] = {}  # by day: which rotation can move to it, and from where
-        movers: list[tuple[_Rotation, int | None]] = [(rotation, None)]
-        for mover, origin in movers:
-            span = mover.span
-            if tried.get((span.window, span.first), -1) >= span.last:
-                continue
-            tried[span.window, span.first] = span.last
-            for other in _days(span, self._slots):
-                if other in moves or other in self._stuck:
-                    continue
-                moves[other] = mover, origin
-                if self.free[other] > 0:
-                    self._move(moves, other)
-                    return True
-                movers += [(taker, other) for taker in self.takers[other]]
-        self._stuck.update(moves)
-        self._tried = tried
-        return False
-
-    def _move(self, moves: dict[int, tuple[_Rotation, int | None]], free: int) -> None:
-        """Move each rotation to the day that the previous one leaves."""
-        day: int | None = free
-        while day is not None:
-            mover, origin = moves[day]
-            if origin is not None:
-                del self.takers[origin][mover]
-                self.free[origin] += 1
-            self._put(mover, day)
-            day = origin
-
-    def _put(self, rotation: _Rotation, day: int) -> None:
-        self.takers[day][rotation] = None
-        self.free[day] -= 1
-        if self.free[day] <= 0:
-            self._with_free &= ~(1 << day)
-
-
-def _days(span: _Span, slots: Slots, before: int | None = None) -> Iterator[int]:
-    """Yield the quota days on which a rotation may start, the latest first.
-
-    A window's opening counts for the day on which it closes, because a slot used in it is not free again before then.
-    An opening of more than a day also counts for the days before.
-
-    :param before: only those before that day.
+    :param jobs: the earliest expiry first.
     """
-    before = slots.horizon + 1 if before is None else before
-    period, last = slots.period, min(span.last, before * slots.period - 1)
-    if span.window is None:
-        yield from range(last // period, span.first // period - 1, -1)
-        return
-    for opens, closes in openings_until(span.window, slots.now, plus(slots.now, last * slots.every)):
-        begin, end = max(span.first, slots.first_from(opens)), min(span.last, slots.first_from(closes) - 1)
-        days = range(end // period, end // period - (end - begin) // period - 1, -1) if begin <= end else ()
-        yield from (day for day in days if day < before)
+    today, able, chosen = list(slots.today[slots.broken :]), deque[_Job](), list[_Job]()
+    waiting = 0
+
+    def start(job: _Job) -> None:
+        chosen.append(job)
+        del today[0]
+
+    for job in sorted(jobs, key=lambda job: job.last):
+        slot = bisect_right(today, job.last) - 1
+        if job.due and today[:1] == [0]:
+            start(job)
+        elif job.today and slot >= 0:
+            del today[slot]
+        else:
+            waiting += 1
+            if job.able and job.open:
+                able.append(job)
+            if waiting > slots.a_day * (job.last // slots.period):  # the days up to then can't hold all
+                waiting -= 1
+                if able and today[:1] == [0]:
+                    start(able.popleft())
+    spare = today.count(0)
+    chosen = _in_time(slots, jobs, chosen)
+    return chosen, min(spare, slots.free_now - len(chosen))
 
 
-def _start_now(slots: Slots, rotations: Sequence[_Rotation]) -> list[_Rotation]:
-    """Return the rotations that start in this sweep, the earliest expiry first."""
-    days = _QuotaDays(slots, max((one.span.last for one in rotations), default=0))
-    # Place those that can't start now first, then the latest expiry first, so that whatever is left without a slot is
-    # what expires soonest.
-    coming = sorted((one for one in rotations if not one.due), key=lambda one: (one.open and one.able, -one.rank))
-    unplaced = [one for one in coming if not days.assign(one)]
-    for one in unplaced:
-        if not one.open:
-            one.span = one.any_time
-    must_start = [one for one in unplaced if one.open or not days.assign(one)]
-    free, later_today = min(slots.free_now, days.free[0]), list(days.takers[0])
-    due = [one for one in rotations if one.due]
-    must_start += [one for one in reversed(due) if not days.assign(one)]
-    if len(must_start) > free:  # too many: those with a slot later today may start before they are due
-        can_start = [one for one in later_today if one.open]
-        must_start += can_start
-        free = max(free, slots.free_now - (len(later_today) - len(can_start)))
-    chosen = sorted((one for one in must_start if one.able), key=_rank)[:free]
-    can_wait = sorted(set(due).difference(must_start), key=_rank)
-    chosen += can_wait[: free - len(chosen)]
-    return sorted(_in_time(slots, rotations, chosen), key=_rank)
-
-
-def _in_time(slots: Slots, rotations: Sequence[_Rotation], chosen: list[_Rotation]) -> list[_Rotation]:
+def _in_time(slots: Slots, jobs: Sequence[_Job], chosen: list[_Job]) -> list[_Job]:
     """Return ``chosen``, preceded by as many of the earliest-expiring rotations as needed so that none is late."""
-    free, able = slots.free_now, [one for one in rotations if one.able]
+    free, able = slots.free_now, [job for job in jobs if job.able]
 
-    def start(urgent: int) -> list[_Rotation]:
+    def start(urgent: int) -> list[_Job]:
         return list(dict.fromkeys((*able[:urgent], *chosen)))[:free]
 
     def is_enough(urgent: int) -> bool:
         started = set(start(urgent))
-        others = sorted(one.must for one in able if one not in started)
+        others = sorted(job.must for job in able if job not in started)
         return not slots.too_late(others, len(started))
 
     if is_enough(0):
@@ -435,11 +357,7 @@ def _in_time(slots: Slots, rotations: Sequence[_Rotation], chosen: list[_Rotatio
     return start(min(free, bisect_left(range(free + 1), True, lo=1, key=is_enough)))
 
 
-def _rank(one: _Rotation) -> int:
-    return one.rank
-
-
-# ---- messages ---------------------------------------------------------------------------------------------------
+# ---- messages -------------------------------------------------------------------------------------------------------
 
 
 def _early(one: Candidate, slots: Slots) -> Decision:
@@ -450,23 +368,13 @@ def _early(one: Candidate, slots: Slots) -> Decision:
     return Decision(Reason.CAPACITY, message, due_at=slots.now, deadline=one.expires_at)
 
 
-def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:
-    """Defer due rotations that can wait longer for a slot than others can."""
-    arns = {one.view.entry.arn for one in candidates}
-    for item in [item for item in draft.ranked if item[1].kind is ActionKind.ROTATE and item[1].arn in arns]:
-        action = item[1]
-        message = Message.of(
-            "rotate ({reason}) waits: today's remaining creates go to more urgent keys",
-            reason=action.reason,
-        )
-        draft.defer(action, Reason.DAILY_LIMIT, message)
-        draft.ranked.remove(item)
+def _alert_not_in_time(draft: Draft, candidates: Sequence[Candidate], slots: Slots) -> None:
+    """Add one alert for the account: how many keys, which, from when, and what helps.
 
-
-def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iterable[Candidate], slots: Slots) -> None:
-    """Add one alert for the account: how many keys, which, from when, and what helps."""
+    :param candidates: the earliest expiry first.
+    """
     broken = [one for one in candidates if one.broken]
-    alive = [one for one in near if not one.broken and one.expires_at is not None]
+    alive = [one for one in candidates if not one.broken and one.expires_at is not None]
     late = [one for one in broken[slots.today[: slots.a_day].count(0) :] if one.view.life.current_version is not None]
     expiries = [slots.first_from(one.expires_at) - 1 for one in alive if one.expires_at is not None]
     late += [alive[index] for index in slots.too_late(expiries)]

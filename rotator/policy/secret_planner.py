@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import ActionKind, Severity
+from rotator.model import Action, ActionKind, Quota, Severity
 from rotator.policy.draft import Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.guards import DAY, MAX_REJECTED
+from rotator.policy.guards import DAY, MAX_REJECTED, no_slot_left
 from rotator.policy.labels import PENDING, retire_label
 from rotator.policy.lifecycle import is_abandoned
 from rotator.policy.orphans import REMEMBERED
@@ -236,16 +236,44 @@ class SecretPlanner(SecretDraft):
         window = view.spec.window if view.spec else None
         is_open = window is None or self.common.is_open(window)
         waits = None if is_open else window_closed(view, decision, self.common.now)
-        if waits is None:
-            self.rotate(decision)
-            return Candidate(view, decision)
-        if end is not None:
-            return Candidate(view, decision, waits)
-        self.skip(waits)
-        return None
+        if waits is not None and end is None:
+            self.skip(waits)
+            return None
+        if waits is None and not self._needs_key(decision):
+            return None
+        return Candidate(view, decision, waits, self.common.attempts.created_today(view.entry))
 
-    def rotate(self, decision: Decision) -> None:
-        """Plan the rotation, due or scheduled early, or finish a rotation that an interrupted run left."""
+    def rotate(self, candidate: Candidate, starts: Decision | None, quota: Quota) -> None:
+        """Plan a rotation that has a slot, or record what a due one waits for.
+
+        :param starts: why it has a slot in this sweep, due or scheduled early; ``None`` if it has none.
+        """
+        if starts is not None and (candidate.due or self._needs_key(starts)):
+            rank = Rank.ROTATE_URGENT if _is_urgent(starts, self.common.now) else Rank.ROTATE
+            self.common.draft.ranked.append((Rank.ROTATE_AGAIN if candidate.again else rank, self._rotate(starts)))
+        elif starts is None and candidate.waits is not None:
+            self.skip(candidate.waits)
+        elif starts is None and candidate.decision is not None:
+            action = self._rotate(candidate.decision)
+            self.common.draft.defer(action, Reason.DAILY_LIMIT, no_slot_left(action, quota))
+
+    def _rotate(self, decision: Decision) -> Action:
+        entry = self.view.entry
+        return Action(
+            ActionKind.ROTATE,
+            self.common.snapshot.account,
+            entry.name,
+            decision.reason,
+            decision.due_at or self.common.now,
+            key_id=self.view.key_id,
+            version_id=self.view.life.current_version,
+            deadline=decision.deadline,
+            message=decision.message,
+            arn=entry.arn,
+        )
+
+    def _needs_key(self, decision: Decision) -> bool:
+        """Whether a rotation is to create a key: nothing prevents it, and no interrupted run has created one."""
         view, life = self.view, self.view.life
         unstored = self.common.attempts.unstored_for(view.entry, view.key.valid_from if view.key else None)
         if unstored is not None:
@@ -259,7 +287,7 @@ class SecretPlanner(SecretDraft):
                 Message.of("key {key} was created but not stored", key=KeyId(key.id)),
                 deadline=decision.deadline,
             )
-            return
+            return False
         if life.current_version is not None and life.current_key is not None and view.key is not None:
             proof = self.proof(life.current_version, life.current_key)
             if proof is OwnershipProof.UNREADABLE:
@@ -270,28 +298,12 @@ class SecretPlanner(SecretDraft):
                     problem=why.problem if why else "",
                 )
                 self.skip(Decision(Reason.UNREADABLE, message, severity=Severity.ERROR))
-                return
+                return False
         self._own_fields()
-        soon = decision.deadline is not None and decision.deadline - self.common.now <= URGENT
-        urgent = soon or decision.reason in BROKEN
-        waits = self._rejected_too_often(decision, urgent=urgent)
+        waits = self._rejected_too_often(decision, urgent=_is_urgent(decision, self.common.now))
         if waits is not None:
             self.skip(waits)
-            return
-        rank = Rank.ROTATE_URGENT if urgent else Rank.ROTATE
-        if self.common.attempts.created_today(view.entry):
-            # Other secrets go first: a principal that may write this one can make it need new keys again and again.
-            rank = Rank.ROTATE_AGAIN
-        self.add(
-            rank,
-            ActionKind.ROTATE,
-            decision.reason,
-            view.key_id,
-            life.current_version,
-            decision.message,
-            due_at=decision.due_at,
-            deadline=decision.deadline,
-        )
+        return waits is None
 
     def _rejected_too_often(self, decision: Decision, *, urgent: bool) -> Decision | None:
         """Return why a rotation pauses after rejected replacements: for a day, or for less if it is urgent.
@@ -317,3 +329,9 @@ class SecretPlanner(SecretDraft):
             again=again,
         )
         return Decision(Reason.DAILY_LIMIT, message, severity=Severity.ERROR)
+
+
+def _is_urgent(decision: Decision, now: datetime) -> bool:
+    """Whether consumers have no working key, or will have none in a day."""
+    soon = decision.deadline is not None and decision.deadline - now <= URGENT
+    return soon or decision.reason in BROKEN
