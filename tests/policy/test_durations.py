@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.durations import MAX_DURATION, format_duration, human_duration, parse_duration
+from rotator.text import Unreadable
 
 whole_seconds = st.integers(0, int(MAX_DURATION.total_seconds())).map(lambda seconds: timedelta(seconds=seconds))
 
@@ -33,19 +34,18 @@ def test_parse(text: str, length: timedelta) -> None:
 
 
 BAD = {
-    "is not a duration; write one such as": ["", "soon"],
-    "is not a duration": ["1.5d", "-1d", "+1d", "1 d", " 1d", "1d\n", "1D", "1M", "1y", "d", "\u0661d"],
-    "say the unit, such as 14d for days": ["14"],
-    "has the unit d twice; add the two up": ["1d1d", "1d2h3d"],
-    "is longer than 3650 days; write at most 3650d": ["3650d1s", "522w", "9" * 30 + "s", "9" * 9000 + "w"],
+    "14d": ["", "soon", "1.5d", "-1d", "+1d", "1 d", " 1d", "1d\n", "1D", "1M", "1y", "d", "\u0661d", "14"],
+    "unit d": ["1d1d", "1d2h3d"],
+    "3650d": ["3650d1s", "522w", "9" * 30 + "s", "9" * 9000 + "w"],
 }
 
 
-@pytest.mark.parametrize("said", BAD)
-def test_parse_refuses(said: str) -> None:
-    for text in BAD[said]:
-        with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize("fact", BAD)
+def test_parse_refuses(fact: str) -> None:
+    for text in BAD[fact]:
+        with pytest.raises(Unreadable, match=fact) as caught:
             parse_duration(text)
+        assert caught.value.text == text
 
 
 @given(st.text() | st.from_regex(r"[0-9]{1,25}[smhdw]([0-9]{1,3}[smhdw.-]){0,3}", fullmatch=True))

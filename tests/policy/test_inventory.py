@@ -33,11 +33,10 @@ def test_whose_each_key_is() -> None:
         "OTHER": ("other-deployment", "s"),
         "HAND": ("unknown",),
     }
-    details = {row.key.id: row.detail for row in found.keys}
-    assert "never stored" in details["ORPHAN"]
-    assert "not seen here" in details["STRAY"]
+    details = {row.key.id: row.detail for row in found.keys if row.detail}
+    assert set(details) == {"ORPHAN", "STRAY", "OTHER", "COPIED"}
+    assert len(set(details.values())) == 4
     assert "stage" in details["OTHER"]
-    assert "several secrets" in details["COPIED"]
     assert [row.revoke_at for row in found.keys if row.kind is KeyKind.RETIRING] == [at("+3d")]
     order = [list(KeyKind).index(row.kind) for row in found.keys]
     assert order == sorted(order)
@@ -56,6 +55,6 @@ def test_secrets_to_look_at() -> None:
         ("idle", SecretKind.UNUSED),
         ("rubbish", SecretKind.UNKNOWN_KEY),
     ]
-    assert found.secrets[1].detail == "not read for 91 d"
+    assert "91 d" in found.secrets[1].detail
     doubtful = take_inventory(replace(snapshot, complete=False), POLICY, NOW)
     assert SecretKind.KEY_MISSING not in {note.kind for note in doubtful.secrets}

@@ -59,19 +59,20 @@ def test_a_pending_version_without_a_key_is_another_programs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("versions", "problem"),
+    ("versions", "fact"),
     [
-        ({"v1": "CURRENT", "v2": "CURRENT"}, "2 versions carry AWSCURRENT"),
-        ({"v1": "CURRENT key:K1 key:K2"}, f"version {vid('v1')} carries the labels of two keys"),
-        ({"v1": "CURRENT key:K1", "v2": "key:K1"}, "key K1 is labelled on two versions"),
-        ({"v1": "PENDING key:K1", "v2": "PENDING key:K2"}, "two versions carry AWSPENDING"),
+        ({"v1": "CURRENT", "v2": "CURRENT"}, "AWSCURRENT"),
+        ({"v1": "CURRENT key:K1 key:K2"}, vid("v1")),
+        ({"v1": "CURRENT key:K1", "v2": "key:K1"}, "K1"),
+        ({"v1": "PENDING key:K1", "v2": "PENDING key:K2"}, "AWSPENDING"),
         ({"v1": "CURRENT PENDING key:K1", "v2": "PENDING key:K2"}, None),
         ({"v1": "PREVIOUS PENDING key:K1", "v2": "PENDING key:K2"}, None),
         ({"v1": "CURRENT key:K1", "v2": "PREVIOUS"}, None),
     ],
 )
-def test_labels_that_can_not_be(versions: dict[str, str], problem: str | None) -> None:
-    assert read(versions).problem == problem
+def test_labels_that_can_not_be(versions: dict[str, str], fact: str | None) -> None:
+    problem = read(versions).problem
+    assert problem is None if fact is None else fact in str(problem)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from tests.policy.build import DAY, HOUR, MINUTE, Case, arn_of, at, key, own, se
 from tests.policy.tables import table
 
 S = secret("s")
+UNPROVEN = "warning orphan-unproven - Z"
 LONG = "p" * 250
 """The names of keys of two secrets whose names begin with it are cut; the digest of the ARN tells them apart."""
 
@@ -19,10 +20,6 @@ def named(what: str, name: str, said: str = "") -> Case:
 
 
 CUT = key("Z", age=HOUR, name=own(LONG + "1", "v8"))
-ELSEWHERE = (
-    "warning orphan-unproven - Z (is named for s of an ARN that is not seen here: of another region or AWS account, "
-    "where it may be in use)"
-)
 ORPHANS = (
     *table("""
     made for a version that does not exist
@@ -50,7 +47,7 @@ ORPHANS = (
     its version exists without a label of ours, in a secret that is skipped: only reported there too
         s hold=x {v1 CURRENT key:K1} {v8 PREVIOUS}; K1; Z age=1h for=s@v8 -> skip s hold; warning key-re-enabled s Z
     some managed secret's value was found to hold it
-        s; t {v1 CURRENT key:T}; K1; T; Z age=1h for=s@v8; with found=Z:t -> warning key-re-enabled s Z (t holds it)
+        s; twin {v1 CURRENT key:T}; K1; T; Z age=1h for=s@v8; with found=Z:twin -> warning key-re-enabled s Z (twin)
     for a secret whose label is wrong, as its value shows
         s {v1 CURRENT key:K1 value=foreign}; K1; Z age=1h for=s@v8 -> skip s unproven-label; error unproven-label s K1
     for a secret with a tag that can't be read
@@ -76,10 +73,8 @@ ORPHANS = (
     it is what goes on: made for a secret that is due, its value can be read
         s; K1 left=1d; Z age=1h readable for=s@v8 -> resume expiring s Z@v8
     """),
-    named("in another region", key_name("s", arn_of("s", "eu-west-1"), "default", vid("v8")), ELSEWHERE),
-    named(
-        "by the older form of name", f"s/rotator:default:{vid('v8')}", "warning orphan-unproven - Z (the older form)"
-    ),
+    named("in another region", key_name("s", arn_of("s", "eu-west-1"), "default", vid("v8")), UNPROVEN),
+    named("by the older form of name", f"s/rotator:default:{vid('v8')}", UNPROVEN),
     named("by a name that only looks like ours", f"s/rotator:default:{vid('v8')} "),
     named("without any name", ""),
     Case(

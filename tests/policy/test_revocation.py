@@ -13,7 +13,7 @@ TIME = table("""
     the moment its grace is over
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+0s}; K1; K2 -> revoke grace-over s K1@v1
     without the key's own label, its retire label is enough
-        s {v2 CURRENT key:K2} {v1 retire:K1:-1h}; K1; K2 -> revoke grace-over s K1@v1 (grace period over for 1 h)
+        s {v2 CURRENT key:K2} {v1 retire:K1:-1h}; K1; K2 -> revoke grace-over s K1@v1 (1 h)
     expired, and still enabled: only its labels go
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 left=-1d; K2 -> revoke key-not-active s K1@v1
     two retire labels: the later one counts
@@ -117,11 +117,11 @@ BLOCKED = table("""
         -> rotate first-key t -@-; revoke grace-over s K1@v1
     its window is shut
         s window="Tue 10:30-12:00 UTC" {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2
-        -> skip s window (opens Tue 3 Mar 10:30 UTC)
+        -> skip s window (Tue 3 Mar 10:30 UTC)
     two other secrets hold it: they are named
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t; u; K1; K2
-        -> skip s shared-key (t, u still holds it); warning shared-key s K1;
-        warning shared-key t K1 (u holds the same key); warning shared-key u K1 (t holds the same key)
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; shop; till; K1; K2
+        -> skip s shared-key (shop, till); warning shared-key s K1;
+        warning shared-key shop K1 (till); warning shared-key till K1 (shop)
     a value under a wrong label that can't be read may hold any key
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2;
         t scopes=a {v1 CURRENT key:gone value=unreadable}

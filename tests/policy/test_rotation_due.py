@@ -76,13 +76,13 @@ def test_rotation(case: Case) -> None:
 
 TIMES = table("""
     expiring
-        s rotate-before=14d; K1 left=10d age=90d -> rotate expiring s K1@v1 (10 d left)
+        s rotate-before=14d; K1 left=10d age=90d -> rotate expiring s K1@v1 (10 d)
     expired
-        s rotate-before=14d; K1 left=-1d age=101d -> rotate expired s K1@v1 (expired 1 d ago)
+        s rotate-before=14d; K1 left=-1d age=101d -> rotate expired s K1@v1 (1 d)
     too old
-        s max-age=30d; K1 left=200d age=31d -> rotate max-age s K1@v1 (31 d old)
+        s max-age=30d; K1 left=200d age=31d -> rotate max-age s K1@v1 (31 d)
     disabled
-        s; K1 disabled -> rotate key-disabled s K1@v1 (the key behind AWSCURRENT is disabled)
+        s; K1 disabled -> rotate key-disabled s K1@v1
     stored
         s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 left=9d age=91d; K2 -> resume pending s K2@v2
     made, not stored

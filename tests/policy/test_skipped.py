@@ -60,7 +60,7 @@ SKIPPED = table("""
         -> skip s rotation-in-progress; error rotation-in-progress s K1
     one broken secret does not stop the others, and what is wrong is said
         s; a grace=soon {v1 CURRENT key:A}; b {v1 CURRENT value=unreadable}; K1 left=1d; A left=1d
-        -> rotate expiring s K1@v1; skip a misconfigured (rotator:grace is "soon", which is not a duration);
+        -> rotate expiring s K1@v1; skip a misconfigured (rotator:grace is "soon");
         skip b unadopted (kms:Decrypt is denied); error misconfigured a A; error unadopted b -
     a secret that is skipped proves no orphan: a replica that lags behind its primary lacks the newest version
         a primary=us-east-1 {v1 CURRENT key:A}; b owner=appflow {v1 CURRENT key:B}; c grace=soon {v1 CURRENT key:C};

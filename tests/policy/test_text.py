@@ -92,10 +92,10 @@ def test_short_id(identifier: str, shown: str) -> None:
 
 
 def test_unreadable_reads_as_a_sentence_and_keeps_its_parts() -> None:
-    error = Unreadable("so\non", "is not a duration", "write one such as 72h")
+    error = Unreadable("so\non", "is not a duration", "use one such as 72h")
     assert isinstance(error, ValueError)
-    assert str(error) == '"so\\non" is not a duration; write one such as 72h'
-    assert (error.text, error.fault, error.fix) == ("so\non", "is not a duration", "write one such as 72h")
+    assert str(error) == '"so\\non" is not a duration; use one such as 72h'
+    assert (error.text, error.fault, error.fix) == ("so\non", "is not a duration", "use one such as 72h")
     assert len(quoted("x" * 500)) == 62
 
 

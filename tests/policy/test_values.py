@@ -63,33 +63,53 @@ def test_decode(text: str, field: str, is_json: bool) -> None:
 
 
 BAD_VALUES = {
-    "is empty": ["", " \n"],
-    "characters that no API key has": ["two words", "abc\ndef", "kéy", f"\ufeff{OLD}", "abc\ud800"],
-    "is broken JSON": [
+    "empty": ["", " \n"],
+    "not a key": ["two words", "abc\ndef", "kéy", f"\ufeff{OLD}", "abc\ud800", "k" * 513],
+    "broken JSON": [
         *('{"api_key": "half', '{"api_key": "x"} trailing', "{'api_key': 'x'}", '{"api_key": "x",}', "["),
         *('{"api_key": "line\nbreak"}', '"open'),
     ],
     "not an object": ["[]", '"text"', "12345", "9" * 5000, "null", "true"],
-    'has no field "api_key"': ["{}", '{"API_KEY": "x"}', '{"token": "x"}'],
-    "something else than text": ['{"api_key": 12}', '{"api_key": null}', '{"api_key": {"value": "x"}}'],
-    'has an empty field "api_key"': ['{"api_key": ""}', '{"api_key": " "}'],
-    "characters that no API key has in its field": ['{"api_key": "a\\u0000b"}'],
-    "names a field twice": ['{"api_key": "a", "api_key": "b"}', '{"x": 1, "api_key": "a", "\\u0078": 2}'],
-    "NaN, Infinity": ['{"api_key": "a", "n": NaN}', '{"api_key": "a", "n": [-Infinity]}', "NaN"],
+    "a field twice": ['{"api_key": "a", "api_key": "b"}', '{"x": 1, "api_key": "a", "\\u0078": 2}'],
+    "no JSON": ['{"api_key": "a", "n": NaN}', '{"api_key": "a", "n": [-Infinity]}', "NaN"],
     "nested too deeply": [
         *("[" * 100_000, '{"a":' * 100_000, '{"api_key": "a", "n": ' + "[" * 100_000 + "]" * 100_000 + "}")
     ],
 }
+BAD_FIELDS = {
+    "missing": ["{}", '{"API_KEY": "x"}', '{"token": "x"}'],
+    "not a text": ['{"api_key": 12}', '{"api_key": null}', '{"api_key": {"value": "x"}}'],
+    "empty": ['{"api_key": ""}', '{"api_key": " "}'],
+    "not a key": ['{"api_key": "a\\u0000b"}'],
+}
+"""The field is named."""
 
 
-@pytest.mark.parametrize(("said", "texts"), BAD_VALUES.items(), ids=list(BAD_VALUES))
-def test_decode_refuses_and_says_which_secret(said: str, texts: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("text", "in_field"),
+    [
+        pytest.param(text, rows is BAD_FIELDS, id=f"{name} {number}")
+        for rows in (BAD_VALUES, BAD_FIELDS)
+        for name, texts in rows.items()
+        for number, text in enumerate(texts)
+    ],
+)
+def test_decode_refuses_and_says_which_secret(text: str, in_field: bool) -> None:
+    with pytest.raises(BadSecretValue) as caught:
+        decode(Secret(text), "api_key", "prod/\x1bx")
+    assert "prod/\\x1bx" in caught.value.message
+    assert ('"api_key"' in caught.value.message) is in_field
+    assert caught.value.advice
+
+
+def test_each_fault_is_told_from_the_others() -> None:
+    texts = [texts[0] for texts in (*BAD_VALUES.values(), *BAD_FIELDS.values())]
+    said = set()
     for text in texts:
         with pytest.raises(BadSecretValue) as caught:
-            decode(Secret(text), "api_key", "prod/\x1bx")
-        assert said in caught.value.message, text[:40]
-        assert "prod/\\x1bx" in caught.value.message
-        assert caught.value.advice
+            decode(Secret(text), "api_key", "prod/x")
+        said.add(str(caught.value))
+    assert len(said) == len(texts) - 1  # NaN and deep nesting are both not standard JSON
 
 
 @pytest.mark.parametrize(
@@ -369,21 +389,16 @@ def test_the_end_is_told_in_utc_and_never_too_late(end: datetime | None, written
 
 
 @pytest.mark.parametrize(
-    ("old", "said"),
+    "old",
     [
-        ('{"api_key": "half', "is broken JSON"),
-        ("[1]", "not an object"),
-        ('{"token": "x"}', 'has no field "api_key"'),
-        ('{"api_key": {"nested": "x"}}', "something else than text"),
-        ('{"api_key": 5}', "something else than text"),
-        ('{"a": 1, "a": 2, "api_key": "x"}', "names a field twice"),
-        ('{"api_key": "x", "pad": "' + "ž" * (MAX_BYTES // 2 - 50) + '"}', "larger than the 64 KiB"),
+        *('{"api_key": "half', "[1]", '{"token": "x"}', '{"api_key": {"nested": "x"}}', '{"api_key": 5}'),
+        *('{"a": 1, "a": 2, "api_key": "x"}', '{"api_key": "x", "pad": "' + "ž" * (MAX_BYTES // 2 - 50) + '"}'),
     ],
+    ids=lambda old: old[:30],
 )
-def test_encode_refuses_and_says_which_secret(old: str, said: str) -> None:
-    with pytest.raises(BadSecretValue, match=said) as caught:
+def test_encode_refuses_and_says_which_secret(old: str) -> None:
+    with pytest.raises(BadSecretValue, match="prod/x"):
         replaced(old)
-    assert "prod/x" in caught.value.message
 
 
 def test_a_value_of_exactly_64_kib_is_written() -> None:
@@ -399,7 +414,7 @@ def test_a_value_of_exactly_64_kib_is_written() -> None:
 )
 def test_a_malformed_key_is_not_written(changes: dict[str, Any]) -> None:
     for old in ('{"api_key": "x"}', "plain", None):
-        with pytest.raises(BadSecretValue, match="of prod/x can't be written: the new key or its id") as caught:
+        with pytest.raises(BadSecretValue, match="prod/x") as caught:
             replaced(old, **changes)
         assert "tell" not in str(caught.value)
 
