@@ -1,7 +1,7 @@
 """Consumers of a superseded key, according to the access log, and the gate that delays its revocation. Pure.
 
 A consumer is a principal that read the secret in the :data:`LOOK_BACK` before the promotion. It has the new value once
-it has read ``AWSCURRENT`` since. No label holds the time of the promotion. The old key's retire label holds
+it has read ``AWSCURRENT`` since. No label contains the time of the promotion. The old key's retire label holds
 the promotion plus the grace period, so the tag's grace period is subtracted. If the tag was lengthened in the meantime,
 the result is too early, and reads of the old value would count as reads of the new one. The promotion is
 therefore never assumed to be before the replacement's ``validFrom``.

@@ -1,4 +1,4 @@
-"""Which secret holds which key, over all listed managed secrets, whatever their state."""
+"""Which secret contains which key, over all listed managed secrets, whatever their state."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Holdings:
             if unread and life.current_version and entry.deleted_at is None:
                 unknown.append(entry.name)
         self.unknown: Final = tuple(sorted(unknown))
-        """Secrets whose current value could not be read, so they may hold any key."""
+        """Secrets whose current value could not be read, so they may contain any key."""
 
     @cached_property
     def loose(self) -> Sequence[Key]:

@@ -35,7 +35,7 @@ def is_version_id(text: str) -> bool:
 
 
 def key_label(key_id: str) -> str:
-    """Write the label of the version that holds a key's value.
+    """Write the label of the version that contains a key's value.
 
     :raises ValueError: the key id is malformed.
     """

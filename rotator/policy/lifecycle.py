@@ -1,4 +1,4 @@
-"""A secret's state by its staging labels: which versions are current, pending, superseded and in grace."""
+"""A secret's state by its staging labels: which versions are current, pending, superseded and retiring."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Retiring:
 class Lifecycle:
     """A secret's staging labels, parsed.
 
-    :param current_version: the version behind ``AWSCURRENT``; ``None`` for a secret without a value.
+    :param current_version: the version with ``AWSCURRENT``; ``None`` for a secret without a value.
     :param current_key: its key, by label; ``None`` if the current version is not labelled.
     :param pending_version: stored by us and not yet promoted; ``pending_key`` is its key, by label.
-    :param foreign_pending: the version with ``AWSPENDING`` that is not ours, because of another rotation.
+    :param foreign_pending: the version with ``AWSPENDING`` that is not the rotator's, because of another rotation.
     :param superseded: ``(version, key)`` without a retire label.
     :param retiring: superseded versions with a retire label.
     :param stale: ``(version, label)`` that contradict the rest and are to be removed.
@@ -88,7 +88,7 @@ MAX_LABELS = AWS_LABELS - 2
 def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifecycle:
     """Read a secret's labels by the rules in :func:`_read`.
 
-    :param resolved_key: the key that an unlabelled current version was found to hold, if it was read.
+    :param resolved_key: the key that an unlabelled current version was found to contain, if it was read.
     """
     life: Lifecycle | None = entry.lives.get(resolved_key)  # every sweep reads a secret's labels several times
     if life is None:

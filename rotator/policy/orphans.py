@@ -1,4 +1,4 @@
-"""Keys that no secret holds: failed attempts, orphans of this deployment, and unknown ones, which are only reported."""
+"""Keys that no secret contains: failed attempts, orphans of this deployment, and unknown keys, only reported."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def plan_orphans(
     ownership: Ownership,
     now: datetime,
 ) -> None:
-    """Plan to revoke, or report, keys of this deployment that the secret in their name does not hold."""
+    """Plan to revoke, or report, keys of this deployment that the secret in their name does not contain."""
     account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret, so only the names of the others are parsed.
@@ -244,7 +244,7 @@ def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry 
 
 
 def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
-    """Report keys that no secret holds and that expire soon. They are never changed."""
+    """Report keys that no secret contains and that expire soon. They are never changed."""
     ending = [key for key in holdings.loose if key.valid_to is not None and key.alive(now)]
     for key in sorted(ending, key=lambda key: key.id):
         if key.valid_to is None or parse_key_name(key.name) is not None:

@@ -111,7 +111,7 @@ def _questions(draft: Draft, snapshot: AccountSnapshot, actions: list[Action], a
 
 
 def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime) -> int:
-    """Return how many revocations of keys in grace come due by ``until``; 0 if no orphan is to be revoked."""
+    """Return how many revocations after a grace period come due by ``until``; 0 if no orphan is to be revoked."""
     if not any(action.reason is Reason.ORPHAN for action in actions):
         return 0
     return sum(

@@ -90,7 +90,10 @@ def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | Non
     return found
 
 
-WAITS: tuple[Block, ...] = (window_closed, not_read_by_consumers)
+WAITS: tuple[Block, ...] = (
+    window_closed,  # makes sure that revocations too are done when the operator prefers them
+    not_read_by_consumers,  # makes sure that consumers have read the new value, for one more grace period at most
+)
 
 # ---- what blocks it -------------------------------------------------------------------------------------------------
 
@@ -113,7 +116,7 @@ def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """Another secret holds the key, by its value, or by its labels until the values are searched."""
+    """Another secret contains the key, by its value, or by its labels until the values are searched."""
     common, key_id, arn = secret.common, item.key_id, secret.view.entry.arn
     found, why = common.snapshot.copies.get(key_id), "it is still in {names}"
     if found is None:
@@ -128,7 +131,7 @@ def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
 def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
     """The key is proven by value only, and the values of some secrets can't be read.
 
-    A secret whose value was searched for the key does not count, even if its own key is not known.
+    A secret whose value was searched for the key does not count, even if its own key is unknown.
     """
     snapshot, unread = secret.common.snapshot, secret.common.snapshot.unreadable
     if item.key_id not in snapshot.copies:
@@ -141,15 +144,15 @@ def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | Non
 
 
 def current_broken(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """No other key works behind ``AWSCURRENT``."""
+    """The current key does not work, or is this one."""
     view = secret.view
     if view.key is not None and view.key.alive(secret.common.now) and view.key_id != item.key_id:
         return None
-    return _refused(item, Reason.CURRENT_KEY_BROKEN, "the key behind AWSCURRENT does not work")
+    return _refused(item, Reason.CURRENT_KEY_BROKEN, "the current key does not work")
 
 
 def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """The current value can't be read, so its key is not known."""
+    """The current value can't be read, so the current key can't be identified."""
     life = secret.view.life
     if life.current_version is None or life.current_key is None:
         return None
@@ -160,9 +163,9 @@ def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 BLOCKED: tuple[Block, ...] = (
-    owner_unreadable,
-    held_elsewhere,
-    may_be_held_elsewhere,
-    current_broken,
-    current_unreadable,
+    owner_unreadable,  # makes sure that the key is proven to be this version's
+    held_elsewhere,  # makes sure that no other secret's consumers use the key
+    may_be_held_elsewhere,  # makes sure of the same where values can't be read, unless the key's name proves it
+    current_broken,  # makes sure that the current key is another one, and works
+    current_unreadable,  # makes sure that the label of the current key is right
 )

@@ -27,7 +27,7 @@ from rotator.reasons import Reason
 URGENT = timedelta(hours=24)
 """A key with less than this left (or less than a tenth of its life, for short-lived keys) can't wait for a window."""
 WARN_HELD = timedelta(days=7)
-"""A key with less than this left is worth a warning though the operator holds it."""
+"""A key with less than this left is worth a warning although the operator holds its secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class View:
     """One managed secret, seen together with its key.
 
     :param spec: ``None`` when the tags have problems.
-    :param key_id: the key behind ``AWSCURRENT``, by label or by look-up.
+    :param key_id: the current key, by label or by a search for the value.
     :param unreadable: whether the key in the current value can't be determined now.
     :param mislabelled: the key that the value was found to be, if the label names another one without proof.
     :param key: that key as Infobip lists it; ``None`` if the account does not have it.
-    :param unread: whether the account may have it all the same, because it could not be read by its id.
-    :param elsewhere: where it was looked for, if the account does not have it.
+    :param unread: whether the account may have it anyway, because it could not be read by its id.
+    :param elsewhere: where it was searched for, if the account does not have it.
     """
 
     entry: SecretEntry
@@ -57,7 +57,7 @@ class View:
 
     @property
     def unproven(self) -> bool:
-        """Whether the value was read and is no key of the account, though the label names one that Infobip has."""
+        """Whether the value was read and is not a key of the account, although the label names a key of it."""
         labelled = self.life.current_key is not None and self.key is not None
         return labelled and self.mislabelled is None and bool(self.unresolved) and not self.unreadable
 
@@ -142,7 +142,7 @@ def misconfigured(view: View, now: datetime) -> Decision | None:
 
 
 def held(view: View, now: datetime) -> Decision | None:
-    """The operator holds it. A key that is about to expire is a warning all the same."""
+    """The operator holds it. A key that is about to expire is a warning anyway."""
     if view.spec is None or view.spec.hold is None:
         return None
     due, end = renew_at(view), view.key.valid_to if view.key is not None else None
@@ -196,7 +196,7 @@ def unproven_label(view: View, now: datetime) -> Decision | None:
 
 
 def key_unread(view: View, now: datetime) -> Decision | None:
-    """Whether the account has the current key is not known: it is not listed and could not be read by its id."""
+    """The current key is not listed and could not be read by its id, so the account may have it or not."""
     if not _lacks_key(view) or not view.unread:
         return None
     message = Message.of(
@@ -252,21 +252,28 @@ def empty(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.EMPTY, message, severity=Severity.ERROR)
 
 
-NOT_OURS: tuple[Predicate, ...] = (pending_deletion, owned_by_service, replica)
-"""Secrets that can't be written, or are not ours to write."""
+NOT_OURS: tuple[Predicate, ...] = (
+    pending_deletion,  # makes sure that the secret can be read and written
+    owned_by_service,  # makes sure that no other AWS service overwrites what the rotator writes
+    replica,  # makes sure that only the primary is written, which AWS copies here
+)
+"""Secrets that can't be written, or that others write."""
 SKIP_MOVE_WHEN: tuple[Predicate, ...] = (
     *NOT_OURS,
-    misconfigured,
-    held,
-    inconsistent,
-    foreign_rotation,
-    unadopted,
-    unproven_label,
-    key_unread,
-    empty,
+    misconfigured,  # makes sure that every later link has a spec, and that no misspelt tag is ignored
+    held,  # makes sure that a hold wins over everything that labels and keys say
+    inconsistent,  # makes sure that there is one current version and one label per key, so that nothing is guessed
+    foreign_rotation,  # makes sure that no other program's pending version is promoted or removed
+    unadopted,  # makes sure that the key that consumers have is identified
+    unproven_label,  # makes sure that the label of the current version does not hide which key consumers have
+    key_unread,  # makes sure that an incomplete list is not mistaken for a missing key
+    empty,  # makes sure that a first key is created only with scopes
 )
 """What stops `rotator rotate` too, the only command that moves a secret to another Infobip account."""
-SKIP_WHEN: tuple[Predicate, ...] = (*SKIP_MOVE_WHEN, key_not_found)
+SKIP_WHEN: tuple[Predicate, ...] = (
+    *SKIP_MOVE_WHEN,
+    key_not_found,  # makes sure that no sweep moves a secret to another Infobip account
+)
 """What stops everything else."""
 
 # ---- rotate ---------------------------------------------------------------------------------------------------------
@@ -303,7 +310,7 @@ def first_key(view: View, now: datetime) -> Decision | None:
 
 
 def key_disabled(view: View, now: datetime) -> Decision | None:
-    """The key behind ``AWSCURRENT`` was disabled."""
+    """The current key was disabled."""
     if view.key is None or view.key.enabled:
         return None
     return Decision(Reason.KEY_DISABLED, Message("the current key is disabled"), due_at=now, deadline=now)
@@ -335,7 +342,13 @@ def too_old(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.MAX_AGE, message, due_at=due, deadline=view.key.valid_to)
 
 
-ROTATE_WHEN: tuple[Predicate, ...] = (first_key, key_disabled, expired, expiring, too_old)
+ROTATE_WHEN: tuple[Predicate, ...] = (
+    first_key,  # makes sure that a secret without a value gets one
+    key_disabled,  # makes sure that consumers get a key that works, whatever the old one's expiry
+    expired,  # makes sure that a late rotation is done, and is urgent
+    expiring,  # makes sure that a key is replaced before it expires
+    too_old,  # makes sure that a key is replaced by its age, even if it never expires
+)
 
 BROKEN = frozenset({Reason.FIRST_KEY, Reason.KEY_DISABLED, Reason.EXPIRED})
 """Reasons that leave consumers without a working key. Such a rotation waits for nothing."""
@@ -361,8 +374,8 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
 def labels_full(view: View, now: datetime) -> Decision | None:
     """AWS allows 20 labels a secret.
 
-    The last two are for a rescue: by hand, or by a rotation if the current key does not work. In that case nothing in
-    grace is revoked, so a rotation that waited for a revocation would wait for ever.
+    The last two are for a rescue: by hand, or by a rotation if the current key does not work. In that case no key
+    is revoked after its grace period, so a rotation that waited for a revocation would wait for ever.
     """
     count = labels_after_rotation(view.life, view.entry)
     most = MAX_LABELS if view.key is not None and view.key.alive(now) else AWS_LABELS
@@ -377,7 +390,10 @@ def labels_full(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.LABEL_LIMIT, message, severity=Severity.ERROR)
 
 
-ROTATE_BLOCKED: tuple[Predicate, ...] = (scopes_unknown, labels_full)
+ROTATE_BLOCKED: tuple[Predicate, ...] = (
+    scopes_unknown,  # makes sure that a replacement never gets every scope of the user
+    labels_full,  # makes sure that AWS's limit leaves labels for a rescue
+)
 
 
 def skipped(view: View, now: datetime) -> Reason | None:

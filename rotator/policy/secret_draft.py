@@ -77,8 +77,7 @@ class SecretDraft:
         self.alert(
             Reason.UNPROVEN_LABEL,
             "version {version} is labelled with key {key}, but its value is a different key; the label is ignored; "
-            "remove "
-            "it with `aws secretsmanager update-secret-version-stage`",
+            "remove it with `aws secretsmanager update-secret-version-stage`",
             key_id,
             Severity.ERROR,
             version=KeyId(version_id),
@@ -181,8 +180,7 @@ class SecretDraft:
         self.alert(
             Reason.OTHER_DEPLOYMENT_KEY,
             "key {key} belongs to {owner} according to its name, so sweeps never revoke it; {when}: `rotator revoke "
-            "--key-id {id} "
-            "--account {account} --strategy revoke-only --reason ...`",
+            "--key-id {id} --account {account} --strategy revoke-only --reason ...`",
             key.id,
             key=KeyId(key.id),
             owner="another secret"

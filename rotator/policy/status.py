@@ -65,7 +65,7 @@ URGENCY: Final = (
 class SecretState:
     """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.model.ActionKind` or ``None``.
 
-    :param retiring: old keys in grace.
+    :param retiring: old keys in their grace period.
     :param disabled: disabled old keys, of which only labels are left.
     :param overdue: whether its rotation, or the revocation of an old key, is overdue. The plan's alert ``overdue`` says
         why.
@@ -89,7 +89,7 @@ class SecretState:
 def states(
     snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime, alerts: Iterable[Alert] = ()
 ) -> tuple[SecretState, ...]:
-    """Return every secret of an account that is ours to manage (no replica, not pending deletion, not service-owned).
+    """Return every secret of an account that the rotator writes (no replica, not pending deletion, not service-owned).
 
     :param actions: the plan's actions, which a sweep would do now.
     :param alerts: the plan's alerts, for overdue work.
@@ -199,8 +199,8 @@ class SecretKind(StrEnum):
 class KeyRow:
     """One key.
 
-    :param secrets: the managed secrets that hold the key; if none does, the one that it is named for.
-    :param revoke_at: when a key in grace is to be revoked, if a label says so already.
+    :param secrets: the managed secrets that contain the key; if none does, the one that it is named after.
+    :param revoke_at: when a key in its grace period is to be revoked, if a label says so.
     """
 
     key: Key
@@ -254,7 +254,7 @@ _Role = tuple[KeyKind, str, datetime | None]
 
 
 def _roles(snapshot: AccountSnapshot, views: list[View]) -> dict[str, list[_Role]]:
-    """Return, by key id, the key's role in each secret that holds it."""
+    """Return, by key id, the key's role in each secret that contains it."""
     roles: dict[str, list[_Role]] = defaultdict(list)
     for view in views:
         name, life = view.entry.name, view.life

@@ -85,7 +85,7 @@ def read_before(text: str) -> float | timedelta:
         if text.isdigit() or error.fault != "is not a duration":
             raise
         fix = "use a fraction such as 0.33, or a duration such as 14d"
-        raise Unreadable(text, "is neither a fraction nor a duration", fix) from None
+        raise Unreadable(text, "is not a fraction or a duration", fix) from None
 
 
 def read_length(text: str) -> timedelta:
@@ -289,7 +289,7 @@ class _Reader:
         try:
             return parse(text)
         except Unreadable as error:
-            verb = "is" if error.text == text else "holds"
+            verb = "is" if error.text == text else "contains"
             self.say(tag, f"{verb} {quoted(error.text)}, which {error.fault}", error.fix)
         return default
 

@@ -66,7 +66,7 @@ def decode(text: Secret, field: str, secret_name: str) -> DecodedValue:
     """Read a secret's value: the field of a JSON object, or a text that is not JSON, which is the key itself.
 
     :raises BadSecretValue: broken JSON, JSON that is not an object, a field named twice, a field that is missing or
-        holds anything but a key, an empty value, or a key with characters that no key has.
+        contains anything but a key, an empty value, or a key with characters that no key has.
     """
     found = _find(text, field)
     if isinstance(found, _Fault):
