@@ -37,7 +37,7 @@ def verify(call: Call, file: str) -> int:
     """Check that no line was altered or removed.
 
     Each line of an audit FILE carries the digest of the one before it, so a
-    change shows. Lines cut off the very end do not: send them elsewhere too.
+    change shows. A removal of the last lines does not: send them elsewhere too.
 
     Exits 0 if it is intact, 1 if it is not or has no audit line at all, 2 if
     it can't be read.

@@ -31,7 +31,7 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None) -> int:
     its own. No key is created and none is revoked.
 
     Repeating the command changes nothing: it does not switch to the newer key
-    or to an older one. To do so, use --key-id.
+    or to an older one. To switch, use --key-id.
 
     Refused while a rotation is in progress, while rotator:hold is set, and for
     a key that an emergency replaced.
