@@ -253,7 +253,7 @@ def _failed(subject: str, error: RotatorError) -> Check:
     return Check(Level.FAIL, subject, error.message, error.advice)
 
 
-# ---- permissions: reads are tried on one secret, writes are checked by IAM's simulator only --------------------------
+# ---- permissions: reads are tried on one secret, writes are checked by the IAM policy simulator only -----------------
 
 
 def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:

@@ -98,6 +98,9 @@ def revoke(
     finally:
         if emergency.running is not None:  # a signal arrived
             call.interrupted = _interrupted(*emergency.running, again)
+            output.reports.append(emergency.running[1])
+            output.errors.append(call.interrupted)
+            output.write_document(Strategy(strategy), dry_run=not yes)
     call.interrupted = f"interrupted. {again}"
     output.write_document(Strategy(strategy), dry_run=not yes)
     if pending:

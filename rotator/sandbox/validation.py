@@ -159,7 +159,7 @@ def parse_fields(request: Request, *required: str) -> KeyFields:
     for permission in sorted((parsed.permissions or frozenset()) - PERMISSIONS):
         reader.wrong("permissions", f"{permission!r} is not a permission")
     if parsed.permissions and {"PUBLIC_API", "WEB_SDK"} <= parsed.permissions:
-        reader.wrong("permissions", "PUBLIC_API and WEB_SDK exclude each other")
+        reader.wrong("permissions", "PUBLIC_API and WEB_SDK cannot be used together")
     if parsed.platform and (parsed.permissions or parsed.scopes):
         reader.wrong("platform", "excludes permissions and scopeGuids")
     for ip in parsed.allowed_ips or ():

@@ -135,8 +135,11 @@ def test_a_signal_says_what_is_done_and_what_to_repeat(stack: Stack) -> None:
     stack.world.observers.append(
         lambda request, _answer: os.kill(os.getpid(), signal.SIGINT) if request.method == "PUT" else None
     )
-    ran = stack.run(*BY_SECRET, "--incident", "INC-1", "--yes")
+    ran = stack.run(*BY_SECRET, "--incident", "INC-1", "--yes", "--json")
     assert ran.code == 128 + signal.SIGINT
+    assert replaced(ran.document) == [OTP]
+    assert revoked(ran.document) == []
+    assert key.id in ran.document["errors"][-1]
     assert "created prod/sms/otp, promoted prod/sms/otp" in ran.err
     assert f"NOT revoked, possibly still valid: {key.id}" in ran.err
     assert f"`rotator revoke --secret {OTP} --reason leak --incident INC-1 --strategy replace-first --yes`" in ran.err
