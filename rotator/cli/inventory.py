@@ -16,7 +16,7 @@ from rotator.cli.options import account_option, command, wide_option
 from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan
-from rotator.policy.status import Inventory, KeyKind, KeyRow, take_inventory
+from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, take_inventory
 from rotator.render import Grid, Row, brief, counted, shown, shown_id, styled, zone
 
 _LONGEST_ID: Final = 36

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rotator.policy.status import Inventory, KeyKind, SecretKind, take_inventory
+from rotator.policy.key_inventory import Inventory, KeyKind, SecretKind, take_inventory
 from tests.policy.build import NOW, POLICY, at
 from tests.policy.tables import observed
 

@@ -1,28 +1,22 @@
-"""Staging labels, read as one life cycle; and lifetimes that differ by name, so that what ends together spreads."""
+"""Staging labels, read as one life cycle."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rotator.model import Policy, Spec
+from rotator.model import Policy
 from rotator.policy.lifecycle import (
     MAX_LABELS,
     Lifecycle,
     Retiring,
     is_abandoned,
     labels_after_rotation,
-    lifetime,
     read_lifecycle,
-    share,
     was_never_current,
 )
-from rotator.policy.tags import parse_spec, spec_or_none
 from tests.policy.build import DAY, MINUTE, NOW, SECOND, at, secret, short, vid
 
 
@@ -96,61 +90,6 @@ def test_how_many_labels_a_rotation_leaves(versions: dict[str, str], after: int)
 
 def test_two_of_the_twenty_labels_stay_free() -> None:
     assert MAX_LABELS == 18
-
-
-def spec(**tags: str) -> Spec:
-    named = {f"rotator:{tag.replace('_', '-')}": value for tag, value in tags.items()}
-    return parse_spec({"rotator:role": "key", "rotator:account": "main", **named})
-
-
-def test_up_to_a_tenth_is_taken_off_and_evenly() -> None:
-    lives = [lifetime(spec(), f"prod/s{number}") for number in range(1000)]
-    assert all(81 * DAY <= life <= 90 * DAY for life in lives)
-    days = Counter(life // DAY for life in lives)
-    assert set(days) == set(range(81, 90))
-    assert max(days.values()) < 150
-
-
-def test_the_same_name_always_gets_the_same() -> None:
-    assert share("prod/sms") == 0.8681174903768714
-    assert lifetime(spec(validity="30d"), "prod/sms") / lifetime(spec(), "prod/sms") == pytest.approx(1 / 3, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("tags", "shortest"),
-    [
-        ({}, 81 * DAY),
-        ({"validity": "30d"}, 27 * DAY),
-        ({"rotate_before": "80d"}, 89 * DAY),  # a tenth of the ten days until it is due
-        ({"validity": "10d", "rotate_before": "239h"}, 10 * DAY - 6 * timedelta(minutes=1)),
-        ({"rotate_before": "0.1", "grace": "9d"}, 90 * DAY),  # else a grace of 9 days would outlive the key
-        ({"rotate_before": "0.1", "grace": "205h12m"}, 85.5 * DAY),
-        ({"validity": "2h", "rotate_before": "1h", "grace": "1h"}, 114 * timedelta(minutes=1)),
-    ],
-)
-def test_never_so_short_that_it_is_due_at_once_or_outlived(tags: dict[str, str], shortest: timedelta) -> None:
-    lives = [lifetime(spec(**tags), f"s{number}") for number in range(300)]
-    assert shortest <= min(lives) <= shortest + (max(lives) - shortest) / 20 + SECOND
-    assert max(lives) <= spec(**tags).validity
-
-
-@given(
-    st.integers(600, 400 * 86400),
-    st.one_of(st.floats(0.001, 0.999), st.integers(1, 399 * 86400)),
-    st.integers(0, 30 * 86400),
-    st.text(max_size=60),
-)
-def test_whatever_may_be_tagged(validity: int, before: float | int, grace: int, name: str) -> None:
-    tags = {"rotator:validity": f"{validity}s", "rotator:grace": f"{grace}s", "rotator:allow-short-grace": "true"}
-    tags["rotator:rotate-before"] = f"{before}s" if isinstance(before, int) else f"{before:.6f}"
-    parsed = spec_or_none({"rotator:role": "key", "rotator:account": "main", **tags})
-    if parsed is None:
-        return
-    life = lifetime(parsed, name)
-    assert parsed.validity * 0.9 - SECOND <= life <= parsed.validity
-    left = parsed.rotate_before if isinstance(parsed.rotate_before, timedelta) else life * parsed.rotate_before
-    assert left < life
-    assert parsed.grace <= left + SECOND
 
 
 @pytest.mark.parametrize(

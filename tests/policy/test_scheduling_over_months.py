@@ -10,8 +10,9 @@ import pytest
 
 from rotator.model import Action, ActionKind, Key, Policy, SecretEntry
 from rotator.policy.forecast import forecast_account
+from rotator.policy.key_lifetime import lifetime
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
-from rotator.policy.lifecycle import lifetime, read_lifecycle
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.tags import parse_spec
 from rotator.policy.windows import is_open, parse_window

@@ -8,8 +8,8 @@ from datetime import timedelta
 from rotator.engine.rotation.attempt import Attempt
 from rotator.errors import OutcomeUnknown, ProviderError, Refused, ReplacementRejected, StateChanged
 from rotator.model import Key
+from rotator.policy.key_lifetime import lifetime
 from rotator.policy.labels import key_name
-from rotator.policy.lifecycle import lifetime
 from rotator.ports import FetchedKey, KeyRequest
 from rotator.reasons import Reason
 
