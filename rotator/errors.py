@@ -40,16 +40,20 @@ class RotatorError(Exception):
         super().__init__(message)
         self.message = message
         self.reason = reason
-        self.advice = _sentence(advice or self.default_advice)
+        self.advice = _capitalised(advice or self.default_advice)
 
     def __str__(self) -> str:
         if not self.advice:
             return self.message
-        stop = "" if self.message.endswith((".", "!", "?")) else "."
-        return f"{self.message}{stop} {self.advice}"
+        return f"{sentence(self.message)} {self.advice}"
 
 
-def _sentence(advice: str) -> str:
+def sentence(text: str) -> str:
+    """Return the text with a full stop, unless it already ends with a mark."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _capitalised(advice: str) -> str:
     """Capitalise an initial plain word, since a tag's fix is also used after a semicolon."""
     word = advice.partition(" ")[0]
     return advice[:1].upper() + advice[1:] if word.isalpha() and word.islower() else advice
@@ -100,6 +104,12 @@ class InternalError(RotatorError):
     def of(cls, error: Exception, what: str) -> InternalError:
         """Make an error from a bug's exception, without its text, which may quote anything."""
         return cls(f"{what} failed with an unexpected {type(error).__name__}")
+
+    @classmethod
+    def unless_known(cls, error: Exception, what: str) -> RotatorError:
+        """Return an error of ours as it is, and any other exception as a bug, of work that no sweep repeats."""
+        advice = "This is a bug in rotator. Report it with a debug log, and repeat the command."
+        return error if isinstance(error, RotatorError) else cls(cls.of(error, what).message, advice=advice)
 
 
 class ProviderError(RotatorError):

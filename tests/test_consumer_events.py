@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rotator.engine.emergency import Strategy, Target
-from rotator.engine.emergency.leak_intake import Intake
+from rotator.engine.emergency.leak_intake import revoke_each
 from rotator.engine.rollback import rollback
 from rotator.errors import StoreUnavailable
 from rotator.infobip.client import InfobipClient
@@ -236,7 +236,7 @@ def test_of_many_leaked_keys_none_waits_for_an_event() -> None:
     keys = [world.managed(f"prod/{number}") for number in range(3)]
     alive = looking(world, lambda: sum(world.infobip.authenticates(key.value) for key in keys))
     leaks = [Leak(leaked(key), (Place(number, f"file {number}"),)) for number, key in enumerate(keys)]
-    results = list(Intake(emergency(world), Strategy.REPLACE_FIRST).go(leaks))
+    results = list(revoke_each(emergency(world), leaks, Strategy.REPLACE_FIRST))
     assert [str(result.outcome) for result in results] == ["revoked"] * 3
     assert len(alive) == 9
     assert {*alive} == {0}

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.engine.emergency import Emergency, Strategy
-from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
+from rotator.engine.emergency.leak_intake import LeakOutcome, LeakResult, revoke_each
 from rotator.leaks import Leak, Place
 from rotator.sandbox.exchange import Request
 from rotator.sandbox.state import SimKey
@@ -30,8 +30,8 @@ def go(
 ) -> list[LeakResult]:
     values = [str(key.value) if isinstance(key, SimKey) else key for key in keys]
     emergency = Emergency(world.services(Trigger.EMERGENCY), "found by a scanner", incident)
-    intake = Intake(emergency, Strategy.REPLACE_FIRST, account, dry_run=not confirmed)
-    return list(intake.go([leak(value, number) for number, value in enumerate(values, 1)]))
+    every = [leak(value, number) for number, value in enumerate(values, 1)]
+    return list(revoke_each(emergency, every, Strategy.REPLACE_FIRST, account, dry_run=not confirmed))
 
 
 def outcomes(results: list[LeakResult]) -> list[LeakOutcome]:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from rotator.bootstrap import App
 from rotator.cli.call import Call
-from rotator.engine.emergency import EmergencyPlan, EmergencyReport, Step, Strategy, emergency_document
+from rotator.engine.emergency import EmergencyPlan, EmergencyReport, EmergencyStep, Strategy, emergency_document
 from rotator.render import Grid, absolute, counted, key_words, shown, styled, when
 from rotator.text import short_id
 
@@ -41,14 +41,14 @@ class EmergencyOutput:
         self.reports: list[EmergencyReport] = []
         self.errors: list[str] = []
         self.more: dict[str, Any] = {}
-        self._shown: list[Step] = []
+        self._shown: list[EmergencyStep] = []
 
     @property
     def failed(self) -> bool:
         """Whether a key may still be enabled, or a secret has no new one; in a dry run: whether nothing can be done."""
         return bool(self.errors) or any(each.errors and not (each.dry_run and each.revoked) for each in self.reports)
 
-    def step(self, step: Step) -> None:
+    def step(self, step: EmergencyStep) -> None:
         """Show one step at once, if a person watches."""
         if self.call.is_live:
             self._shown.append(step)
@@ -133,7 +133,7 @@ def _note_parts(report: EmergencyReport) -> Iterator[str]:
         yield f"Note: {shown(note)}."
 
 
-def _key_text(plan: EmergencyPlan, report: EmergencyReport, step: Step, now: datetime) -> str:
+def _key_text(plan: EmergencyPlan, report: EmergencyReport, step: EmergencyStep, now: datetime) -> str:
     suspect = step.suspect
     assert suspect is not None
     parts = [_ROLES.get(suspect.role, str(suspect.role)), *([step.note] if step.note else [])]
@@ -148,7 +148,7 @@ def _key_text(plan: EmergencyPlan, report: EmergencyReport, step: Step, now: dat
     return ", ".join(parts)
 
 
-def _row(step: Step, *, filled: bool) -> tuple[Any, ...]:
+def _row(step: EmergencyStep, *, filled: bool) -> tuple[Any, ...]:
     """Return a step's cells: what was done, to what, when, and how far it is verified.
 
     :param filled: pad the cells, so that steps that are shown one by one align.

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rotator.cli.emergency_output import EmergencyOutput
 from rotator.engine.emergency import Emergency, Strategy
-from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
+from rotator.engine.emergency.leak_intake import LeakOutcome, LeakResult, revoke_each
 from rotator.errors import ConfigurationError
 from rotator.leaks import MOST_FINDINGS, Leak, LeakReport, Place, read_leaks
 from rotator.leaks.findings import is_usable
@@ -146,7 +146,7 @@ def revoke_leaks(
             if left:
                 yield left.pop()
 
-    for result in Intake(emergency, strategy, account, dry_run).go(spellings()):
+    for result in revoke_each(emergency, spellings(), strategy, account, dry_run=dry_run):
         if left and result.outcome is LeakOutcome.NOT_OURS:
             continue  # it is looked up again, as it is spelt in the text
         left.clear()

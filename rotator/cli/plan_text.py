@@ -13,7 +13,7 @@ from rich.text import Text
 from rotator.cli.call import Call
 from rotator.cli.documents import results_document
 from rotator.engine.sweep import NO_ACCOUNT, errors_in
-from rotator.errors import RotatorError
+from rotator.errors import RotatorError, sentence
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Plan, Result, Severity, Skip
 from rotator.reasons import Reason
 from rotator.render import NO_SECRETS, Grid, Row, absolute, counted, key_words, shown, styled
@@ -93,9 +93,7 @@ def unobserved(plan: AccountPlan, what: str = "could not be read", then: str = "
     if plan.error is None:
         yield from (f"{shown(alert.secret or '')}: {shown(alert.message)}" for alert in plan.alerts)
         return
-    text = shown(plan.error)
-    stop = "" if text.endswith((".", "!", "?")) else "."
-    rows: list[Row] = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
+    rows: list[Row] = [(styled(what, "red"), f"{sentence(shown(plan.error))} {then}".rstrip())]
     if plan.skipped:
         rows.append(("skipped", some_of((shown(skip.secret) for skip in plan.skipped), _MOST_NAMES)))
     yield from (heading(plan), Grid(rows, (17,)), "")

@@ -31,7 +31,7 @@ class Suspects:
     def suspect(self, key: Key, arn: str, now: datetime, *, made_here: bool = False) -> bool:
         """Whether a key that a secret contains is to be revoked.
 
-        :param arn: the secret's; of a secret that nobody named only the ``found`` keys are suspect.
+        :param arn: the secret's; in other secrets than the named one only the ``found`` keys are suspect.
         :param now: by Infobip's clock.
         :param made_here: whether this run, or the one that it repeats, created the key.
         """

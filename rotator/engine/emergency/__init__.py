@@ -18,7 +18,7 @@ from rotator.engine.emergency.planning import Planner
 from rotator.engine.emergency.targets import (
     EmergencyPlan,
     EmergencyReport,
-    Step,
+    EmergencyStep,
     StepKind,
     Strategy,
     Suspect,
@@ -35,7 +35,7 @@ __all__ = [
     "Emergency",
     "EmergencyPlan",
     "EmergencyReport",
-    "Step",
+    "EmergencyStep",
     "StepKind",
     "Strategy",
     "Target",
@@ -60,7 +60,7 @@ class Emergency:
         incident: str | None = None,
         *,
         chosen: bool | None = None,
-        on_step: Callable[[Step], None] = lambda _: None,
+        on_step: Callable[[EmergencyStep], None] = lambda _: None,
     ) -> None:
         self.reason, self.incident = reason, incident
         self._chosen = incident is not None if chosen is None else chosen
@@ -119,10 +119,8 @@ class Emergency:
         self.running = (plan, report)
         try:
             self._carry_out(self.services, plan, report)
-        except RotatorError as failure:
-            report.errors.append(str(failure))
-        except Exception as mistake:  # the outcome is audited even after a bug
-            report.errors.append(f"{InternalError.of(mistake, 'the emergency').message}. Repeat the command.")
+        except Exception as failure:  # the outcome is audited even after a bug
+            report.errors.append(str(InternalError.unless_known(failure, "the emergency")))
         self.running = None
         for suspect in not_revoked(plan, report):
             report.errors.append(

@@ -24,7 +24,7 @@ class Accounts:
     """Connections to Infobip accounts, each opened once, and the keys that were found there.
 
     Of an account with several management secrets each one is asked, and the first that shows a key is used from then
-    on: a second one, which anybody may have tagged, must not keep a leaked key enabled.
+    on: a second one, tagged by mistake or by an attacker, must not keep a leaked key enabled.
 
     :param fleet: every secret here, as listed.
     """
@@ -37,6 +37,10 @@ class Accounts:
         self._chosen: dict[str, SecretEntry] = {}
         self._known: list[Located] = []
         self._unknown: list[Secret] = []
+
+    def entry(self, arn: str) -> SecretEntry | None:
+        """The secret with an ARN, as listed."""
+        return next((entry for entry in self.fleet.every() if entry.arn == arn), None)
 
     def provider(self, account: str) -> KeyProvider:
         """The account's provider; valid until :meth:`close`.

@@ -17,12 +17,20 @@ from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts
 from rotator.engine.emergency.planning import Planner
-from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, KeyRole, Step, StepKind, Strategy, Suspect
+from rotator.engine.emergency.targets import (
+    EmergencyPlan,
+    EmergencyReport,
+    EmergencyStep,
+    KeyRole,
+    StepKind,
+    Strategy,
+    Suspect,
+)
 from rotator.engine.emergency.verification import VERIFY_TIMEOUT, Verification, verify
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version
-from rotator.errors import InternalError, LostRace, Refused, RotatorError, StateChanged
+from rotator.errors import InternalError, LostRace, Refused, RotatorError, StateChanged, sentence
 from rotator.model import AccountSnapshot, ActionKind, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_label, parse_key_label, retire_label
@@ -84,7 +92,7 @@ class Execution:
         for suspect, why in self._failed.values():
             self._report_failed(suspect, why)
         for suspect, error in plan.unproven:
-            self._add_revoked(suspect, note="failed", error=error, reason=Reason.UNPROVEN_LABEL)
+            self._add(EmergencyStep.revoking(suspect, "failed", error, Reason.UNPROVEN_LABEL))
         if not self.report.dry_run:
             self._clean_labels_elsewhere()
             self._verify()
@@ -99,15 +107,11 @@ class Execution:
             try:
                 self._revoked[suspect.key.id] = self._revoke_one(suspect)
                 self._failed.pop(suspect.key.id, None)
-            except RotatorError as error:
-                self._failed[suspect.key.id] = (suspect, str(error))
-                continue
             except Exception as error:  # even after a bug the other keys must be revoked
-                problem = InternalError.of(error, f"the revocation of key {suspect.key.id}")
-                self._failed[suspect.key.id] = (suspect, problem.message)
+                why = InternalError.unless_known(error, f"the revocation of key {suspect.key.id}")
+                self._failed[suspect.key.id] = (suspect, str(why))
                 continue
-            note = "" if suspect.key.enabled else "already disabled"
-            self._add_revoked(suspect, note=note)
+            self._add(EmergencyStep.revoking(suspect, "" if suspect.key.enabled else "already disabled"))
 
     def _revoke_one(self, suspect: Suspect) -> bool:
         """Revoke one key in its own account. Returns whether Infobip's response showed it disabled.
@@ -128,11 +132,9 @@ class Execution:
     def _report_failed(self, suspect: Suspect, why: str) -> None:
         """Report a key that was not revoked and, if possible, label it so that the next sweep revokes it."""
         due = self._make_due(suspect)
-        stop = "" if why.endswith((".", "!", "?")) else "."
         again = "The next sweep retries; repeat the command to do it now." if due else "Repeat the command."
-        where = f" of {suspect.secret}" if suspect.secret else ""
-        error = f"key {suspect.key.id}{where} MAY STILL BE ENABLED: {why}{stop} {again}"
-        self._add_revoked(suspect, note="failed", error=error)
+        error = f"{suspect.shown} MAY STILL BE ENABLED: {sentence(why)} {again}"
+        self._add(EmergencyStep.revoking(suspect, "failed", error))
         with suppress(RotatorError):  # the account's management secret may be what failed
             context = self._context(suspect.account)
             context.emit("revocation.failed", "failure", **suspect.fields, error=why)
@@ -174,18 +176,15 @@ class Execution:
                 described = False
                 self.facts.forget()
                 current = self.facts.current_key(entry)
-                if not self._is_suspect(current, entry):
+                if self._is_suspect(current, entry):
+                    self._rotate(entry, current)
+                else:
                     self._keep(entry, current)
-                    return
-                self._rotate(entry, current)
                 return
             except (StateChanged, LostRace) as error:
                 problem = error
-            except RotatorError as error:
-                problem = error
-                break
-            except Exception as error:  # a bug must not keep a leaked key enabled
-                problem = InternalError.of(error, f"the replacement of the key of {listed.name}")
+            except Exception as error:  # even a bug must not keep a leaked key enabled
+                problem = InternalError.unless_known(error, f"the replacement of the key of {listed.name}")
                 break
         self._report_unreplaced(entry, problem)
 
@@ -199,7 +198,7 @@ class Execution:
             )
         else:
             note = "by a concurrent rotation"
-            self._add(StepKind.PROMOTED, account, entry.name, current.key.id, note=note)
+            self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, current.key.id, note))
 
     def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
         made_here = suspect.key.id in self.planner.made_keys(entry)
@@ -227,11 +226,11 @@ class Execution:
         if self.report.dry_run:
             rotation.check()
             self._check_probe(context, entry, current)
-            self._add(StepKind.PROMOTED, account, entry.name, None)
+            self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, None))
             return
         made = rotation.rotate()
-        self._add(StepKind.CREATED, account, entry.name, made.key_id)
-        self._add(StepKind.PROMOTED, account, entry.name, made.key_id)
+        self._add(EmergencyStep(StepKind.CREATED, account, entry.name, made.key_id))
+        self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, made.key_id))
 
     def _in_account(self, current: Suspect, account: str, entry: SecretEntry) -> Suspect:
         """The current key as the tag's account shows it: another account may show it as well.
@@ -285,14 +284,11 @@ class Execution:
         why = str(error).removeprefix(f"{entry.name}: ")
         text = f"{entry.name} did not get a new key: {why}"
         if self.report.dry_run:
-            stop = "" if why.endswith((".", "!", "?")) else "."
             then = "If you continue, its key is revoked anyway, and its consumers fail until it has a new one."
             then = then if self.plan.suspects else "If you continue, nothing is revoked."
-            text = f"cannot create a replacement key for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
+            text = f"cannot create a replacement key for {entry.name}: {sentence(why)} {then} {_WAY_OUT}"
         account, life = account_of(entry.tags) or "", read_lifecycle(entry)
-        after = self.services.clock.now() - self.begun
-        failed = Step(StepKind.PROMOTED, account, entry.name, None, after, "failed", text, reason=error.reason)
-        self.report.add(failed)
+        self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, None, "failed", text, reason=error.reason))
         with suppress(RotatorError):  # the account may be unknown; the outcome of the emergency is audited anyway
             context = self._context(account)
             version, key_id = life.current_version, life.current_key
@@ -355,29 +351,20 @@ class Execution:
         for suspect in self.plan.disabled:
             found, error = self._verified(suspect, shown=True)
             if found.works:
-                self._add_revoked(suspect, note=found.note, error=error)
+                self._add(EmergencyStep.revoking(suspect, found.note, error))
 
     def _verified(self, suspect: Suspect, *, shown: bool) -> tuple[Verification, str]:
         """Verify one key. The second value is the error to report if it is not verified."""
         provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
         self._until = self._until or clock.now() + VERIFY_TIMEOUT
-        spec = _spec_of(next((e for e in self.accounts.fleet.every() if e.arn == suspect.arn), None))
+        spec = _spec_of(self.accounts.entry(suspect.arn))
         found = verify(provider, clock, suspect.located, spec.verify_path, self._until, shown=shown)
-        of = f" of {suspect.secret}" if suspect.secret else ""
-        return found, f"key {suspect.key.id}{of} is {found.note}. Check it in Infobip's portal; repeat the command."
+        return found, f"{suspect.shown} is {found.note}. Check it in Infobip's portal; repeat the command."
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _add(self, what: StepKind, account: str, secret: str, key_id: str | None, *, note: str = "") -> None:
-        after = self.services.clock.now() - self.begun
-        self.report.add(Step(what, account, secret, key_id, after, note))
-
-    def _add_revoked(
-        self, suspect: Suspect, *, note: str = "", error: str | None = None, reason: Reason | None = None
-    ) -> None:
-        after, account, key_id = self.services.clock.now() - self.begun, suspect.account, suspect.key.id
-        step = Step(StepKind.REVOKED, account, suspect.secret, key_id, after, note, error, suspect, reason=reason)
-        self.report.add(step)
+    def _add(self, step: EmergencyStep) -> None:
+        self.report.add(replace(step, after=self.services.clock.now() - self.begun))
 
     def _context(
         self, account: str, entry: SecretEntry | None = None, current: Suspect | None = None

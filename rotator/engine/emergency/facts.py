@@ -47,7 +47,7 @@ class VersionKeys:
     """The keys that one version of a secret contains.
 
     :param unproven: keys that only a label connects with it, each with the error that says so.
-    :param errors: a sentence for each value that could not be looked up.
+    :param errors: a sentence for each value whose look-up failed.
     """
 
     keys: tuple[Suspect, ...] = ()
@@ -95,10 +95,7 @@ class Facts:
         current = next((suspect for suspect in found.keys if suspect.role == KeyRole.CURRENT), None)
         if current is None:
             errors = (*found.errors, *(error for _, error in found.unproven))
-            why = (
-                "; ".join(error.removesuffix(".") for error in errors)
-                or "its value is not a key of any configured account"
-            )
+            why = "; ".join(error.removesuffix(".") for error in errors) or "its value is not a key here"
             raise Refused(f"the current key of {entry.name} can't be identified: {why}", reason=Reason.UNADOPTED)
         return current
 
@@ -114,13 +111,13 @@ class Facts:
         where = f"version {printable(version, 64)} of {entry.name}"
         found: dict[str, Suspect] = {}
         errors: list[str] = []
-        unread, content = "", None
+        content = None
         try:
             content = self.accounts.services.store.read_content(entry.arn, version)
         except SecretNotFound:
             pass  # an empty version
         except StoreError as error:
-            unread = f"{where} could not be read, so other keys in it were not revoked: {error}"
+            errors.append(f"{where} could not be read, so other keys in it were not revoked: {error}")
         account, tagged = account_of(entry.tags), _tagged_value(entry, content)
         lost, values = "", _values(tagged, content)
         for value in islice(values, MOST_VALUES):
@@ -128,8 +125,10 @@ class Facts:
             try:
                 located = self.accounts.with_value(value, account)
             except RotatorError as error:
-                lost = error.message if is_tagged else lost
-                errors += [] if is_tagged else [f"a value in {where} could not be looked up: {error.message}"]
+                if is_tagged:
+                    lost = error.message
+                else:
+                    errors.append(f"could not look up a value in {where}: {error.message}")
                 continue
             if located is not None:
                 found.setdefault(located.id, self.suspect(located, entry, version, life, tagged=is_tagged))
@@ -139,7 +138,7 @@ class Facts:
             errors.append(f"{where} contains more than {MOST_VALUES} key values; revoke the others by their value")
         unproven: list[tuple[Suspect, str]] = []
         for key_id in sorted(_labelled(entry.versions[version]) - found.keys()):
-            located, why = self._proven(entry, version, key_id, content, lost)
+            located, why = self._labelled_key(entry, version, key_id, content, lost)
             suspect = self.suspect(located, entry, version, life, tagged=True)
             if not why:
                 found[key_id] = suspect
@@ -155,15 +154,15 @@ class Facts:
             )
             unproven.append((suspect, text))
         if lost and not found and not unproven:
-            errors.append(f"the key in {where} could not be looked up in every account")
-        return VersionKeys(tuple(found.values()), tuple(unproven), (*([unread] if unread else []), *errors))
+            errors.append(f"could not look up the key in {where} in every account")
+        return VersionKeys(tuple(found.values()), tuple(unproven), tuple(errors))
 
-    def _proven(
+    def _labelled_key(
         self, entry: SecretEntry, version: str, key_id: str, content: Secret | None, lost: str
     ) -> tuple[Located, str]:
         """The key that a label names, and why there is no ownership proof; ``""`` if there is one.
 
-        :param lost: why the version's value could not be looked up.
+        :param lost: why the look-up of the version's value failed.
         """
         account, deployment = account_of(entry.tags) or "", self.accounts.services.policy.deployment
         keys: dict[str, Key] = {}
@@ -187,7 +186,7 @@ class Facts:
         management = self.accounts.management(located.account)
         snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, values=held)
         proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
-        doubt = f"its value could not be looked up: {lost}" if lost else "its value is a different key"
+        doubt = f"could not look up its value: {lost}" if lost else "its value is a different key"
         return located, "" if proof.ok else doubt if content is not None else "its value can't be read"
 
     def suspect(self, located: Located, entry: SecretEntry, version: str, life: Lifecycle, *, tagged: bool) -> Suspect:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from rotator.engine.emergency import Emergency
 from rotator.engine.emergency.planning import UnknownValue
 from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Strategy, Target
-from rotator.errors import ConfigurationError, InternalError, RotatorError
+from rotator.errors import ConfigurationError, InternalError
 from rotator.leaks import Leak
 from rotator.telemetry.audit import AuditUnavailable
 
@@ -47,48 +47,43 @@ class LeakResult:
         return self.plan.named.key.id if self.plan is not None and self.plan.named is not None else None
 
 
-@dataclass
-class Intake:
-    """Plans and carries out one emergency for each leaked value.
+def revoke_each(
+    emergency: Emergency,
+    leaks: Iterable[Leak],
+    strategy: Strategy,
+    account: str | None = None,
+    *,
+    dry_run: bool = False,
+) -> Iterator[LeakResult]:
+    """Plan and carry out one emergency for each leaked value, in order, each after the previous one is done.
 
     :param account: only this account is asked; ``None``: all accounts.
+    :raises RotatorError: the audit can't be written, or the configuration is invalid; yielded results stand.
     """
+    try:
+        for leak in leaks:
+            yield _revoke_leak(emergency, leak, Target(account=account, leaked=leak.value), strategy, dry_run=dry_run)
+    finally:
+        emergency.send_events()  # after the last revocation
 
-    emergency: Emergency
-    strategy: Strategy
-    account: str | None = None
-    dry_run: bool = False
 
-    def go(self, leaks: Iterable[Leak]) -> Iterator[LeakResult]:
-        """Handle the leaks in order; each is planned after the previous one is done.
-
-        :raises RotatorError: the audit can't be written, or the configuration is invalid; yielded results stand.
-        """
-        try:
-            for leak in leaks:
-                yield self._one(leak)
-        finally:
-            self.emergency.send_events()  # after the last revocation
-
-    def _one(self, leak: Leak) -> LeakResult:
-        plan: EmergencyPlan | None = None
-        try:
-            plan = self.emergency.plan(Target(account=self.account, leaked=leak.value), self.strategy)
-            report = self.emergency.dry_run(plan) if self.dry_run else self.emergency.execute(plan, hold_events=True)
-        except (AuditUnavailable, ConfigurationError):
-            raise
-        except UnknownValue as error:
-            return LeakResult(leak, LeakOutcome.NOT_OURS, detail=error.message)
-        except RotatorError as error:
-            return LeakResult(leak, LeakOutcome.FAILED, plan, detail=str(error))
-        except Exception as error:  # even after a bug the other keys must be revoked
-            _LOG.debug("unexpected", exc_info=error)
-            detail = InternalError.of(error, "the look-up of a leaked value").message
-            return LeakResult(leak, LeakOutcome.FAILED, plan, detail=detail)
-        outcome = LeakOutcome.PLANNED if self.dry_run else LeakOutcome.REVOKED
-        if plan.named is not None and not plan.named.key.enabled and not plan.replaced:
-            outcome = LeakOutcome.DISABLED
-        if not report.ok and not self.dry_run:
-            outcome = LeakOutcome.FAILED
-        detail = "" if outcome is LeakOutcome.DISABLED else "; ".join(report.errors)
-        return LeakResult(leak, outcome, plan, report, detail)
+def _revoke_leak(emergency: Emergency, leak: Leak, target: Target, strategy: Strategy, *, dry_run: bool) -> LeakResult:
+    plan: EmergencyPlan | None = None
+    try:
+        plan = emergency.plan(target, strategy)
+        report = emergency.dry_run(plan) if dry_run else emergency.execute(plan, hold_events=True)
+    except (AuditUnavailable, ConfigurationError):
+        raise
+    except UnknownValue as error:
+        return LeakResult(leak, LeakOutcome.NOT_OURS, detail=error.message)
+    except Exception as error:  # even after a bug the other keys must be revoked
+        _LOG.debug("failed", exc_info=error)
+        detail = str(InternalError.unless_known(error, "the look-up of a leaked value"))
+        return LeakResult(leak, LeakOutcome.FAILED, plan, detail=detail)
+    outcome = LeakOutcome.PLANNED if dry_run else LeakOutcome.REVOKED
+    if plan.named is not None and not plan.named.key.enabled and not plan.replaced:
+        outcome = LeakOutcome.DISABLED
+    if not report.ok and not dry_run:
+        outcome = LeakOutcome.FAILED
+    detail = "" if outcome is LeakOutcome.DISABLED else "; ".join(report.errors)
+    return LeakResult(leak, outcome, plan, report, detail)

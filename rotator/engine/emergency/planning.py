@@ -165,8 +165,7 @@ class Planner:
 
     def _with_value(self, suspect: Suspect) -> Suspect:
         """The suspect with its value, for the probe; read from its version if Infobip masks values."""
-        entry = next((entry for entry in self.accounts.fleet.every() if entry.arn == suspect.arn), None)
-        version = suspect.version_id
+        entry, version = self.accounts.entry(suspect.arn), suspect.version_id
         if suspect.located.value is not None or entry is None or version is None or version not in entry.versions:
             return suspect
         found = self.facts.version_keys(entry, version).keys

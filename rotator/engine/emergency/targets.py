@@ -101,6 +101,11 @@ class Suspect:
         return self.located.account
 
     @property
+    def shown(self) -> str:
+        """The key and its secret, for messages."""
+        return f"key {self.key.id} of {self.secret}" if self.secret else f"key {self.key.id}"
+
+    @property
     def fields(self) -> dict[str, Any]:
         """Audit fields. The context adds the account, and the reason and the incident are bound to every line."""
         return {"secret": self.secret or None, "version_id": self.version_id, "key_id": self.key.id}
@@ -146,11 +151,11 @@ class EmergencyPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EmergencyStep:
     """One change that was made (in a dry run: would be), or failed.
 
     :param key_id: the new key, or the one that is revoked.
-    :param after: how long after the start.
+    :param after: how long after the start; set when it is added to the report.
     :param note: for a revoked key, how it was verified.
     :param error: why it failed, as a sentence; ``reason`` is that as a constant, where there is one.
     :param suspect: the revoked key.
@@ -162,12 +167,20 @@ class Step:
     account: str
     secret: str
     key_id: str | None
-    after: timedelta
     note: str = ""
     error: str | None = None
     suspect: Suspect | None = None
     verified: bool | None = None
     reason: Reason | None = None
+    after: timedelta = timedelta(0)
+
+    @classmethod
+    def revoking(
+        cls, suspect: Suspect, note: str = "", error: str | None = None, reason: Reason | None = None
+    ) -> EmergencyStep:
+        """The revocation of one suspect."""
+        key_id = suspect.key.id
+        return cls(StepKind.REVOKED, suspect.account, suspect.secret, key_id, note, error, suspect, reason=reason)
 
     @property
     def ok(self) -> bool:
@@ -187,11 +200,11 @@ class EmergencyReport:
     strategy: Strategy
     dry_run: bool = False
     notes: list[str] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[EmergencyStep] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    on_step: Callable[[Step], None] = field(default=lambda _: None, repr=False)
+    on_step: Callable[[EmergencyStep], None] = field(default=lambda _: None, repr=False)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: EmergencyStep) -> None:
         """Add a step; its error, if it has one, is one of the report."""
         self.steps.append(step)
         if step.error is not None:
@@ -213,7 +226,7 @@ class EmergencyReport:
         """The secrets that have a new key."""
         return tuple(step.secret for step in self._done(StepKind.PROMOTED))
 
-    def _done(self, what: StepKind) -> list[Step]:
+    def _done(self, what: StepKind) -> list[EmergencyStep]:
         return [step for step in self.steps if step.what == what and step.ok]
 
 
@@ -234,7 +247,7 @@ def emergency_document(
     }
 
 
-def _key(report: EmergencyReport, step: Step) -> dict[str, Any]:
+def _key(report: EmergencyReport, step: EmergencyStep) -> dict[str, Any]:
     suspect = step.suspect
     assert suspect is not None
     return {
@@ -246,7 +259,7 @@ def _key(report: EmergencyReport, step: Step) -> dict[str, Any]:
     }
 
 
-def _common(report: EmergencyReport, step: Step) -> dict[str, Any]:
+def _common(report: EmergencyReport, step: EmergencyStep) -> dict[str, Any]:
     return {
         "account": step.account,
         "secret": step.secret or None,

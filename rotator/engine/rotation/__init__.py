@@ -108,7 +108,7 @@ class Rotation:
         if action.kind is ActionKind.RESUME and version_id in entry.versions:
             # First, because a changed rotator:value-field leaves the current key without an ownership proof, too.
             self._reject_unless_fitting(attempt, action.key_id or "")
-        attempt.old = self._proven(entry, life, self._old_key(life.current_key))
+        attempt.old = self._with_proof(entry, life, self._old_key(life.current_key))
         if attempt.old is None and life.current_version is not None and not self.moves:
             why = "its current key can't be identified"
             if life.current_key is not None:
@@ -134,18 +134,18 @@ class Rotation:
             raise StateChanged(f"key {key_id} works again")
         return fresh
 
-    def _proven(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
+    def _with_proof(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
         """The old key, whose rights the replacement gets, if there is an ownership proof.
 
         :raises Refused: there is no ownership proof.
         """
         if old is None or life.current_version is None:
             return old
-        proof = ownership_proof(self.context, entry, life.current_version, old.id, old)
-        if proof.ok:
+        ownership = ownership_proof(self.context, entry, life.current_version, old.id, old)
+        if ownership.ok:
             return old
         raise Refused(
-            f"{entry.name} was not rotated: {unproven(entry, life.current_version, old.id, proof)}",
+            f"{entry.name} was not rotated: {unproven(entry, life.current_version, old.id, ownership)}",
             advice="Nothing was changed. Store the correct key, or remove the label; the next sweep then continues.",
             reason=Reason.UNPROVEN_LABEL,
         )
@@ -233,10 +233,10 @@ class Rotation:
                 f"key {key_id} of the pending version of {entry.name} was not found; the version is no longer pending",
                 reason=Reason.KEY_NOT_FOUND,
             )
-        proof = ownership_proof(self.context, entry, version_id, key_id, key)
-        if not proof.ok:
+        ownership = ownership_proof(self.context, entry, version_id, key_id, key)
+        if not ownership.ok:
             raise Refused(
-                f"{unproven(entry, version_id, key_id, proof)}; it was not promoted", reason=Reason.UNPROVEN_LABEL
+                f"{unproven(entry, version_id, key_id, ownership)}; it was not promoted", reason=Reason.UNPROVEN_LABEL
             )
         if not key.alive(attempt.now()):
             attempt.give_up(key, revoke=key.enabled)
@@ -282,9 +282,9 @@ class Rotation:
                     return
                 other_field = len({*changed_fields(stored.text, current.text)} - {*RESERVED_FIELDS}) == 1
         key = self._found(key_id)
-        proof = None if key is None else ownership_proof(self.context, entry, version_id, key_id, key)
+        ownership = None if key is None else ownership_proof(self.context, entry, version_id, key_id, key)
         never = was_never_current(entry, version_id, dates, listed)
-        if key is not None and proof is OwnershipProof.BY_NAME and never:
+        if key is not None and ownership is OwnershipProof.BY_NAME and never:
             # A process that is about to promote it read another current version, and fails. If the tag
             # rotator:value-field was changed since, that process may succeed, so it gets the time to do so.
             attempt.own = attempt.own or not other_field
