@@ -15,7 +15,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.engine.apply import apply
-from rotator.engine.context import AccountContext, Budget
+from rotator.engine.context import AccountContext, Budget, Limit
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
 from rotator.errors import Refused
@@ -26,6 +26,7 @@ from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
 from rotator.secret import Secret
 from tests.chaos.interleave import Actor, Interleaver
+from tests.doubles.memory_store import MemoryStore
 from tests.emergencies import named, revoke
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
@@ -102,10 +103,46 @@ def add_as_second_field(world: World) -> None:
     world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(old(world).value)}))
 
 
+def unmanage(world: World) -> None:
+    world.store.untag(NAME, "rotator:role")
+
+
+def give_away(world: World) -> None:
+    world.store.tag(NAME, {"rotator:account": "other"})
+
+
+def contradict(world: World) -> None:
+    """Two labels on one version say that it contains two keys."""
+    world.store.label_by_hand(NAME, key_label("0" * 32), current(world))
+
+
+def retiring(world: World) -> tuple[str, str]:
+    """The retire label of the old key, and the version that has it."""
+    (item,) = read_lifecycle(world.store.peek(NAME)).retiring
+    return retire_label(item.key_id, item.revoke_at), item.version_id
+
+
+def end_grace_label(world: World) -> None:
+    """A person removes the retire label: the next sweep writes another one."""
+    label, version = retiring(world)
+    world.store.label_by_hand(NAME, label, None, version)
+
+
+def move_grace_label(world: World) -> None:
+    label, version = retiring(world)
+    world.store.label_by_hand(NAME, label, current(world), version)
+
+
+def make_current(world: World) -> None:
+    """A person moves ``AWSCURRENT`` back by hand."""
+    _, version = retiring(world)
+    world.store.label_by_hand(NAME, CURRENT, version, current(world))
+
+
 # ---- a person changes the secret ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [hold, delete])
+@pytest.mark.parametrize("change", [hold, delete, unmanage, give_away, contradict, end_grace_label, move_grace_label])
 def test_a_key_is_not_revoked(change: Act) -> None:
     world = over()
     meanwhile(world, LISTED, change)
@@ -123,7 +160,7 @@ def test_no_key_is_created(change: Act) -> None:
     assert [key.id for key in world.infobip.keys()] == [old(world).id]
 
 
-@pytest.mark.parametrize("change", [put_back, add_as_second_field])
+@pytest.mark.parametrize("change", [put_back, add_as_second_field, make_current])
 @pytest.mark.parametrize("moment", [SEARCHED, LOOKED])
 def test_a_key_that_is_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
     """Even where the value was stored after the last look at the labels."""
@@ -151,16 +188,125 @@ def test_a_key_whose_grace_period_restarted_is_not_revoked() -> None:
 # ---- somebody changes the key ---------------------------------------------------------------------------------------
 
 
-def test_an_orphan_that_is_young_again_is_not_revoked() -> None:
-    """Its start was changed after the list."""
-    world = World()
+ORPHAN_VERSION = "0" * 36
+
+
+def orphaned(options: Options | None = None) -> World:
+    """A key that was created for the secret and never stored."""
+    world = World(options=options)
+    world.store = MemoryStore(world.clock, keep_unlabelled=DAY, learn=world.redactor.learn)
     world.managed(NAME)
-    name = key_name(NAME, world.store.peek(NAME).arn, "default", "0" * 36)
-    orphan = world.infobip.add_key(world.accounts["main"], name, valid_from=world.clock.now() - HOUR)
-    meanwhile(world, SEARCHED, lambda w: w.infobip.change_key(orphan.id, valid_from=w.clock.now() - 20 * MINUTE))
+    name = key_name(NAME, world.store.peek(NAME).arn, "default", ORPHAN_VERSION)
+    start = world.clock.now() - HOUR
+    world.first_keys["orphan"] = world.infobip.add_key(
+        world.accounts["main"], name, valid_from=start, valid_to=start + 90 * DAY
+    )
+    return world
+
+
+def orphan(world: World) -> SimKey:
+    return world.infobip.key(world.first_keys["orphan"].id)
+
+
+def becomes_young(world: World) -> None:
+    world.infobip.change_key(orphan(world).id, valid_from=world.clock.now() - 20 * MINUTE)
+
+
+def gets_another_name(deployment: str, secret: str) -> Act:
+    def change(world: World) -> None:
+        arn = world.store.peek(NAME).arn
+        name = key_name(secret, arn.replace(NAME, secret), deployment, ORPHAN_VERSION)
+        world.infobip.change_key(orphan(world).id, name=name)
+
+    return change
+
+
+def is_disabled(world: World) -> None:
+    world.infobip.change_key(orphan(world).id, enabled=False)
+
+
+def is_stored_by_hand(world: World) -> None:
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(orphan(world).value)}))
+
+
+def is_stored_beside_the_key(world: World) -> None:
+    fields = json.loads(world.store.consumer_read(NAME))
+    world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(orphan(world).value)}))
+
+
+def is_labelled(world: World) -> None:
+    version = world.store.put_value_by_hand(NAME, world.store.consumer_read(NAME))
+    world.store.label_by_hand(NAME, key_label(old(world).id), version, current_with(world, old(world)))
+    before = current_with(world, old(world), but=version)
+    world.store.label_by_hand(NAME, key_label(orphan(world).id), before)
+
+
+def current_with(world: World, key: SimKey, but: str = "") -> str:
+    """The version, other than ``but``, whose label names a key or that was current before."""
+    versions = world.labels(NAME)
+    return next(v for v, on in versions.items() if v != but and (key_label(key.id) in on or "AWSPREVIOUS" in on))
+
+
+def was_stored_before(world: World) -> None:
+    """Its version exists."""
+    before = current(world)
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(orphan(world).value)}), ORPHAN_VERSION)
+    world.store.label_by_hand(NAME, CURRENT, before, ORPHAN_VERSION)
+
+
+def was_stored_once(world: World) -> None:
+    """Its version exists, and has no label any more."""
+    was_stored_before(world)
+    world.store.label_by_hand(NAME, "AWSPREVIOUS", None, ORPHAN_VERSION)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        hold,
+        delete,
+        unmanage,
+        give_away,
+        becomes_young,
+        gets_another_name("another", NAME),
+        gets_another_name("default", OTHER),
+        is_disabled,
+        is_stored_by_hand,
+        is_stored_beside_the_key,
+        is_labelled,
+        was_stored_before,
+        was_stored_once,
+    ],
+)
+def test_an_orphan_is_not_revoked(change: Act) -> None:
+    """It, or its secret, was changed after the managed values were searched for it."""
+    world = orphaned()
+    meanwhile(world, SEARCHED, change)
     (result,) = world.sweep().results
-    assert (result.action.key_id, result.outcome) == (orphan.id, Outcome.DEFERRED)
-    assert world.infobip.key(orphan.id).enabled
+    assert (result.action.key_id, result.action.reason) == (orphan(world).id, Reason.ORPHAN)
+    assert result.outcome is not Outcome.DONE
+    assert orphan(world).enabled is (change is not is_disabled)
+
+
+def test_a_masked_orphan_stored_by_hand_is_kept() -> None:
+    """Infobip shows no value to compare with the secret's."""
+    world = orphaned(Options(reveal=False))
+    meanwhile(world, SEARCHED, is_stored_beside_the_key)
+    (result,) = world.sweep().results
+    assert (result.action.reason, result.outcome) == (Reason.ORPHAN, Outcome.DEFERRED)
+    assert orphan(world).enabled
+
+
+def test_a_key_in_use_again_gets_no_retire_label() -> None:
+    """The version's retire label was lost, and a person makes the version current after the list."""
+    world = graced()
+    label, version = retiring(world)
+    world.store.label_by_hand(NAME, label, None, version)
+    newer = current(world)
+    meanwhile(world, LISTED, lambda w: w.store.label_by_hand(NAME, CURRENT, version, newer))
+    (result,) = world.sweep().results
+    assert (result.action.kind, result.outcome) == (ActionKind.RETIRE, Outcome.DEFERRED)
+    assert not [each for each in world.labels(NAME)[version] if each.startswith("rotator:retire:")]
 
 
 def mislabelled() -> World:
@@ -243,18 +389,19 @@ def until(actor: Actor, call: str) -> Iterator[str]:
 # ---- what a plan did not find out -----------------------------------------------------------------------------------
 
 
-def revoke_old(world: World, *holders: str, searched: bool = True) -> Result:
+def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budget | None = None) -> Result:
     """Revoke the old key by a plan that asked for no other evidence than who holds the key.
 
     :param holders: the secrets that were found to hold it.
     :param searched: whether any value was searched for it.
+    :param budget: what is left of the daily limits.
     """
     services, reconciler = world.services(), world.reconciler()
     (snapshot,), _ = reconciler.snapshots()
     copies = {old(world).id: holders} if searched else {}
     management = world.store.peek("infobip/main")
     provider = world.connect(management, Secret(world.store.consumer_read(management.name)))
-    context = AccountContext(services, provider, replace(snapshot, copies=copies), Budget())
+    context = AccountContext(services, provider, replace(snapshot, copies=copies), budget or Budget())
     entry = world.store.peek(NAME)
     (item,) = read_lifecycle(entry).retiring
     action = context.action(ActionKind.REVOKE, Reason.GRACE_OVER, entry, item.key_id, item.version_id)
@@ -266,6 +413,12 @@ def test_a_key_is_revoked_if_nothing_holds_it() -> None:
     world = over()
     assert revoke_old(world).outcome is Outcome.DONE
     assert not old(world).enabled
+
+
+def test_a_used_up_limit_postpones_a_revocation() -> None:
+    world = over()
+    assert revoke_old(world, budget=Budget(updates=Limit(0))).outcome is Outcome.DEFERRED
+    assert old(world).enabled
 
 
 def test_a_key_that_was_not_searched_for_is_not_revoked() -> None:
@@ -305,11 +458,18 @@ def not_the_current_versions(world: World) -> None:
     world.store.label_by_hand(NAME, key_label(victim.id), life.current_version)
 
 
-@pytest.mark.parametrize("change", [of_another_deployment, not_its_versions, not_the_current_versions])
-def test_a_key_is_not_revoked_without_an_ownership_proof(change: Act) -> None:
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        (of_another_deployment, Outcome.FAILED),
+        (not_its_versions, Outcome.FAILED),
+        (not_the_current_versions, Outcome.DEFERRED),  # the next sweep corrects the label first
+    ],
+)
+def test_a_key_is_not_revoked_without_an_ownership_proof(change: Act, outcome: Outcome) -> None:
     world = over()
     change(world)
-    assert revoke_old(world).outcome is Outcome.FAILED
+    assert revoke_old(world).outcome is outcome
     assert old(world).enabled
 
 

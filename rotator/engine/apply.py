@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 
 from rotator.engine.context import AccountContext
-from rotator.engine.revoke import Revocation
+from rotator.engine.revoke import look_again, revoke
 from rotator.engine.rotation import Promoted, Rotation
 from rotator.engine.secret_changes import grace_of, release_pending, require_managed, retire_version, unlabel
 from rotator.errors import (
@@ -22,6 +22,7 @@ from rotator.errors import (
 from rotator.model import Action, ActionKind, Outcome, Result, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label
 from rotator.policy.lifecycle import is_abandoned, read_lifecycle
+from rotator.policy.rules import make_view
 from rotator.reasons import Reason
 from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, ROTATED
@@ -79,10 +80,8 @@ def _do(context: AccountContext, action: Action, audit_reason: str, *, moves: bo
             label(context, action)
         case ActionKind.RETIRE:
             retire(context, action)
-        case ActionKind.REVOKE if action.reason is Reason.ORPHAN:
-            Revocation(context, action).revoke_orphan()
         case ActionKind.REVOKE:
-            Revocation(context, action).revoke()
+            revoke(context, action)
     return None
 
 
@@ -161,19 +160,16 @@ def retire(context: AccountContext, action: Action) -> None:
     """Give a superseded version its retire label. Its full grace period starts now."""
     assert action.version_id is not None
     assert action.key_id is not None
-    entry, spec = _read_again(context, action)
-    life = read_lifecycle(entry)
-    if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
-        raise StateChanged(
-            f"version {action.version_id} of {entry.name} is not superseded or already has a retire label"
-        )
-    replacement = context.snapshot.keys.get(life.current_key)
-    grace = grace_of(context, entry, spec, action.version_id, life.current_version or "", replacement)
+    entry, snapshot = look_again(context, action)
+    view = make_view(snapshot, entry)
+    assert view.spec is not None
+    version = view.life.current_version
+    grace = grace_of(context, entry, view.spec, action.version_id, version or "", view.key)
     revoke_at = context.revoke_at(grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # The run that promoted the current version was interrupted, maybe before its event; or it was stored by hand.
-        current = {"version_id": life.current_version, "key_id": life.current_key, "reason": str(action.reason)}
+        current = {"version_id": version, "key_id": view.key_id, "reason": str(action.reason)}
         context.publish(ROTATED, secret=entry.name, secret_arn=entry.arn, **current)
 
 

@@ -24,13 +24,25 @@ from rotator.errors import (
     SecretNotFound,
     StoreError,
 )
-from rotator.model import AccountPlan, AccountSnapshot, Elsewhere, Key, Policy, Questions, Reads, SecretEntry, Unread
+from rotator.model import (
+    AccountPlan,
+    AccountSnapshot,
+    Action,
+    Elsewhere,
+    Key,
+    Policy,
+    Questions,
+    Reads,
+    SecretEntry,
+    Unread,
+)
 from rotator.policy.gate import NOT_READ
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from rotator.policy.planner import plan_account
 from rotator.policy.values import contains, decode
 from rotator.ports import KeyProvider, SecretStore
+from rotator.reasons import Reason
 from rotator.secret import Secret
 
 MAX_ROUNDS: Final = 4
@@ -198,14 +210,48 @@ class Evidence:
         """A key's value, from its version or else from Infobip."""
         if holder is not None:
             entry = next(entry for entry in snapshot.secrets if entry.arn == holder[0])
-            try:
-                return decode(self.values.store.read_version(*holder).text, value_field(entry), entry.name).key
-            except RotatorError:
-                pass
+            value = _stored_key(self.values.store, entry, holder[1])
+            if value is not None:
+                return value
         try:
             return self.provider.get_key(key_id).value
         except KeyNotFound:
             return None
+
+
+def _stored_key(store: SecretStore, entry: SecretEntry, version_id: str) -> Secret | None:
+    """The key in a version's tagged field; ``None`` if it can't be read."""
+    try:
+        return decode(store.read_version(entry.arn, version_id).text, value_field(entry), entry.name).key
+    except (BadSecretValue, StoreError):
+        return None
+
+
+def search_again(
+    store: SecretStore, listed: AccountSnapshot, snapshot: AccountSnapshot, action: Action
+) -> AccountSnapshot:
+    """Return the snapshot after the secret's own current value was searched again for a key that is to be revoked.
+
+    All other values were searched when the revocation was planned. The key of an orphan is not searched for again: a
+    value that was stored by hand since may be the orphan, so it counts as not searched.
+
+    :param listed: the snapshot that the revocation was planned for.
+    """
+    assert action.key_id is not None
+    assert action.version_id is not None
+    before, entry = ({each.arn: each for each in of.secrets}.get(action.arn) for of in (listed, snapshot))
+    assert entry is not None
+    life, copies, unreadable = read_lifecycle(entry), dict(snapshot.copies), snapshot.unreadable
+    if life.unlabelled and (before is None or life.current_version != read_lifecycle(before).current_version):
+        copies.pop(action.key_id, None)
+    value = _stored_key(store, entry, action.version_id) if action.reason is Reason.GRACE_OVER else None
+    if value is not None:
+        content = store.read_many([entry.arn]).get(entry.arn)
+        if isinstance(content, StoreError):
+            unreadable = (*unreadable, entry.name)
+        elif content is not None and contains(content, value):
+            copies[action.key_id] = (*copies.get(action.key_id, ()), entry.name)
+    return replace(snapshot, copies=copies, unreadable=unreadable)
 
 
 def resolved(

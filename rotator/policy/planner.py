@@ -51,24 +51,20 @@ def plan_account(
     if skew is not None:
         alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
         return AccountPlan(snapshot.account, quota, alerts=(alert,), error=str(skew), keys=len(snapshot.keys))
-    draft = Draft()
-    views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
-    holdings = Holdings(snapshot, views)
-    ownership = Ownership(snapshot, policy.deployment)
-    attempts = FailedAttempts.of(snapshot, holdings, ownership, now, views)
+    common, views = _begin(snapshot, policy, now, moves=moves, since=since)
+    draft = common.draft
     if not snapshot.complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
     if not snapshot.history_complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, uncounted(policy)))
-    common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, moves, since)
     coming = (SecretPlanner(common, view).plan() for view in views)
     candidates = [candidate for candidate in coming if candidate is not None]
     starts = schedule(common, candidates, slots, alone=secret is not None)
     for candidate in candidates:
         SecretPlanner(common, candidate.view).rotate(candidate, starts.get(candidate.view.entry.arn), planned)
     draft.skipped.sort(key=lambda skip: skip.secret)
-    plan_orphans(draft, snapshot, holdings, ownership, now)
-    report_unknown(draft, holdings, now)
+    plan_orphans(draft, snapshot, common.holdings, common.ownership, now)
+    report_unknown(draft, common.holdings, now)
     _report_old_credentials(draft, snapshot.management, now)
     limit_revocations(draft, snapshot, now, force=force)
     actions = draft.actions()
@@ -93,6 +89,27 @@ def plan_account(
         infobip_account=_infobip_account(snapshot, views),
         deferred=tuple(draft.deferred),
     )
+
+
+def plan_secret(snapshot: AccountSnapshot, policy: Policy, now: datetime, arn: str) -> Draft:
+    """Return what a sweep would do about one secret and about orphans, whatever is left of the daily limits."""
+    common, views = _begin(snapshot, policy, now)
+    for view in views:
+        if view.entry.arn == arn:
+            SecretPlanner(common, view).plan()
+    plan_orphans(common.draft, snapshot, common.holdings, common.ownership, now)
+    return common.draft
+
+
+def _begin(
+    snapshot: AccountSnapshot, policy: Policy, now: datetime, *, moves: bool = False, since: datetime | None = None
+) -> tuple[Planning, list[View]]:
+    """Return an empty plan of an account, with what the plans of its secrets share, and its secrets by name."""
+    views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
+    holdings = Holdings(snapshot, views)
+    ownership = Ownership(snapshot, policy.deployment)
+    attempts = FailedAttempts.of(snapshot, holdings, ownership, now, views)
+    return Planning(Draft(), snapshot, policy, holdings, now, attempts, ownership, moves, since), views
 
 
 def _questions(draft: Draft, snapshot: AccountSnapshot, actions: list[Action], arns: Set[str]) -> Questions:
