@@ -390,29 +390,37 @@ def until(actor: Actor, call: str) -> Iterator[str]:
 
 
 def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budget | None = None) -> Result:
-    """Revoke the old key by a plan that asked for no other evidence than who holds the key.
+    """Revoke the old key, or the orphan, by a plan that asked for no other evidence than who holds the key.
 
     :param holders: the secrets that were found to hold it.
     :param searched: whether any value was searched for it.
     :param budget: what is left of the daily limits.
     """
+    what, key, version = Reason.ORPHAN, world.first_keys.get("orphan"), ORPHAN_VERSION
+    if key is None:
+        what, key, version = Reason.GRACE_OVER, old(world), retiring(world)[1]
     services, reconciler = world.services(), world.reconciler()
     (snapshot,), _ = reconciler.snapshots()
-    copies = {old(world).id: holders} if searched else {}
+    copies = {key.id: holders} if searched else {}
     management = world.store.peek("infobip/main")
     provider = world.connect(management, Secret(world.store.consumer_read(management.name)))
     context = AccountContext(services, provider, replace(snapshot, copies=copies), budget or Budget())
     entry = world.store.peek(NAME)
-    (item,) = read_lifecycle(entry).retiring
-    action = context.action(ActionKind.REVOKE, Reason.GRACE_OVER, entry, item.key_id, item.version_id)
+    action = context.action(ActionKind.REVOKE, what, entry, key.id, version)
     result, _ = apply(context, action)
     return result
 
 
-def test_a_key_is_revoked_if_nothing_holds_it() -> None:
-    world = over()
+@pytest.mark.parametrize("make", [over, orphaned])
+def test_a_key_is_revoked_if_nothing_holds_it(make: Callable[[], World]) -> None:
+    world = make()
     assert revoke_old(world).outcome is Outcome.DONE
-    assert not old(world).enabled
+    assert ended(world)
+
+
+def ended(world: World) -> bool:
+    """Whether the old key, or the orphan, was revoked."""
+    return not (orphan(world) if "orphan" in world.first_keys else old(world)).enabled
 
 
 def test_a_used_up_limit_postpones_a_revocation() -> None:
@@ -421,16 +429,18 @@ def test_a_used_up_limit_postpones_a_revocation() -> None:
     assert old(world).enabled
 
 
-def test_a_key_that_was_not_searched_for_is_not_revoked() -> None:
-    world = over()
+@pytest.mark.parametrize("make", [over, orphaned])
+def test_a_key_that_was_not_searched_for_is_not_revoked(make: Callable[[], World]) -> None:
+    world = make()
     assert revoke_old(world, searched=False).outcome is Outcome.DEFERRED
-    assert old(world).enabled
+    assert not ended(world)
 
 
-def test_a_key_that_another_secret_holds_is_not_revoked() -> None:
-    world = over()
+@pytest.mark.parametrize("make", [over, orphaned])
+def test_a_key_that_another_secret_holds_is_not_revoked(make: Callable[[], World]) -> None:
+    world = make()
     assert revoke_old(world, OTHER).outcome is Outcome.FAILED
-    assert old(world).enabled
+    assert not ended(world)
 
 
 def of_another_deployment(world: World) -> None:
