@@ -64,10 +64,10 @@ OLDER = table("""
         -> warning key-not-found s K1 (`rotator revoke --key-id K1 --account old --reason ...`)
     disabled in another account: its labels are removed
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+1h}; K2; K1 in=old disabled
-        -> revoke key-not-active s K1@v1 (disabled in account old)
+        -> revoke key-not-active s K1@v1 (account old)
     expired in another account: its labels are removed
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K2; K1 in=old left=-1s
-        -> revoke key-not-active s K1@v1 (expired in account old)
+        -> revoke key-not-active s K1@v1 (account old)
     superseded, and disabled in another account: no retire label before that
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K2; K1 in=old disabled -> revoke key-not-active s K1@v1
     it could not be read by its id, and its time has not come
