@@ -3,7 +3,7 @@
 Sweeps run in the scheduler's only pool thread. The main thread waits, holding no locks when a signal arrives. After a
 stop, a sweep starts no further action, finishes the current call, and ends waits between calls at once.
 
-APScheduler computes a wait from the wall clock when the wait begins, so after the clock was set it would start the next
+APScheduler computes a wait from the wall clock when the wait starts, so after the clock was set it would start the next
 sweep too late. So the main thread lets it read the clock again once a minute (the clock was set forward, or the machine
 slept), and starts a sweep that is late by the monotonic clock (the clock was set back).
 """
@@ -210,7 +210,7 @@ class Daemon:
     def stop(self, seconds: float = DRAIN_SECONDS) -> bool:
         """Start nothing more, and wait for the current call. Return whether it ended in time."""
         self._stopping.set()
-        with suppress(Exception):  # the scheduler may not be running yet, or not any more
+        with suppress(Exception):  # the scheduler may not be running yet, or no longer
             self._scheduler.shutdown(wait=False)
         return self._idle.wait(seconds)
 

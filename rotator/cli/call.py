@@ -47,9 +47,9 @@ class Call:
 
     :param json: one JSON document on stdout instead of text for people.
     :param redactor: redacts results; it knows more values once a command has read them.
-    :param written: whether that document was written already, so that an error does not write a second one.
+    :param written: whether that document was already written, so that an error does not write a second one.
     :param stdout_closed: whether the caller closed stdout. Output is then lost, which is an error.
-    :param unwritten: why output could not be written. This is reported at the end, since the work goes on.
+    :param unwritten: why output could not be written. This is reported at the end, since the work continues.
     :param interrupted: what to say if a signal ends the command now.
     :param closing: what is closed at the end. Until then the redactor knows the values that were read, and keeps them
         out of errors.

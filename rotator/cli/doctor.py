@@ -282,7 +282,7 @@ def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
             yield Check(Level.FAIL, "IAM", f"{denied} is denied on {sample.name}", error.advice or _FIX)
         except RotatorError as error:
             yield Check(Level.FAIL, "IAM", f"{action} failed on {sample.name}: {error.message}", error.advice)
-    try:  # a new store, since that of the services hides a refused batch by reading one by one
+    try:  # a new store: that of the services hides a denied batch by reading one by one
         SecretsManagerStore(make_client(app.session, "secretsmanager")).read_batch([sample.arn])
         worked.append("BatchGetSecretValue")
     except RotatorError as error:
@@ -352,10 +352,10 @@ def simulated_principal(caller: str) -> str | None:
 
 
 def _ask(app: App, service: str, operation: str, answered: str, **parameters: Any) -> dict[str, Any]:
-    """Call an operation of STS or IAM. A genuine answer always has the field ``answered``.
+    """Call an operation of STS or IAM. A genuine response always has the field ``answered``.
 
     :raises ConfigurationError: region or credentials can't be used.
-    :raises Unanswered: the service did not answer.
+    :raises Unanswered: the service did not respond.
     """
     name = service.upper()
     client = make_client(app.session, service, attempts=2)

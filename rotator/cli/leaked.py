@@ -74,7 +74,7 @@ def _stdin() -> LeakReport | ConfigurationError:
         return ConfigurationError(
             f"stdin is larger than {MOST_STDIN} bytes, the maximum for a report", advice="Split the report."
         )
-    # PowerShell's `>` writes UTF-16. Nothing else begins with these bytes.
+    # PowerShell's `>` writes UTF-16. Nothing else starts with these bytes.
     text = raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig", errors="replace")
     if not text.strip():
         return ConfigurationError("stdin is empty", advice=_PIPE)
@@ -88,7 +88,7 @@ def _stdin() -> LeakReport | ConfigurationError:
     if report.findings is not None or report.leaks:
         return report
     # It does not have the format of today's Infobip keys. If it is a single value, only Infobip knows it.
-    text = text.strip().strip(_AROUND)  # from code or settings; no key begins or ends with these
+    text = text.strip().strip(_AROUND)  # from code or settings; no key starts or ends with these
     if len(text) > MOST_VALUE:
         return ConfigurationError(f"stdin is larger than {MOST_VALUE} bytes, which is too long for a key", advice=_PIPE)
     if not is_usable({"value": [text]}):
@@ -152,7 +152,7 @@ def revoke_leaks(
         left.clear()
         results.append(result)
         documents.append(_document(result))
-        # Redact before wrapping and cutting: a place may hold a value, and half of one would not be found.
+        # Redact before wrapping and cutting: a place may contain a value, and half of one would not be found.
         place = shown(redactor.redact(where(result.leak)), 300)
         if result.report is not None and result.plan is not None:
             call.text("", f"{place}: {key_words(result.key_id)}")

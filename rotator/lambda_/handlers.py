@@ -42,8 +42,8 @@ class SweepFailed(RotatorError):
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep all accounts (or the one named), or send each to the queue. Return counts.
 
-    A dry run never uses the queue, since its plan is the answer. Errors that a person must fix (a wrong tag) are alerts
-    and listed in the answer's ``problems``.
+    A dry run never uses the queue, since its plan is the response. Errors that a person must fix (a wrong tag) are alerts
+    and listed in the response's ``problems``.
 
     :raises SweepFailed: raised at the end, so that Lambda counts an error and an alarm is raised.
     :raises RotatorError: nothing was done.
@@ -153,9 +153,9 @@ def rotation_request(event: Any) -> tuple[str, str, Step]:
 
 
 def rotate(event: Any, invocation: Invocation) -> dict[str, Any]:
-    """Run one of the four steps. The answer is for people; Secrets Manager ignores it.
+    """Run one of the four steps. The response is for people; Secrets Manager ignores it.
 
-    :raises RotatorError: refused or failed; Secrets Manager shows the text and retries later.
+    :raises RotatorError: rejected or failed; Secrets Manager shows the text and retries later.
     """
     secret, token, step = rotation_request(event)
     app = invocation.start(Trigger.SECRETSMANAGER, "secretsmanager")

@@ -1,4 +1,4 @@
-"""Parses events strictly. An invalid event is refused before anything is done, and never shown in full."""
+"""Parses events strictly. An invalid event is rejected before anything is done, and never shown in full."""
 
 from __future__ import annotations
 

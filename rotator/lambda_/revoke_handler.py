@@ -1,7 +1,7 @@
 """The handler ``revoke``: an emergency revocation, requested by a person or by incident automation.
 
 An incomplete revocation is raised as an error, so that a tired person at a terminal cannot miss it: ``aws lambda
-invoke`` always exits with status 0, and prints ``FunctionError`` only if the function raised. The message begins with
+invoke`` always exits with status 0, and prints ``FunctionError`` only if the function raised. The message starts with
 what is *not* done, followed by the whole report as JSON. Alarms on the function's errors see it, and Lambda retries an
 asynchronous call. A retry is safe: if the event names no incident, the request id serves as one. It is the same in each
 retry, so no second replacement is created.

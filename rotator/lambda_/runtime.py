@@ -71,9 +71,9 @@ class Invocation:
 
 
 def foundation() -> Foundation:
-    """Return settings, AWS session and clients, which are made once per process.
+    """Return settings, AWS session and clients, which are created once per process.
 
-    :raises ConfigurationError: they can't be made; the next call tries again.
+    :raises ConfigurationError: they can't be created; the next call retries.
     """
     with _lock:
         if not _kept:
@@ -89,14 +89,14 @@ def foundation() -> Foundation:
 
 
 def forget() -> None:
-    """Make everything again at the next call. For tests that change the environment."""
+    """Create everything anew at the next call. For tests that change the environment."""
     with _lock:
         _kept.clear()
 
 
 def warm_up() -> None:
     """Make the clients while the runtime starts, which is fast and not yet timed. Never raises."""
-    with contextlib.suppress(Exception):  # the first call tries again and reports it; here it would be a crash
+    with contextlib.suppress(Exception):  # the first call retries and reports it; here it would be a crash
         foundation()
 
 

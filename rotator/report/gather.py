@@ -33,7 +33,7 @@ class RowLevel(StrEnum):
 class SecretSpan:
     """A line of the timeline.
 
-    :param begins: when its key was created, if Infobip says so.
+    :param begins: when its key was created, if Infobip shows it.
     :param due: when its rotation is due; ``None``: never.
     :param grace_until: the end of its key's grace period if it is rotated when due.
     """

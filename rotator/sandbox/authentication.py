@@ -65,7 +65,7 @@ def require_manager(principal: Principal) -> SimUser:
 
 
 def create_session(state: WorldState, request: Request) -> Response:
-    """``POST /auth/1/session``; a second one is refused while one is alive."""
+    """``POST /auth/1/session``; a second one is rejected while one is open."""
     reader = Reader(request.json_object())
     unsafe, username, password = reader.flag("unsafe"), reader.text("username"), reader.text("password")
     reader.require("username", "password")

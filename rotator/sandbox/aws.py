@@ -35,7 +35,7 @@ TRAIL_ATTRIBUTES: Final = {"ResourceName", "EventName"}
 class MotoServer:
     """A context manager that serves Secrets Manager at ``url``, empty at the start, and its readers in CloudTrail.
 
-    moto has one state per process, so two servers at a time hold the same secrets. ``ConfigurationError`` without
+    moto has one state per process, so two servers at a time contain the same secrets. ``ConfigurationError`` without
     moto, ``OSError`` for a port that is taken.
 
     :param clock: dates of secrets and versions follow it; the machine's clock by default.
@@ -120,7 +120,7 @@ def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
 class Trail:
     """CloudTrail's event history of reads of secrets, which moto lacks.
 
-    Inside :meth:`recording` it records reads from moto's Secrets Manager and answers ``LookupEvents``. It holds names
+    Inside :meth:`recording` it records reads from moto's Secrets Manager and responds to ``LookupEvents``. It keeps names
     and times, no values. There are no roles here, so the access key identifies the reader: the key id ``billing`` is
     the user ``billing``. Unlike AWS's, this history does not lag.
     """
@@ -249,7 +249,7 @@ def create_managed(
 ) -> str:
     """Create a managed secret and return its ARN.
 
-    :param value: what consumers read; ``None`` makes a secret without any version.
+    :param value: what consumers read; ``None`` creates a secret without any version.
     :param key_id: adopt the secret: put the label of this key on the version.
     :param tags: added to role and account; names with the prefix ``rotator:`` or without.
     """

@@ -241,7 +241,7 @@ class _Story:
 
     def _take_over(self) -> None:
         text = "Eight typical secrets; the first sweep adopts them."
-        self.chapters.append(Chapter("Taking over", text))
+        self.chapters.append(Chapter("Adoption", text))
         self.referee.step()
 
     def _fix_a_tag(self) -> None:
@@ -282,7 +282,7 @@ class _Story:
         self._sweep()
 
     def _lose_answer(self, request: Request, answer: Answering) -> Response | Drop:
-        """Lose the answer to the next create, and nothing else."""
+        """Lose the response to the next create, and nothing else."""
         given = answer(request)
         if not _is_create(request):
             return given

@@ -1,4 +1,4 @@
-"""Requests, answers and errors of the simulated Infobip, independent of any connection."""
+"""Requests, responses and errors of the simulated Infobip, independent of any connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 
 class ErrorStyle(StrEnum):
-    """The shape of an error: one of Infobip's two (``documented`` is that of the operation's public description), or
+    """The format of an error: one of Infobip's two (``documented`` is that of the operation's public description), or
     that of a proxy in front of Infobip.
     """
 
@@ -24,7 +24,7 @@ class ErrorStyle(StrEnum):
 
 
 class DropKind(StrEnum):
-    """How a connection ends without an answer."""
+    """How a connection ends without a response."""
 
     REFUSED = "refused"
     CLOSED = "closed"
@@ -61,10 +61,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer. ``repr`` hides the body.
+    """One response. ``repr`` hides the body.
 
     :param declared_length: the value of ``Content-Length`` if it is not the real length (a truncated body).
-    :param delay: seconds of the world's clock that pass before the answer is sent.
+    :param delay: seconds of the world's clock that pass before the response is sent.
     """
 
     status: int
@@ -85,7 +85,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """No answer: the connection is refused, closed, or hangs until the caller gives up."""
+    """No response: the connection is refused, closed, or hangs until the caller gives up."""
 
     kind: DropKind
 
@@ -98,7 +98,7 @@ class Violation(NamedTuple):
 
 
 class Refusal(Exception):
-    """A request is answered with an error, whose text never holds a secret value."""
+    """The response to a request is an error, whose text never contains a secret value."""
 
     def __init__(
         self,
@@ -120,12 +120,12 @@ _TOKEN_PATH: Final = "/auth/1/oauth2/token"
 
 
 def json_response(status: int, payload: object, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer that holds ``payload`` as JSON."""
+    """A response that contains ``payload`` as JSON."""
     return Response(status, {**JSON_HEADERS, **(headers or {})}, json.dumps(payload, ensure_ascii=False).encode())
 
 
 def error_response(refusal: Refusal, path: str, style: ErrorStyle) -> Response:
-    """Return an error in the given shape. The token endpoint adds ``error`` to the older one."""
+    """Return an error in the given format. The token endpoint adds ``error`` to the older one."""
     status, headers = refusal.status, refusal.headers
     if style is ErrorStyle.DOCUMENTED:
         style = ErrorStyle.CURRENT if path.startswith("/settings/") else ErrorStyle.OLDER

@@ -1,4 +1,4 @@
-"""The simulated Infobip, independent of any connection: a request in, an answer (or none) out."""
+"""The simulated Infobip, independent of any connection: a request in, a response (or none) out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEYS_API: Final = "/settings/2/api-keys"
 Observer = Callable[[Request, Response], None]
 Answering = Callable[[Request], Response]
 Network = Callable[[Request, Answering], Response | Drop]
-"""What is between Infobip and its callers: it gets a request, and the function that has Infobip answer it."""
+"""What is between Infobip and its callers: it gets a request, and the function that makes Infobip respond."""
 
 
 class InfobipWorld:
@@ -44,8 +44,8 @@ class InfobipWorld:
     :param seed: of ids, values and chances: the same seed gives the same world.
     :param options: how it behaves where the documents leave it open; may be changed at any time.
 
-    ``calls`` is a log without values. ``observers`` are called with each request and its true answer, whatever the
-    ``network``, if there is one, makes of it. Their errors and the simulation's own are kept in ``failures`` until
+    ``calls`` is a log without values. ``observers`` are called with each request and its true response, regardless
+    of what the ``network``, if there is one, makes of it. Their errors and the simulation's own are kept in ``failures`` until
     :meth:`check` raises them.
     """
 
@@ -63,14 +63,14 @@ class InfobipWorld:
     # ---- the API ----------------------------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> Response | Drop:
-        """Answering a request. Raises only what the network raises."""
+        """Respond to a request. Raises only what the network raises."""
         with self._logged(request) as call:  # even if the network ends the caller's thread
             answer = self._handle(request, call)
             call.status = answer.status if isinstance(answer, Response) else None
             return answer
 
     def later(self, request: Request, at: datetime) -> None:
-        """Let a request have its effect at a later time, as if the network had held it until then."""
+        """Let a request have its effect at a later time, as if the network had delayed it until then."""
         with self.lock:
             self._late.append((at, request))
 
@@ -225,7 +225,7 @@ class InfobipWorld:
         allowed_ips: Iterable[str] = (),
         enabled: bool = True,
     ) -> SimKey:
-        """Add a key as if made in the portal. It works at once, by default for a year from now."""
+        """Add a key as if it was created in the portal. It works at once, by default for a year from now."""
         with self.lock:
             now = self.clock.now().replace(microsecond=0)
             links = tuple(platform)

@@ -210,7 +210,7 @@ def _find(state: WorldState, user: SimUser, key_id: str) -> SimKey:
 
 
 def _check_account(state: WorldState, user: SimUser, key: SimKey, account_id: str | None) -> None:
-    """Check an update's ``accountId``. Without it, the key gets the account of the user, which may be refused."""
+    """Check an update's ``accountId``. Without it, the key gets the account of the user, which may be rejected."""
     if account_id is not None and state.options.refuse_account is not None:
         raise Refusal(state.options.refuse_account, "accountId cannot be updated")
     if account_id is not None and account_id != key.account_id:

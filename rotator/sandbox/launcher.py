@@ -30,7 +30,7 @@ class Example:
 
     :param age: days since its key was created; ``None``: it has no value yet.
     :param left: days until its key expires.
-    :param adopted: whether its version has the key's label already.
+    :param adopted: whether its version already has the key's label.
     :param plain: whether its value is the key itself rather than JSON.
     """
 
@@ -151,7 +151,7 @@ def serve_sandbox(port: int | None, stop: threading.Event, *, ready: Callable[[S
     """Run a sandbox until ``stop`` is set.
 
     :param port: of the simulated Infobip (Secrets Manager gets the next one); ``None`` means any free ports.
-    :param ready: called once, when both servers answer.
+    :param ready: called once, when both servers respond.
 
     ``ConfigurationError`` if a port is taken or moto is missing.
     """

@@ -43,7 +43,7 @@ class InfobipServer:
         return f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
-        """Listen, and answer each connection in a thread of its own. ``OSError`` if the port is taken."""
+        """Listen, and respond to each connection in a thread of its own. ``OSError`` if the port is taken."""
         self._server = _Server((LOOPBACK, self._port), self.world)
         self._port = int(self._server.server_address[1])
         self._thread = threading.Thread(
@@ -118,7 +118,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # with small writes, Nagle and delayed acknowledgements cost 40 ms an answer
+    disable_nagle_algorithm = True  # with small writes, Nagle and delayed acknowledgements cost 40 ms per response
     wbufsize = -1
     server: _Server
 
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_PATCH = do_OPTIONS = do_QUERY = do_TRACE = _answer  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a request line may hold a key's value in its query."""
+        """Log nothing: a request line may contain a key's value in its query."""
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0")

@@ -37,7 +37,7 @@ DEFAULT_SCOPES: Final = frozenset(
 )
 
 value_observers: list[Callable[[str], None]] = []
-"""Called with every secret text that any world makes, so that a test run can search its output for them."""
+"""Called with every secret text that any world creates, so that a test run can search its output for them."""
 
 
 class Role(StrEnum):
@@ -68,7 +68,7 @@ class Options:
     """Behaviour that Infobip's documents leave open, or that a test wants to be worse.
 
     :param reveal: reads return the real value; else a mask.
-    :param error_style: the shape of errors.
+    :param error_style: the format of errors.
     :param propagation: how long a new key, or a change, takes to affect authentication.
     :param listing_delay: how long a new key takes to show in listings (it can be read by id at once).
     :param daily_creates: successful creates per account in 24 rolling hours; ``None`` means no limit.
@@ -77,9 +77,9 @@ class Options:
     :param name_filter: how the ``name`` filter compares.
     :param list_sub_accounts: a list for no account in particular includes the keys of the user's sub-accounts.
     :param missing_account: what an update of a sub-account's key without ``accountId`` does.
-    :param refuse_account: an update with ``accountId`` is refused with this status.
-    :param refuse_past_end: an update with a ``validTo`` that has passed is refused.
-    :param session_busy_status: status with which a second session is refused.
+    :param refuse_account: an update with ``accountId`` is rejected with this status.
+    :param refuse_past_end: an update with a ``validTo`` that has passed is rejected.
+    :param session_busy_status: status with which a second session is rejected.
     :param resources: paths that an API key can GET, with the scope that each needs.
     """
 
@@ -176,7 +176,7 @@ class LoggedCall:
     :param status: the status sent, or ``None`` if nothing was sent.
     :param principal: the caller, such as ``basic:ops`` or ``key:5737…``; ``""`` if unknown.
     :param params: names of the query's parameters.
-    :param effect: whether the request reached the world's state, regardless of the answer.
+    :param effect: whether the request reached the world's state, regardless of the response.
     """
 
     time: datetime

@@ -1,4 +1,4 @@
-"""Parse the fields of a listing, a create or an update, or refuse them with every violation at once."""
+"""Parse the fields of a listing, a create or an update, or reject them with every violation at once."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def parse_fields(request: Request, *required: str) -> KeyFields:
 
 
 def check_times(valid_from: datetime, valid_to: datetime, created_at: datetime) -> None:
-    """Raise :class:`Refusal` 400 if a key would expire before it begins, or before it was created."""
+    """Raise :class:`Refusal` 400 if a key would expire before it starts, or before it was created."""
     for moment, what in ((valid_from, "validFrom"), (created_at, "the creation")):
         if valid_to < moment:
             raise Refusal(400, violations=(Violation("validTo", f"must not be earlier than {what}"),))

@@ -200,7 +200,7 @@ def test_the_screen_shows_the_story(shown: Shown, line: str) -> None:
 
 
 def test_the_score_comes_first_and_commands_last(shown: Shown) -> None:
-    before = shown.screen[: shown.screen.index("Taking over")]
+    before = shown.screen[: shown.screen.index("Adoption")]
     assert before.startswith("120 days ")
     assert re.search(r"^ +0  calls refused", before, re.MULTILINE)
     assert shown.short.startswith(before)
