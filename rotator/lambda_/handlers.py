@@ -42,8 +42,8 @@ class SweepFailed(RotatorError):
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep all accounts (or the one named), or send each to the queue. Return counts.
 
-    A dry run never uses the queue, since its plan is the response. Errors that a person must fix (a wrong tag) are alerts
-    and listed in the response's ``problems``.
+    A dry run never uses the queue, since its plan is the response. Errors that a person must fix (a wrong tag) are
+    alerts and listed in the response's ``problems``.
 
     :raises SweepFailed: raised at the end, so that Lambda counts an error and an alarm is raised.
     :raises RotatorError: nothing was done.

@@ -89,7 +89,7 @@ def foundation() -> Foundation:
 
 
 def forget() -> None:
-    """Create everything anew at the next call. For tests that change the environment."""
+    """Create everything again at the next call. For tests that change the environment."""
     with _lock:
         _kept.clear()
 

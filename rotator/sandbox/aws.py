@@ -120,9 +120,9 @@ def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
 class Trail:
     """CloudTrail's event history of reads of secrets, which moto lacks.
 
-    Inside :meth:`recording` it records reads from moto's Secrets Manager and responds to ``LookupEvents``. It keeps names
-    and times, no values. There are no roles here, so the access key identifies the reader: the key id ``billing`` is
-    the user ``billing``. Unlike AWS's, this history does not lag.
+    Inside :meth:`recording` it records reads from moto's Secrets Manager and responds to ``LookupEvents``. It keeps
+    names and times, no values. There are no roles here, so the access key identifies the reader: the key id ``billing``
+    is the user ``billing``. Unlike AWS's, this history does not lag.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -44,9 +44,9 @@ class InfobipWorld:
     :param seed: of ids, values and chances: the same seed gives the same world.
     :param options: how it behaves where the documents leave it open; may be changed at any time.
 
-    ``calls`` is a log without values. ``observers`` are called with each request and its true response, regardless
-    of what the ``network``, if there is one, makes of it. Their errors and the simulation's own are kept in ``failures`` until
-    :meth:`check` raises them.
+    ``calls`` is a log without values. ``observers`` are called with each request and its true response, regardless of
+    what the ``network``, if there is one, makes of it. Their errors and the simulation's own are kept in ``failures``
+    until :meth:`check` raises them.
     """
 
     def __init__(self, clock: OffsetClock, *, seed: int = 1, options: Options | None = None) -> None:
