@@ -8,6 +8,7 @@ from typing import Final
 
 from rotator.text import Unreadable
 
+DAY: Final = timedelta(days=1)
 FIRST: Final = datetime.min.replace(tzinfo=UTC)
 LAST: Final = datetime.max.replace(tzinfo=UTC)
 """Untrusted times may be Infobip's "never": year 1, or 9999."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.attempt import STALE_CREATE
 from rotator.engine.rotation.promote import ALMOST_ORPHAN, REVOKE_IN_FLIGHT
-from rotator.policy.guards import MAX_SKEW
+from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.orphans import ORPHAN_AGE
 
 

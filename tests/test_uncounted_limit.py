@@ -10,7 +10,7 @@ import pytest
 
 from rotator.engine.sweep import Sweep
 from rotator.model import Policy
-from rotator.policy.day_parts import begin_of
+from rotator.policy.daily_limit import begin_of
 from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from tests.support.faulty_infobip import Fault, FaultKind

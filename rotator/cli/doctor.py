@@ -36,7 +36,7 @@ from rotator.errors import (
 )
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import SecretEntry, Severity
-from rotator.policy.guards import MAX_SKEW
+from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.planner import MANAGEMENT_PASSWORD_OLD
 from rotator.policy.tags import GATE_TAG, spec_or_none, tag_problems
 from rotator.render import Grid, counted, shown, styled

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from rotator.durations import human_duration
+from rotator.durations import DAY, human_duration
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry
-from rotator.policy.guards import DAY, MAX_SKEW, SOON, UsedSlots
+from rotator.policy.clock_skew import MAX_SKEW
+from rotator.policy.daily_limit import SOON, UsedSlots
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
 from rotator.reasons import Reason
 from rotator.telemetry.audit import change

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from rotator.durations import DAY
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
 from rotator.engine.daily_check import DailyCheck
@@ -32,7 +33,7 @@ from rotator.errors import (
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, Severity, Skip
 from rotator.policy.daily_check import to_verify
-from rotator.policy.guards import DAY, slots_used
+from rotator.policy.daily_limit import slots_used
 from rotator.policy.overdue import with_outcomes
 from rotator.policy.planner import plan_account
 from rotator.policy.status import SecretState, states

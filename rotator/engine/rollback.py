@@ -45,7 +45,7 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.model import AccountSnapshot, Key, SecretEntry, Spec
-from rotator.policy.guards import MAX_SKEW, clock_skew
+from rotator.policy.clock_skew import MAX_SKEW, clock_skew
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import Lifecycle, Retiring, read_lifecycle
 from rotator.policy.ownership import OwnershipProof

@@ -10,6 +10,7 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.durations import DAY
 from rotator.model import AccountSnapshot, SecretEntry
 from rotator.policy.rules import (
     NOT_OURS,
@@ -23,7 +24,6 @@ from rotator.policy.rules import (
     misconfigured,
 )
 
-DAY: Final = timedelta(days=1)
 _MINUTES: Final = 24 * 60
 
 

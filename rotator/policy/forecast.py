@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Final
 
-from rotator.durations import plus
+from rotator.durations import DAY, plus
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy
-from rotator.policy.day_parts import first_sweeps
-from rotator.policy.guards import DAY, SOON, clock_skew, slots_used
+from rotator.policy.clock_skew import clock_skew
+from rotator.policy.daily_limit import SOON, first_sweeps, slots_used
 from rotator.policy.rules import View, skipped
 from rotator.policy.scheduling import slots_a_day
 from rotator.policy.simulation import SimulatedAccount

@@ -9,11 +9,13 @@ from operator import attrgetter
 
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, SecretEntry, Severity
-from rotator.policy.day_parts import length_of
+from rotator.policy.clock_skew import clock_skew
+from rotator.policy.daily_limit import length_of, slots_used, uncounted
 from rotator.policy.draft import Draft, uses_quota
-from rotator.policy.guards import clock_skew, limit_revocations, limit_updates, slots_used, uncounted
+from rotator.policy.failed_attempts import FailedAttempts
+from rotator.policy.guards import limit_revocations, limit_updates
 from rotator.policy.holdings import Holdings
-from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
+from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import View, make_view

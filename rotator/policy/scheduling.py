@@ -23,12 +23,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.durations import LAST, plus
+from rotator.durations import DAY, LAST, plus
 from rotator.message import Message
 from rotator.model import AccountSnapshot, Alert, Key, Policy, Quota, Severity, Window
-from rotator.policy.day_parts import length_of, sweeps_until_next
+from rotator.policy.daily_limit import SOON, UsedSlots, length_of, sweeps_until_next
 from rotator.policy.draft import Draft
-from rotator.policy.guards import DAY, SOON, UsedSlots
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
 from rotator.policy.secret_draft import Planning

@@ -10,13 +10,13 @@ from shlex import quote
 from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Elsewhere, Key, Policy, Severity, Skip, Window
+from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.guards import MAX_SKEW
+from rotator.policy.failed_attempts import FailedAttempts
 from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Retiring, replaced_at
-from rotator.policy.orphans import FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import Decision, View
 from rotator.policy.windows import is_open, openings

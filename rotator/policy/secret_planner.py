@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.durations import plus
+from rotator.durations import DAY, plus
 from rotator.message import KeyId, Message
 from rotator.model import Action, ActionKind, Quota, Severity
+from rotator.policy.daily_limit import no_slot_left
 from rotator.policy.draft import Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.guards import DAY, MAX_REJECTED, no_slot_left
+from rotator.policy.failed_attempts import MAX_REJECTED, REMEMBERED
 from rotator.policy.labels import PENDING, retire_label
 from rotator.policy.lifecycle import is_abandoned
-from rotator.policy.orphans import REMEMBERED
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.revocations import plan_revocation
 from rotator.policy.rules import (

@@ -13,11 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from rotator import __version__
-from rotator.durations import human_duration
+from rotator.durations import DAY, human_duration
 from rotator.message import Message
 from rotator.model import Alert, Severity
 from rotator.policy.forecast import AccountForecast, AtRisk, spans, verdict
-from rotator.policy.guards import DAY
 from rotator.policy.status import State
 from rotator.reasons import Reason
 from rotator.render import NO_SECRETS, brief, clock, counted, day, key_words, local, local_text, shown, zone

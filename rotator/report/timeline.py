@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.durations import LAST
+from rotator.durations import DAY, LAST
 from rotator.model import ActionKind
-from rotator.policy.guards import DAY
 from rotator.render import brief, key_words
 from rotator.report.gather import SecretSpan
 

@@ -10,8 +10,9 @@ import pytest
 
 from rotator.engine.context import LONGEST_WAIT, Budget, Limit
 from rotator.model import Action, ActionKind, Key, Policy, Quota
+from rotator.policy.daily_limit import UsedSlots, slots_used
 from rotator.policy.draft import Draft, Rank
-from rotator.policy.guards import UsedSlots, limit_revocations, slots_used
+from rotator.policy.guards import limit_revocations
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND, key, snap
 

@@ -10,9 +10,16 @@ import pytest
 
 from rotator.engine.context import Budget
 from rotator.model import AccountSnapshot, Policy, Quota
-from rotator.policy.day_parts import begin_of, first_sweeps, is_first, length_of, sweeps_until_next
+from rotator.policy.daily_limit import (
+    UsedSlots,
+    begin_of,
+    first_sweeps,
+    is_first,
+    length_of,
+    slots_used,
+    sweeps_until_next,
+)
 from rotator.policy.forecast import forecast_account
-from rotator.policy.guards import UsedSlots, slots_used
 from rotator.policy.planner import plan_account
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND, key, secret, snap

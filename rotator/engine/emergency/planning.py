@@ -23,8 +23,8 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.model import Key, SecretEntry
+from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.emergency_ids import is_retry, made_for_incident, made_in_emergency
-from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import CURRENT, PREVIOUS, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.suspects import Suspects

@@ -33,7 +33,8 @@ from rotator.engine.rotation.promote import promote
 from rotator.engine.secret_changes import managed_account
 from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, SecretEntry
-from rotator.policy.guards import clock_skew, slots_used
+from rotator.policy.clock_skew import clock_skew
+from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import CURRENT, PENDING
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view

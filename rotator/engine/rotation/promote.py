@@ -18,7 +18,7 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.model import Key
-from rotator.policy.guards import MAX_SKEW
+from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.labels import PENDING, key_label
 from rotator.policy.orphans import ORPHAN_AGE
 from rotator.ports import ProbeVerdict
