@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,11 @@ from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, Limit
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
-from rotator.errors import Refused
-from rotator.model import ActionKind, Outcome, Result
+from rotator.errors import Refused, StateChanged
+from rotator.model import Action, ActionKind, Outcome, Result
+from rotator.policy.draft import Draft, Rank
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
+from rotator.policy.last_look import require_planned
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
@@ -29,7 +32,7 @@ from tests.chaos.interleave import Actor, Interleaver
 from tests.doubles.memory_store import MemoryStore
 from tests.emergencies import named, revoke
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, START, World
 
 NAME, OTHER = "prod/sms", "prod/voice"
 LISTED, SEARCHED, LOOKED = "list_secrets", "read_many", "describe"
@@ -183,6 +186,25 @@ def test_a_key_whose_grace_period_restarted_is_not_revoked() -> None:
     (result,) = world.sweep().results
     assert (result.action.key_id, result.outcome) == (old(world).id, Outcome.DEFERRED)
     assert old(world).enabled
+
+
+ACTION = Action(ActionKind.REVOKE, "main", NAME, Reason.GRACE_OVER, START, key_id="K1", version_id="v1", arn="arn:1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": ActionKind.RETIRE},
+        {"reason": Reason.KEY_NOT_ACTIVE},
+        {"key_id": "K2"},
+        {"version_id": "v2"},
+        {"arn": "arn:2"},
+    ],
+)
+def test_only_the_same_action_counts(other: dict[str, Any]) -> None:
+    require_planned(Draft([(Rank.REVOKE, ACTION)]), ACTION)
+    with pytest.raises(StateChanged):
+        require_planned(Draft([(Rank.REVOKE, replace(ACTION, **other))]), ACTION)
 
 
 # ---- somebody changes the key ---------------------------------------------------------------------------------------

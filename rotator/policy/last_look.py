@@ -20,8 +20,7 @@ def require_planned(draft: Draft, action: Action) -> None:
     """
     what = f"{_DONE[action.kind]} of key {action.key_id} of {action.secret}"
     if any(_identity(each) == _identity(action) for _, each in draft.ranked):
-        asked = draft.questions
-        if action.key_id in asked.copies or (action.reason is Reason.ORPHAN and action.arn in asked.histories):
+        if action.key_id in draft.questions.copies:
             raise StateChanged(
                 f"the {what} was deferred: the managed secrets have not been searched for it",
                 reason=Reason.UNREADABLE,

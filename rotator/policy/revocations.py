@@ -22,20 +22,13 @@ Block = Callable[[SecretDraft, Retiring], Decision | None]
 
 def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
     """Plan to revoke a key whose grace period is over, or to remove the labels of one that no longer authenticates."""
-    common, view = secret.common, secret.view
-    key = common.snapshot.keys.get(item.key_id)
-    if key is None:
-        if item.key_id not in common.snapshot.unread:
-            secret.not_found(item.version_id, item.key_id, item.revoke_at)
-        elif item.revoke_at <= common.now:
+    common = secret.common
+    if not secret.to_be_ended(item.version_id, item.key_id, item.revoke_at):
+        return
+    if item.key_id not in common.snapshot.keys:
+        if item.key_id in common.snapshot.unread and item.revoke_at <= common.now:
             why = "it is not in Infobip's list and could not be read by its id"
             secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
-        return
-    if not secret.is_active(key):
-        secret.clean(item.version_id, key, item.revoke_at)
-        return
-    if common.ownership.is_foreign(view.entry, key):
-        secret.report_foreign_key(key)
         return
     in_grace_until = secret.grace_until(item)
     if item.revoke_at > common.now or (in_grace_until is not None and in_grace_until > common.now):

@@ -118,6 +118,21 @@ class SecretDraft:
         due = min(self.common.now, due_at or self.common.now)
         self.add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due)
 
+    def to_be_ended(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
+        """Return whether a superseded key is to be retired or revoked, as far as Infobip shows the key.
+
+        If not, its labels are removed because it no longer authenticates, or the key is reported: another deployment or
+        another secret's rotation created it, and sweeps never revoke it.
+        """
+        snapshot = self.common.snapshot
+        key = snapshot.keys.get(key_id)
+        if key is None:
+            return key_id in snapshot.unread or not self.not_found(version_id, key_id, due_at)
+        if not self.is_active(key):
+            self.clean(version_id, key, due_at)
+            return False
+        return not self.report_foreign_key(key)
+
     def look_elsewhere(self, key_id: str) -> Elsewhere | None:
         """Return which other account has a key that this one does not have; ``None`` if it was not looked for yet."""
         found = self.common.snapshot.elsewhere.get(key_id)
@@ -170,11 +185,11 @@ class SecretDraft:
                 if key_id in (parse_key_label(label), retires[0] if retires is not None else None):
                     yield removal(self.view.entry.name, label, version)
 
-    def report_foreign_key(self, key: Key | None) -> None:
-        """Alert about a key that another deployment or another secret's rotation made. Sweeps never revoke it."""
+    def report_foreign_key(self, key: Key) -> bool:
+        """Alert about a key if another deployment or another secret's rotation created it, and return whether."""
         view, common = self.view, self.common
-        if key is None or not common.ownership.is_foreign(view.entry, key):
-            return
+        if not common.ownership.is_foreign(view.entry, key):
+            return False
         name = parse_key_name(key.name)
         assert name is not None
         self.alert(
@@ -190,6 +205,7 @@ class SecretDraft:
             id=key.id,
             account=common.snapshot.account,
         )
+        return True
 
     def add(
         self,

@@ -66,7 +66,8 @@ class SecretPlanner(SecretDraft):
         self._labels()
         self._shared_key()
         self._check_current_label()
-        self.report_foreign_key(view.key)
+        if view.key is not None:
+            self.report_foreign_key(view.key)
         self._no_expiry()
         self._not_begun()
         candidate = self._rotation()
@@ -172,14 +173,8 @@ class SecretPlanner(SecretDraft):
         if life.current_version is None:
             return  # nothing is superseded while nothing is current
         for version, key_id in life.superseded:
-            key = self.common.snapshot.keys.get(key_id)
-            if key is not None and not self.is_active(key):
-                self.clean(version, key)
-            elif key is None and key_id not in self.common.snapshot.unread and self.not_found(version, key_id):
-                continue
-            elif key is not None and self.common.ownership.is_foreign(view.entry, key):
-                self.report_foreign_key(key)
-            elif key is None or not self.is_unproven(version, key_id):
+            known = key_id in self.common.snapshot.keys
+            if self.to_be_ended(version, key_id) and not (known and self.is_unproven(version, key_id)):
                 message = Message.of("to be revoked {time}", time=self.common.now + view.spec.grace)
                 self.add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, message)
 
