@@ -174,6 +174,30 @@ def test_a_key_that_is_in_use_again_is_not_revoked(moment: str, change: Act) -> 
     assert old(world).enabled
 
 
+@pytest.mark.parametrize("rotated", [True, False], ids=["by name", "by value"])
+def test_an_unreadable_secret_keeps_keys_proven_by_value(rotated: bool) -> None:
+    """Its value can't be read after the last look at the labels."""
+    world = World()
+    world.managed(NAME, left=200 * DAY, rotated=rotated)
+    rotate_now(world.reconciler(), NAME, "test")
+    world.pass_time(GRACE + MINUTE)
+    meanwhile(world, LOOKED, lambda w: w.store.deny_kms(NAME))
+    (result,) = world.sweep().results
+    assert (result.outcome is Outcome.DONE) is rotated
+    assert old(world).enabled is not rotated
+
+
+def test_a_clock_that_jumped_revokes_nothing() -> None:
+    """The answers since the list say that this machine's clock is ten minutes off."""
+    world = over()
+
+    wrong = Fault(FaultKind.DATE, method="GET", path="api-keys/", seconds=600, count=None)
+    world.infobip.faults.add(wrong)
+    (result,) = world.sweep().results
+    assert (result.action.key_id, result.outcome) == (old(world).id, Outcome.DEFERRED)
+    assert old(world).enabled
+
+
 def test_a_key_whose_grace_period_restarted_is_not_revoked() -> None:
     """Rolled back and forward at the end of the grace period; the sweep's list is five minutes old."""
     world = graced()

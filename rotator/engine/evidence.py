@@ -244,12 +244,12 @@ def search_again(
     life, copies, unreadable = read_lifecycle(entry), dict(snapshot.copies), snapshot.unreadable
     if life.unlabelled and (before is None or life.current_version != read_lifecycle(before).current_version):
         copies.pop(action.key_id, None)
-    value = _stored_key(store, entry, action.version_id) if action.reason is Reason.GRACE_OVER else None
-    if value is not None:
+    if action.reason is Reason.GRACE_OVER:
+        value = _stored_key(store, entry, action.version_id)
         content = store.read_many([entry.arn]).get(entry.arn)
         if isinstance(content, StoreError):
             unreadable = (*unreadable, entry.name)
-        elif content is not None and contains(content, value):
+        elif content is not None and value is not None and contains(content, value):
             copies[action.key_id] = (*copies.get(action.key_id, ()), entry.name)
     return replace(snapshot, copies=copies, unreadable=unreadable)
 
