@@ -445,6 +445,7 @@ class Result:
 
     :param new_key_id: the replacement that was promoted, if any; ``new_expires_at`` is its expiry.
     :param by_account: whether the cause of a failure is the whole account, not this secret.
+    :param moved: whether the replaced key is not in this Infobip account, where no sweep revokes it.
     """
 
     action: Action
@@ -455,3 +456,4 @@ class Result:
     duration: timedelta = timedelta(0)
     new_expires_at: datetime | None = None
     by_account: bool = False
+    moved: bool = False

@@ -173,12 +173,14 @@ def _done_words(result: Result) -> str:
             made = f"{key_words(result.new_key_id)} is current" if result.new_key_id else "done"
             old = action.key_id is not None and action.kind is ActionKind.ROTATE
             state = "no longer works" if action.reason in _NOT_WORKING else "is in its grace period"
+            state = "is not in this Infobip account" if result.moved else state
             return f"{made} ({action.reason})" + (f"; {key} {state}" if old else "")
 
 
-def show_results(call: Call, results: Sequence[Result], advice: str) -> int:
+def show_results(call: Call, results: Sequence[Result], advice: str, retry: str = "The next sweep retries.") -> int:
     """Show each result, then the next command.
 
+    :param retry: what follows if a result is not done.
     :raises RotatorError: a result is not done; the message says why.
     """
     rows = [result_row(result) for result in results]
@@ -191,4 +193,4 @@ def show_results(call: Call, results: Sequence[Result], advice: str) -> int:
         return 0
     what = "was deferred" if failed.outcome is Outcome.DEFERRED else "failed"
     verb = f"{failed.action.kind} of {shown(failed.action.secret)} {what}"
-    raise RotatorError(f"{verb}: {failed.error or 'no reason given'}", advice="The next sweep retries.")
+    raise RotatorError(f"{verb}: {failed.error or 'no reason given'}", advice=retry)

@@ -31,6 +31,12 @@ def rotate(call: Call, secret: str, reason: str) -> int:
     audit_reason = required("--reason", reason)
     app = call.open()
     results = rotate_now(Reconciler(app.services), secret, audit_reason)
-    return show_results(
-        call, results, f"To see when the old key will be revoked: `rotator status --secret {printable(secret)}`."
-    )
+    advice = f"To see when the old key will be revoked: `rotator status --secret {printable(secret)}`."
+    for result in results:
+        if result.moved and result.action.key_id is not None:
+            command = f"rotator revoke --key-id {printable(result.action.key_id)} --account A --reason R --yes"
+            advice = (
+                f"No sweep revokes the old key. Once no consumer uses it, revoke it in its own account: `{command}`."
+            )
+    # No sweep repeats a rotation that was requested and is not due.
+    return show_results(call, results, advice, "Repeat the command.")

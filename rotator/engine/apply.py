@@ -66,6 +66,7 @@ def apply(
         duration=context.services.clock.now() - begin,
         new_expires_at=promoted.expires_at if promoted else None,
         by_account=isinstance(error, (ProviderThrottled, ProviderUnavailable)),
+        moved=promoted is not None and promoted.moved,
     )
     return result, error
 

@@ -18,7 +18,7 @@ from rotator.engine.context import AccountContext, Budget, InfobipClock, Service
 from rotator.engine.daily_check import DailyCheck
 from rotator.engine.evidence import CurrentValues, Evidence
 from rotator.engine.observe import Fleet, connected, observe_account, observe_fleet
-from rotator.engine.sweep import NO_ACCOUNT, Sweep, errors_in, measure
+from rotator.engine.sweep import NO_ACCOUNT, Sweep, errors_in, first_expiry, measure
 from rotator.errors import (
     BadCredentials,
     ConfigurationError,
@@ -134,10 +134,17 @@ class Reconciler:
     # ---- doing ------------------------------------------------------------------------------------------------------
 
     def sweep(
-        self, *, account: str | None = None, secret: str | None = None, force: bool = False, dry_run: bool = False
+        self,
+        *,
+        account: str | None = None,
+        secret: str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        expiries: bool = False,
     ) -> Sweep:
         """One sweep. Unless it is a dry run or for one secret, it also verifies the values whose time it is.
 
+        :param expiries: read when the first key of an account expires if the account can't be swept.
         :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
         """
         audit, begun = self.services.audit, self.services.clock.now()
@@ -171,7 +178,11 @@ class Reconciler:
             to_fix=sum(len(errors_in(plan)) for plan in plan.accounts),
             dry_run=dry_run,
         )
-        return sweep
+        if not expiries:
+            return sweep
+        broken = [item.account for item in swept if item.error is not None]
+        found = {name: first_expiry(self.services.store, fleet.managed.get(name, ())) for name in broken}
+        return replace(sweep, expiries={name: each for name, each in found.items() if each is not None})
 
     def raise_stray(self, fleet: Fleet) -> tuple[AccountPlan, ...]:
         """Raise the alerts of secrets that name no account, which no single account's sweep raises."""

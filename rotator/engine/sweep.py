@@ -4,29 +4,52 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from rotator.engine.context import Budget, Services
-from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, Severity
+from rotator.errors import RotatorError
+from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, SecretEntry, Severity
+from rotator.policy.values import recorded_end
+from rotator.ports import SecretStore
 from rotator.reasons import Reason
+from rotator.secret import Secret
 from rotator.telemetry.metrics import AccountMetrics, count_samples, state_samples, sweep_samples
 
 _LOG = logging.getLogger(__name__)
 ACTOR: Final = "scheduler"
 """The actor in the audit if no person acts."""
+MOST_VALUES_READ: Final = 500
+"""Per account; the expiries of further ones count as not recorded."""
 NO_ACCOUNT: Final = "(no account)"
 """The account that is shown for secrets whose tags name none."""
 
 
 @dataclass(frozen=True, slots=True)
+class FirstExpiry:
+    """Which of an account's keys expires first, by what the secrets' values record.
+
+    :param recorded: how many of its ``secrets`` record an expiry.
+    """
+
+    at: datetime
+    secret: str
+    recorded: int
+    secrets: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep's plan and its results."""
+    """A sweep's plan and its results.
+
+    :param expiries: by account that could not be swept, if that was asked for and any value records an expiry.
+    """
 
     plan: Plan
     results: tuple[Result, ...] = ()
+    expiries: Mapping[str, FirstExpiry] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -43,6 +66,18 @@ class Sweep:
         done = any(result.outcome is Outcome.DONE for result in self.results)
         stuck = any(a.kind is Reason.OVERDUE and a.by_account for plan in self.plan.accounts for a in plan.alerts)
         return not failed and (done or not stuck) and all(plan.ran_through for plan in self.plan.accounts)
+
+
+def first_expiry(store: SecretStore, entries: Iterable[SecretEntry]) -> FirstExpiry | None:
+    """Return when the first key expires, by the values of the first :data:`MOST_VALUES_READ` secrets."""
+    present = [entry for entry in entries if entry.deleted_at is None]
+    try:
+        values = store.read_many([entry.arn for entry in present[:MOST_VALUES_READ]])
+    except RotatorError:
+        return None
+    texts = [(entry.name, text) for entry in present if isinstance(text := values.get(entry.arn), Secret)]
+    recorded = sorted((at, name) for name, text in texts if (at := recorded_end(text)) is not None)
+    return FirstExpiry(*recorded[0], len(recorded), len(present)) if recorded else None
 
 
 def errors_in(plan: AccountPlan) -> tuple[Alert, ...]:

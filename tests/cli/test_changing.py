@@ -96,7 +96,21 @@ def test_rotate_that_is_put_off_is_a_failure_with_its_sentence(stack: Stack) -> 
     ran = stack.run("rotate", "prod/sms/otp", "--reason", "test")
     assert ran.code == 1
     assert "prod/sms/otp" in ran.sentence
+    assert "next sweep" not in ran.sentence, "no sweep repeats what was requested and is not due"
     assert "deferred" in ran.out
+
+
+def test_rotate_that_moves_names_the_old_key(stack: Stack) -> None:
+    """No sweep revokes it: it is in the other Infobip account."""
+    first = stack.account("main")
+    stack.account("other")
+    key = stack.secret("prod/sms", first, scopes="sms:manage")
+    stack.client.tag_resource(SecretId="prod/sms", Tags=[{"Key": "rotator:account", "Value": "other"}])
+    ran = stack.run("rotate", "prod/sms", "--reason", "moved")
+    assert (ran.code, stack.world.authenticates(key.value)) == (0, True)
+    words = " ".join(ran.out.split())
+    assert f"rotator revoke --key-id {key.id} --account " in words
+    assert "rotator status" not in words
 
 
 def test_adopt_and_adopt_again(stack: Stack) -> None:

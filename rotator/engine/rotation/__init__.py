@@ -293,7 +293,7 @@ class Rotation:
             unlabel(self.context, entry, PENDING, version_id, attempt.reason)
         raise StateChanged(
             f"version {version_id} of {entry.name} was not promoted: it is older than the current version, or differs "
-            "from it in more than the key; it was given up, and the next sweep starts the rotation again",
+            "from it in more than the key; it was given up, and the next rotation creates a new key",
             reason=Reason.SUPERSEDED,
         )
 

@@ -39,11 +39,15 @@ REVOKE_IN_FLIGHT = timedelta(seconds=90)
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """The key and version that a rotation created."""
+    """The key and version that a rotation created.
+
+    :param moved: whether this Infobip account does not have the replaced key: no sweep revokes that.
+    """
 
     key_id: str
     version_id: str
     expires_at: datetime | None
+    moved: bool = False
 
 
 def stage(attempt: Attempt, key: Key, text: Secret) -> None:
@@ -168,4 +172,5 @@ def promote(attempt: Attempt, key: Key) -> Promoted:
             grace = grace_of(context, entry, attempt.spec, life.current_version, attempt.version_id, key)
             revoke_at = context.revoke_at(grace)
             retire_version(context, entry, life.current_version, life.current_key, revoke_at, attempt.reason)
-    return Promoted(key.id, attempt.version_id, key.valid_to)
+    moved = life.current_key is not None and attempt.old is None
+    return Promoted(key.id, attempt.version_id, key.valid_to, moved)
