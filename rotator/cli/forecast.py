@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_field, fields, time_text
 from rotator.cli.options import account_option, command
-from rotator.cli.plan_text import LONGEST_REASON, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import LONGEST_REASON, last_parts
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, Quota
@@ -69,14 +69,7 @@ def forecast(call: Call, account: str | None, days: int) -> int:
 def _parts(found: Sequence[AccountForecast], broken: Sequence[AccountPlan], now: datetime) -> Iterator[RenderableType]:
     for each in found:
         yield from _account_parts(each, now)
-    for plan in broken:
-        yield from unobserved(plan)
-    if any(plan.error is not None for plan in broken):
-        yield SEE_DOCTOR
-    elif not found:
-        yield NO_SECRETS
-    else:
-        yield "Next sweep: `rotator plan`."
+    yield from last_parts(broken, "Next sweep: `rotator plan`." if found else NO_SECRETS)
 
 
 def _account_parts(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:

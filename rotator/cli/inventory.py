@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_field, fields, time_text
 from rotator.cli.options import account_option, command, wide_option
-from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import MOST_ROWS, last_parts
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan
 from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, take_inventory
@@ -67,14 +67,9 @@ def inventory(call: Call, account: str | None, every: bool) -> int:
 def _parts(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Iterator[RenderableType]:
     for each in found:
         yield from _account_parts(each, now)
-    for plan in broken:
-        yield from unobserved(plan)
-    if broken:
-        yield SEE_DOCTOR
-    elif any(row.kind is KeyKind.UNKNOWN for each in found for row in each.keys):
-        yield "To manage an unknown key, tag its secret and run `rotator adopt`."
-    else:
-        yield "Next sweep: `rotator plan`."
+    unknown = any(row.kind is KeyKind.UNKNOWN for each in found for row in each.keys)
+    adopt = "To manage an unknown key, tag its secret and run `rotator adopt`."
+    yield from last_parts(broken, adopt if unknown else "Next sweep: `rotator plan`.")
 
 
 def _account_parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:

@@ -99,6 +99,13 @@ def unobserved(plan: AccountPlan, what: str = "could not be read", then: str = "
     yield from (heading(plan), Grid(rows, (17,)), "")
 
 
+def last_parts(broken: Sequence[AccountPlan], advice: str) -> Iterator[RenderableType]:
+    """Yield the accounts that could not be read, then what to do next."""
+    for plan in broken:
+        yield from unobserved(plan)
+    yield SEE_DOCTOR if broken else advice
+
+
 def _only_skipped(plan: AccountPlan) -> list[Skip]:
     """Return what is skipped without an error."""
     fix = {(alert.secret, alert.kind) for alert in errors_in(plan)}

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import as_json, errors_field
 from rotator.cli.options import account_option, command, secret_option, wide_option
-from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import MOST_ROWS, last_parts
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, ActionKind
 from rotator.policy.status import URGENCY, SecretState, State
@@ -69,17 +69,11 @@ def _parts(found: Sequence[SecretState], broken: Sequence[AccountPlan], now: dat
         heads = ("secret", "state", f"key expires ({zone(now)})", "next")
         yield Grid([row for state in mine for row in _rows(state, now)], (24, 13, 21), heads, most=MOST_ROWS)
         yield ""
-    for plan in broken:
-        yield from unobserved(plan)
+    advice = "Nothing is due. Next sweep: `rotator plan`." if found else NO_SECRETS
     wrong = URGENCY[: URGENCY.index(State.DUE) + 1]
-    if broken:
-        yield SEE_DOCTOR
-    elif not found:
-        yield NO_SECRETS
-    elif any(state.state in wrong for state in found):
-        yield "For reasons and the next sweep's actions: `rotator plan`."
-    else:
-        yield "Nothing is due. Next sweep: `rotator plan`."
+    if any(state.state in wrong for state in found):
+        advice = "For reasons and the next sweep's actions: `rotator plan`."
+    yield from last_parts(broken, advice)
 
 
 def _counts(states: Sequence[SecretState]) -> str:
