@@ -4,8 +4,8 @@ The planner decides here too. So windows, grace periods, holds, the label limit,
 the order of work that waits for a slot are those of real sweeps. Others are assumed to go on creating as many keys as
 in the last week.
 
-Not every sweep is simulated. A day has a few parts, and the last sweep of each part does the work of all its sweeps. A
-window is open to it if it was open to one of them. See :meth:`_Forecast._next`.
+Not every sweep is simulated. A day has a few steps of equal length, and the last sweep of each does the work of all its
+sweeps. A window is open to it if it was open to one of them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,17 @@ from rotator.durations import DAY, plus
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy
 from rotator.policy.clock_skew import clock_skew
-from rotator.policy.daily_limit import SOON, first_sweeps, slots_used
+from rotator.policy.daily_limit import first_sweeps, slots_used
 from rotator.policy.rules import View, skipped
 from rotator.policy.scheduling import slots_a_day
 from rotator.policy.simulation import SimulatedAccount
-from rotator.policy.windows import openings
 from rotator.reasons import Reason
 
-PARTS: Final = 5
-"""How many parts a day has by default."""
-WORK: Final = 100_000
-"""The most secrets times parts of days to simulate. With more secrets or days, a day has fewer parts."""
-SHARE: Final = 20
-"""No part is longer than this share of the shortest validity."""
+STEPS_PER_DAY: Final = 8
+MAX_STEPS: Final = 100_000
+"""At most this many secrets times steps are simulated. With more secrets or days, a day has fewer steps."""
+STEPS_PER_VALIDITY: Final = 20
+"""The shortest validity has at least this many steps."""
 _TICK: Final = timedelta.resolution
 _SPANS: Final = ((1, "day"), (7, "week of"), (14, "2 weeks of"))
 _NOT_OURS: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA})
@@ -129,17 +127,15 @@ class _Forecast:
     def __init__(self, snapshot: AccountSnapshot, policy: Policy, now: datetime) -> None:
         self._account = SimulatedAccount(snapshot, policy)
         self._policy = policy
-        self._begin = self._now = self._rotated = now
+        self._begin = self._now = now
         self._known = snapshot.keys.keys()
         views = list(self._account.views())
         specs = [view.spec for view in views if view.spec is not None]
-        self._shortest = min((spec.validity for spec in specs), default=SHARE * DAY)
-        self._windows = {spec.window for spec in specs if spec.window is not None}
+        self._shortest = min((spec.validity for spec in specs), default=STEPS_PER_VALIDITY * DAY)
         self._expiries = {view.entry.arn: self._expiry(view) for view in views}
         self._late: dict[str, int] = {}
         self._unused: list[datetime] = []
-        self._swept = {view.entry.arn for view in views if skipped(view, now) is None}
-        self.secrets = len(self._swept)
+        self.secrets = sum(1 for view in views if skipped(view, now) is None)
         used = slots_used(snapshot, now)
         counted = slots_a_day(snapshot, used.quota(policy), policy, now)
         self._used_by_others = policy.daily_limit - policy.reserve - counted
@@ -148,33 +144,31 @@ class _Forecast:
 
     def days(self, number: int) -> Iterator[ForecastDay]:
         """Step through that number of days and yield each."""
-        affordable = WORK // (number * max(1, len(self._expiries)))
-        parts = max(1, min(PARTS, affordable), -(-SHARE * DAY // self._shortest))
+        affordable = MAX_STEPS // (number * max(1, len(self._expiries)))
+        steps = max(1, min(STEPS_PER_DAY, affordable), -(-STEPS_PER_VALIDITY * DAY // self._shortest))
+        every = self._policy.sweep_every
+        apart = max(1, DAY // steps // every) * every
         day = ForecastDay(self._begin)
         for _ in range(number):
             end = plus(day.date, DAY)
+            # The day's last sweep ends a step, so that its work is not the next day's.
+            last = self._begin + (end - _TICK - self._begin) // every * every if apart < DAY else end
             while self._now < end:
-                day = self._step(day, parts)
+                day = self._step(day)
+                self._now = min(self._now + apart, max(last, self._now + every))
             yield day  # the same as the previous day if sweeps are further apart than a day
             day = replace(day, date=end, rotations=0, scheduled_early=0, revocations=0)
             self._account.let_others_create(self._used_by_others, end)
         self._note_expired(day.date - _TICK)
 
-    def _step(self, day: ForecastDay, parts: int) -> ForecastDay:
-        """Sweep once, and choose the next sweep."""
+    def _step(self, day: ForecastDay) -> ForecastDay:
+        """Sweep once, and count what it does."""
         plan = self._sweep()
         rotations = [action for action in plan.actions if action.kind is ActionKind.ROTATE]
         early = sum(action.reason is Reason.CAPACITY for action in rotations)
         free = max(0, plan.quota.creates_left - len(rotations))
         if free:
             self._unused.append(self._now)
-        if rotations:
-            self._rotated = self._now
-        then = self._next(parts, free=free)
-        if plan.deferred or early:
-            apart = self._policy.sweep_every if parts >= PARTS else DAY / parts
-            then = min(then, self._next_slot(apart, self._now if free else self._rotated, free=free))
-        self._now = then
         return replace(
             day,
             rotations=day.rotations + len(rotations),
@@ -192,7 +186,6 @@ class _Forecast:
         for action in plan.actions:
             if action.kind not in (ActionKind.ROTATE, ActionKind.RESUME, ActionKind.LABEL):
                 continue
-            self._swept.add(action.arn)
             replaced = action.kind is not ActionKind.LABEL
             if replaced or self._expiries[action.arn] is not None:
                 self._expiries[action.arn] = self._expiry(self._account.view(action.arn))
@@ -201,45 +194,6 @@ class _Forecast:
                 self.at_risk[late] = replace(self.at_risk[late], replaced_at=self._now)
         self._note_expired(self._now)
         return plan
-
-    # ---- which sweep is next ----------------------------------------------------------------------------------------
-
-    def _next(self, parts: int, *, free: int) -> datetime:
-        """Return the next sweep to simulate: the last one before something would be too late.
-
-        The limit is the end of the part of the day, the closing of a window if windows are few, or the expiry of a key
-        if there is a slot now. The work of earlier sweeps in the same part happens on the same day anyway.
-
-        :param parts: how many parts a day has.
-        """
-        every, part = self._policy.sweep_every, DAY / parts
-
-        def last_before(moment: datetime) -> datetime:
-            return self._begin + (moment - _TICK - self._begin) // every * every
-
-        soonest = self._now + every
-        latest = last_before(self._begin + ((soonest - self._begin) // part + 1) * part)
-        sweeps = [latest]
-        if free:
-            expiries = (at for arn, at in self._expiries.items() if at is not None and arn in self._swept)
-            sweeps.append(last_before(min((at for at in expiries if soonest <= at), default=latest) + _TICK))
-        for window in self._windows if len(self._windows) <= parts == PARTS else ():
-            found = ((opens, last_before(closes)) for opens, closes in openings(window, soonest, latest + every))
-            sweeps += (last for opens, last in found if opens <= last)
-        return min(sweeps)
-
-    def _next_slot(self, apart: timedelta, since: datetime, *, free: int) -> datetime:
-        """Return the next sweep that has a slot, for work that waits for one or is scheduled early.
-
-        :param apart: the least time between ``since`` and that sweep.
-        """
-        every = self._policy.sweep_every
-        moments = [since + apart, self._now + every]
-        if not free:
-            slots = slots_used(self._account.snapshot(), self._now)
-            again = (at + DAY - SOON for at in (*slots.creates, *(slots.updates or ())))
-            moments.append(min((at for at in again if at > self._now), default=self._now))
-        return self._begin - (self._begin - max(moments)) // every * every
 
     # ---- what expires -----------------------------------------------------------------------------------------------
 

@@ -133,7 +133,8 @@ def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
         fleet.add(f"s{number:03}", START + 20 * DAY, START - 70 * DAY, rotate_before="5d")
     found = forecast(fleet, 40)
     assert {risk.reason for risk in found.at_risk} == {Reason.EXPIRES_BEFORE_ROTATION}
-    assert 45 <= len(found.at_risk) <= 60
+    # 250 keys, and 10 slots on each of the 21 days from today to their expiry. Real sweeps lose as many.
+    assert len(found.at_risk) == 40
     for risk in found.at_risk:
         assert risk.expires_at == START + 20 * DAY
         assert risk.too_late_from == START  # there never was a place to spare
@@ -141,7 +142,7 @@ def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
         assert START + 20 * DAY < risk.replaced_at < START + 30 * DAY
     for fact in (f"{len(found.at_risk)} ", "22 Mar", "rotator:validity"):
         assert fact in str(verdict(found))
-    assert max(day.waiting for day in found.days) > 40
+    assert max(day.waiting for day in found.days) >= 40
     assert forecast(fleet, 40, limit=1000).at_risk == ()
 
 
