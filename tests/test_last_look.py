@@ -20,7 +20,7 @@ from rotator.engine.context import AccountContext, Budget, Limit
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
 from rotator.errors import Refused, StateChanged
-from rotator.model import Action, ActionKind, Outcome, Result
+from rotator.model import Action, ActionKind, Outcome, Policy, Result
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
 from rotator.policy.last_look import require_planned
@@ -31,6 +31,7 @@ from rotator.secret import Secret
 from tests.chaos.interleave import Actor, Interleaver
 from tests.doubles.memory_store import MemoryStore
 from tests.emergencies import named, revoke
+from tests.policy.build import snap
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, START, World
 
@@ -226,9 +227,11 @@ ACTION = Action(ActionKind.REVOKE, "main", NAME, Reason.GRACE_OVER, START, key_i
     ],
 )
 def test_only_the_same_action_counts(other: dict[str, Any]) -> None:
-    require_planned(Draft([(Rank.REVOKE, ACTION)]), ACTION)
+    draft = Draft(snap(), Policy(), START, ranked=[(Rank.REVOKE, ACTION)])
+    require_planned(draft, ACTION)
+    draft.ranked = [(Rank.REVOKE, replace(ACTION, **other))]
     with pytest.raises(StateChanged):
-        require_planned(Draft([(Rank.REVOKE, replace(ACTION, **other))]), ACTION)
+        require_planned(draft, ACTION)
 
 
 # ---- somebody changes the key ---------------------------------------------------------------------------------------

@@ -1,14 +1,20 @@
-"""The parts of a plan, collected while one account is planned, and the order of its actions."""
+"""One account's plan while it is made, and the order of its actions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from rotator.message import Message
-from rotator.model import Action, ActionKind, Alert, Questions, Skip
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Policy, Questions, Skip, Window
+from rotator.policy.failed_attempts import FailedAttempts
+from rotator.policy.holdings import Holdings
+from rotator.policy.ownership import Ownership
+from rotator.policy.rules import make_view
+from rotator.policy.windows import is_open, openings
 from rotator.reasons import Reason
 
 
@@ -40,16 +46,24 @@ class Waiting(NamedTuple):
 
 @dataclass
 class Draft:
-    """Collects actions, skips and alerts, and the questions to answer before the actions may be carried out.
+    """An account's plan while it is made: what it is made from, and what has been decided.
 
+    :param snapshot: the account as it was observed; ``views`` are its secrets, by name.
+    :param moves: whether a secret may be moved to another Infobip account, which only `rotator rotate` does.
+    :param since: the time of the previous sweep, if this one stands for all sweeps between the two in a forecast.
     :param ranked: actions, to be ordered by rank, then by deadline (or due time), then by name.
     :param deferred: due actions that wait for a slot, or for another sweep because there are too many.
     :param waiting: by ARN and key id (``None`` for the secret's rotation), why something that is due is not planned.
     :param late: ARNs whose rotation gets no slot before the key expires.
-    :param questions: its ``versions`` are read only if their secrets have actions.
+    :param questions: what to read before the actions may be carried out; ``versions`` only if their secrets have any.
     :param checks: versions that are read in any case.
     """
 
+    snapshot: AccountSnapshot
+    policy: Policy
+    now: datetime
+    moves: bool = False
+    since: datetime | None = None
     ranked: list[tuple[Rank, Action]] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
@@ -58,6 +72,26 @@ class Draft:
     late: set[str] = field(default_factory=set)
     questions: Questions = field(default_factory=Questions)
     checks: set[tuple[str, str]] = field(default_factory=set)
+    _open: dict[Window, bool] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        snapshot = self.snapshot
+        self.views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
+        self.holdings = Holdings(snapshot, self.views)
+        self.ownership = Ownership(snapshot, self.policy.deployment)
+        self.attempts = FailedAttempts.of(snapshot, self.holdings, self.ownership, self.now, self.views)
+
+    def is_open(self, window: Window) -> bool:
+        """Whether a window is open in this sweep, or was open in one that this sweep stands for."""
+        if window not in self._open:
+            self._open[window] = is_open(window, self.now) or self._was_open(window)
+        return self._open[window]
+
+    def _was_open(self, window: Window) -> bool:
+        if self.since is None:
+            return False
+        every, found = self.policy.sweep_every, openings(window, self.since + timedelta.resolution, self.now)
+        return any(self.now - ((self.now - closes) // every + 1) * every >= opens for opens, closes in found)
 
     def defer(self, action: Action, reason: Reason, message: Message) -> None:
         """Record that a due action is not planned, and why."""

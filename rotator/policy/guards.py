@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, Alert, Quota, Severity, Skip
+from rotator.model import Action, Alert, Quota, Severity, Skip
 from rotator.policy.daily_limit import no_slot_left
 from rotator.policy.draft import Draft
 from rotator.reasons import Reason
@@ -15,7 +13,7 @@ REVOKE_AT_LEAST = 5
 """A sweep revokes at most this share of an account's active keys, or this number if that is more."""
 
 
-def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *, force: bool) -> None:
+def limit_revocations(draft: Draft, *, force: bool) -> None:
     """Spread revocations over sweeps; block orphans that are too many to be accidents.
 
     One sweep revokes at most a quarter of the account's active keys, or ``REVOKE_AT_LEAST`` if that is more:
@@ -24,7 +22,7 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
     :param force: lift the limit.
     """
     revoking = sorted((item for item in draft.ranked if item[1].costs_update), key=lambda item: item[1].due_at)
-    active = sum(1 for key in snapshot.keys.values() if key.alive(now))
+    active = sum(1 for key in draft.snapshot.keys.values() if key.alive(draft.now))
     limit = max(REVOKE_AT_LEAST, int(REVOKE_SHARE * active))
     if force or len(revoking) <= limit:
         return

@@ -8,9 +8,7 @@ from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, SecretEntry
 from rotator.policy.draft import Draft, Rank
-from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_name
-from rotator.policy.ownership import Ownership
 from rotator.policy.rules import SKIP_MOVE_WHEN, SKIP_WHEN, first, make_view
 from rotator.policy.tags import account_of
 from rotator.reasons import Reason
@@ -25,14 +23,9 @@ PRUNED_AFTER = timedelta(hours=24)
 REPORT_UNKNOWN = timedelta(days=14)
 
 
-def plan_orphans(
-    draft: Draft,
-    snapshot: AccountSnapshot,
-    holdings: Holdings,
-    ownership: Ownership,
-    now: datetime,
-) -> None:
+def plan_orphans(draft: Draft) -> None:
     """Plan to revoke, or report, keys of this deployment that the secret in their name does not contain."""
+    snapshot, holdings, ownership, now = draft.snapshot, draft.holdings, draft.ownership, draft.now
     account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret, so only the names of the others are parsed.
@@ -121,13 +114,13 @@ def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry 
     draft.alerts.append(Alert(kind, message, owner.name if owner is not None else None, key.id))
 
 
-def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
+def report_unknown(draft: Draft) -> None:
     """Report keys that no secret contains and that expire soon. They are never changed."""
-    ending = [key for key in holdings.loose if key.valid_to is not None and key.alive(now)]
+    ending = [key for key in draft.holdings.loose if key.valid_to is not None and key.alive(draft.now)]
     for key in sorted(ending, key=lambda key: key.id):
         if key.valid_to is None or parse_key_name(key.name) is not None:
             continue
-        left = key.valid_to - now
+        left = key.valid_to - draft.now
         if left <= REPORT_UNKNOWN:
             message = Message.of(
                 "key {key} {name} expires in {left} and is in no managed secret; to manage it, tag its secret and run "

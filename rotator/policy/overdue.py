@@ -20,7 +20,7 @@ from rotator.model import AccountPlan, Action, ActionKind, Alert, Key, Outcome, 
 from rotator.policy.draft import Draft, Waiting
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import NOT_OURS, View, first, renew_at
-from rotator.policy.secret_draft import Planning, SecretDraft
+from rotator.policy.secret_draft import SecretDraft
 from rotator.policy.tags import HOLD_TAG, readable_times
 from rotator.reasons import Reason
 
@@ -60,17 +60,17 @@ def allowed_delay(key: Key | None) -> timedelta:
     return max(timedelta(0), min(ALLOWED_DELAY, (key.valid_to - key.valid_from) / _SHARE))
 
 
-def overdue(common: Planning, view: View) -> Iterator[Overdue]:
+def overdue(draft: Draft, view: View) -> Iterator[Overdue]:
     """Yield the overdue work of one secret, whatever the cause."""
-    for late in _due(common, view):
-        if plus(late.due_at, allowed_delay(late.key)) <= common.now:
+    for late in _due(draft, view):
+        if plus(late.due_at, allowed_delay(late.key)) <= draft.now:
             yield late
 
 
-def _due(common: Planning, view: View) -> Iterator[Overdue]:
+def _due(draft: Draft, view: View) -> Iterator[Overdue]:
     """Yield a secret's work and since when it is due, or from when it will be."""
-    entry, life, keys = view.entry, view.life, common.snapshot.keys
-    if HOLD_TAG in entry.tags or first(NOT_OURS, view, common.now) is not None:
+    entry, life, keys = view.entry, view.life, draft.snapshot.keys
+    if HOLD_TAG in entry.tags or first(NOT_OURS, view, draft.now) is not None:
         return
     spec, changed = view.spec or readable_times(entry.tags), entry.last_changed
     key = keys.get(view.mislabelled) if view.mislabelled is not None else view.key
@@ -84,30 +84,29 @@ def _due(common: Planning, view: View) -> Iterator[Overdue]:
         renew = None if renew is None else max(renew, changed)  # before, no sweep could have known the key
     if renew is not None:
         yield Overdue(view, ActionKind.ROTATE, None, renew, key)
-    secret = SecretDraft(common, view)
+    secret = SecretDraft(draft, view)
     ends = [(i.version_id, i.key_id, max(i.revoke_at, secret.grace_until(i) or i.revoke_at)) for i in life.retiring]
     if changed is not None:  # without a retire label, the grace period of a superseded version begins in the next sweep
         ends += [(version_id, key_id, plus(changed, spec.grace)) for version_id, key_id in life.superseded]
     for version_id, key_id, end in ends:
         old = keys.get(key_id)
-        if old is None and key_id not in common.snapshot.unread:
+        if old is None and key_id not in draft.snapshot.unread:
             continue  # not this account's key, which has an alert of its own
-        if old is not None and (not old.alive(common.now) or common.ownership.is_foreign(entry, old)):
+        if old is not None and (not old.alive(draft.now) or draft.ownership.is_foreign(entry, old)):
             continue  # nothing to revoke, or never revoked by a sweep
-        if common.ownership.proof(entry, version_id, key_id) is not OwnershipProof.NONE:  # else the label is ignored
+        if draft.ownership.proof(entry, version_id, key_id) is not OwnershipProof.NONE:  # else the label is ignored
             yield Overdue(view, ActionKind.REVOKE, key_id, end, old)
 
 
-def report_overdue(common: Planning, views: Sequence[View], actions: Sequence[Action]) -> None:
+def report_overdue(draft: Draft, actions: Sequence[Action]) -> None:
     """Add one alert with the cause for all overdue work."""
-    draft, snapshot = common.draft, common.snapshot
     planned = {(a.arn, a.kind, a.key_id if a.kind in _DONE_BY[ActionKind.REVOKE] else None) for a in actions}
-    for late in (late for view in views for late in overdue(common, view)):
+    for late in (late for view in draft.views for late in overdue(draft, view)):
         arn = late.view.entry.arn
         cause = draft.waiting.get((arn, late.key_id))
         if any((arn, kind, late.key_id) in planned for kind in _DONE_BY[late.kind]):
             cause = None
-        elif cause is not None and late.kind is not ActionKind.LABEL and _on_purpose(draft, cause, late, common.now):
+        elif cause is not None and late.kind is not ActionKind.LABEL and _on_purpose(draft, cause, late):
             continue
         draft.alerts.append(
             Alert(
@@ -115,14 +114,14 @@ def report_overdue(common: Planning, views: Sequence[View], actions: Sequence[Ac
                 Message.of(
                     _what(late) + " was due {late} ago: {cause}",
                     key=KeyId(late.key_id or ""),
-                    late=common.now - late.due_at,
+                    late=draft.now - late.due_at,
                     cause=cause.message if cause else NOT_DONE,
                 ),
                 late.view.entry.name,
                 late.key_id or late.view.key_id,
                 Severity.ERROR,
                 by_account=cause is not None
-                and (cause.by_account or cause.reason in BY_ACCOUNT or not snapshot.complete),
+                and (cause.by_account or cause.reason in BY_ACCOUNT or not draft.snapshot.complete),
                 action=late.kind,
             )
         )
@@ -161,9 +160,9 @@ def _result_of(alert: Alert, results: Sequence[Result]) -> Result | None:
     return None
 
 
-def _on_purpose(draft: Draft, cause: Waiting, late: Overdue, now: datetime) -> bool:
+def _on_purpose(draft: Draft, cause: Waiting, late: Overdue) -> bool:
     """Whether work waits for what an operator asked for, or a rotation only for a slot before its key expires."""
     if cause.reason in _ON_PURPOSE:
         return True
     in_time = cause.scheduled and late.view.entry.arn not in draft.late
-    return in_time and late.key is not None and late.key.alive(now) and late.key.valid_to is not None
+    return in_time and late.key is not None and late.key.alive(draft.now) and late.key.valid_to is not None

@@ -22,16 +22,16 @@ Block = Callable[[SecretDraft, Retiring], Decision | None]
 
 def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
     """Plan to revoke a key whose grace period is over, or to remove the labels of one that no longer authenticates."""
-    common = secret.common
+    draft = secret.draft
     if not secret.to_be_ended(item.version_id, item.key_id, item.revoke_at):
         return
-    if item.key_id not in common.snapshot.keys:
-        if item.key_id in common.snapshot.unread and item.revoke_at <= common.now:
+    if item.key_id not in draft.snapshot.keys:
+        if item.key_id in draft.snapshot.unread and item.revoke_at <= draft.now:
             why = "it is not in Infobip's list and could not be read by its id"
             secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
         return
     in_grace_until = secret.grace_until(item)
-    if item.revoke_at > common.now or (in_grace_until is not None and in_grace_until > common.now):
+    if item.revoke_at > draft.now or (in_grace_until is not None and in_grace_until > draft.now):
         return  # a label that can't be right is an alert of its own
     waits = _first(WAITS, secret, item)
     if waits is None and secret.is_unproven(item.version_id, item.key_id):
@@ -46,7 +46,7 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
         Reason.GRACE_OVER,
         item.key_id,
         item.version_id,
-        Message.of("grace period ended {time} ago", time=common.now - item.revoke_at),
+        Message.of("grace period ended {time} ago", time=draft.now - item.revoke_at),
         due_at=item.revoke_at,
         costs_update=True,
     )
@@ -61,8 +61,8 @@ def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> De
 
 def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
     """The window is closed."""
-    window, now = secret.view.spec.window if secret.view.spec else None, secret.common.now
-    if window is None or secret.common.is_open(window):
+    window, now = secret.view.spec.window if secret.view.spec else None, secret.draft.now
+    if window is None or secret.draft.is_open(window):
         return None
     template = "revocation of key {key} waits for its window, which opens {opens:%a} {opens}"
     return Decision(Reason.WINDOW, Message.of(template, key=KeyId(item.key_id), opens=next_open(window, now)))
@@ -70,13 +70,13 @@ def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | None:
     """The secret has ``rotator:gate``, and consumers have not read the new value. Requests the access log if needed."""
-    view, snapshot, arn = secret.view, secret.common.snapshot, secret.view.entry.arn
+    view, snapshot, arn = secret.view, secret.draft.snapshot, secret.view.entry.arn
     if view.spec is None or not view.spec.gate:
         return None
     readers = snapshot.readers.get(arn)
-    found = not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.common.now)
+    found = not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.draft.now)
     if found is not None and readers is None:
-        asked = secret.common.draft.questions.readers
+        asked = secret.draft.questions.readers
         since = plus(promoted_at(item, view.life, snapshot.keys, view.spec.grace), -LOOK_BACK)
         due, first = asked.get(arn, (item.revoke_at, since))
         asked[arn] = (min(due, item.revoke_at), min(first, since))
@@ -100,7 +100,7 @@ def _refused(
 
 def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
     """The key is not proven by name, and its value, or Infobip's answer about it, can't be read."""
-    ownership, entry = secret.common.ownership, secret.view.entry
+    ownership, entry = secret.draft.ownership, secret.view.entry
     if ownership.proof(entry, item.version_id, item.key_id) is not OwnershipProof.UNREADABLE:
         return None
     found = ownership.resolution(entry, item.version_id)
@@ -110,13 +110,13 @@ def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
     """Another secret contains the key, by its value, or by its labels until the values are searched."""
-    common, key_id, arn = secret.common, item.key_id, secret.view.entry.arn
-    found, why = common.snapshot.copies.get(key_id), "it is still in {names}"
+    draft, key_id, arn = secret.draft, item.key_id, secret.view.entry.arn
+    found, why = draft.snapshot.copies.get(key_id), "it is still in {names}"
     if found is None:
-        common.draft.questions.copies[key_id] = (arn, item.version_id)
-        found, why = common.holdings.others_holding(key_id, arn), "it is still in {names} as current"
+        draft.questions.copies[key_id] = (arn, item.version_id)
+        found, why = draft.holdings.others_holding(key_id, arn), "it is still in {names} as current"
         if not found:
-            found = common.holdings.others_in_grace(key_id, arn, common.now)
+            found = draft.holdings.others_in_grace(key_id, arn, draft.now)
             why = "its grace period in {names} is not over"
     return _refused(item, Reason.SHARED_KEY, why, Severity.WARNING, names=", ".join(found)) if found else None
 
@@ -126,10 +126,10 @@ def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | Non
 
     A secret whose value was searched for the key does not count, even if its own key is unknown.
     """
-    snapshot, unread = secret.common.snapshot, secret.common.snapshot.unreadable
+    snapshot, unread = secret.draft.snapshot, secret.draft.snapshot.unreadable
     if item.key_id not in snapshot.copies:
-        unread = (*secret.common.holdings.unknown, *unread)
-    proof = secret.common.ownership.proof(secret.view.entry, item.version_id, item.key_id)
+        unread = (*secret.draft.holdings.unknown, *unread)
+    proof = secret.draft.ownership.proof(secret.view.entry, item.version_id, item.key_id)
     if not unread or proof is OwnershipProof.BY_NAME:
         return None
     names = some_of(sorted(set(unread)), 3)
@@ -139,7 +139,7 @@ def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | Non
 def current_broken(secret: SecretDraft, item: Retiring) -> Decision | None:
     """The current key does not work, or is this one."""
     view = secret.view
-    if view.key is not None and view.key.alive(secret.common.now) and view.key_id != item.key_id:
+    if view.key is not None and view.key.alive(secret.draft.now) and view.key_id != item.key_id:
         return None
     return _refused(item, Reason.CURRENT_KEY_BROKEN, "the current key does not work")
 

@@ -30,7 +30,6 @@ from rotator.policy.daily_limit import SOON, UsedSlots, length_of, sweeps_until_
 from rotator.policy.draft import Draft
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
-from rotator.policy.secret_draft import Planning
 from rotator.policy.windows import openings_until
 from rotator.reasons import Reason
 from rotator.text import printable, some_of
@@ -81,7 +80,7 @@ class Candidate:
 
 
 def schedule(
-    common: Planning, candidates: Sequence[Candidate], used: UsedSlots, *, alone: bool = False
+    draft: Draft, candidates: Sequence[Candidate], used: UsedSlots, *, alone: bool = False
 ) -> dict[str, Decision]:
     """Choose the rotations that start in this sweep, and alert about keys that can't be replaced in time.
 
@@ -91,11 +90,11 @@ def schedule(
     ordered = sorted(candidates, key=lambda one: (one.expires_at or LAST, one.view.entry.name))
     again = [one for one in ordered if one.due and one.again]
     broken = sorted((one for one in ordered if one.broken and not one.again), key=_since)
-    slots = _slots(common, len(broken), used)
-    _alert_not_in_time(common.draft, ordered, slots)
+    slots = _slots(draft, len(broken), used)
+    _alert_not_in_time(draft, ordered, slots)
     chosen = broken[: slots.today.count(0)]
     if slots.free_now:
-        jobs = [_job(one, slots, common) for one in ordered if not one.broken and not (one.due and one.again)]
+        jobs = [_job(one, slots, draft) for one in ordered if not one.broken and not (one.due and one.again)]
         started, spare = _start_now(slots, jobs)
         chosen += [job.candidate for job in started] + again[:spare]
     if alone and slots.today.count(0):
@@ -219,9 +218,9 @@ class Slots:
         return late
 
 
-def _slots(common: Planning, broken: int, used: UsedSlots) -> Slots:
-    policy, now = common.policy, common.now
-    quota = used.planned(policy, now, common.since)
+def _slots(draft: Draft, broken: int, used: UsedSlots) -> Slots:
+    policy, now = draft.policy, draft.now
+    quota = used.planned(policy, now, draft.since)
     limit = _limit(quota)
     if not used.counted:
         period, today = -(-length_of(policy) // policy.sweep_every), [0] * quota.creates_left
@@ -232,7 +231,7 @@ def _slots(common: Planning, broken: int, used: UsedSlots) -> Slots:
     again = sorted(min(period, -(-each // policy.sweep_every)) for each in left if each > timedelta(0))
     # If more are in use than scheduled work may take, the first to come back belong to the reserve.
     today = [0] * (limit - len(again)) + again[max(0, len(again) - limit) :]
-    return Slots(now, policy.sweep_every, period, slots_a_day(common.snapshot, quota, policy, now), today, broken)
+    return Slots(now, policy.sweep_every, period, slots_a_day(draft.snapshot, quota, policy, now), today, broken)
 
 
 # ---- what is to be scheduled ----------------------------------------------------------------------------------------
@@ -274,7 +273,7 @@ def margin(view: View) -> timedelta:
     return max(timedelta(0), min(SAFETY, life / 10, before / 2))
 
 
-def _job(candidate: Candidate, slots: Slots, common: Planning) -> _Job:
+def _job(candidate: Candidate, slots: Slots, draft: Draft) -> _Job:
     most, period, window = slots.horizon * slots.period, slots.period, candidate.window
     expiry = last = most
     ready = 1
@@ -286,7 +285,7 @@ def _job(candidate: Candidate, slots: Slots, common: Planning) -> _Job:
         ready = period if due_at is None else max(0, min(period, slots.first_from(due_at)))
         last = max(last, min(ready, expiry))  # what is due by then need not start earlier
     must = max(last, expiry - period)
-    is_open = window is None or common.is_open(window)
+    is_open = window is None or draft.is_open(window)
     if window is not None and is_open:
         last = slots.last_open(window, 0, last) or 0
     elif window is not None:  # if it opens too late, it is ignored
@@ -301,7 +300,7 @@ def _job(candidate: Candidate, slots: Slots, common: Planning) -> _Job:
         today = not candidate.due and slots.last_open(window, begin, end) is not None
     else:
         today = candidate.decision is None and begin <= end
-    able = candidate.due or first(ROTATE_BLOCKED, candidate.view, common.now) is None
+    able = candidate.due or first(ROTATE_BLOCKED, candidate.view, draft.now) is None
     return _Job(candidate, candidate.due, able, is_open, last, today, must)
 
 

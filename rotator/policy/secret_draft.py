@@ -3,71 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from shlex import quote
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Elsewhere, Key, Policy, Severity, Skip, Window
+from rotator.model import Action, ActionKind, Alert, Elsewhere, Key, Severity, Skip
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.failed_attempts import FailedAttempts
-from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Retiring, replaced_at
-from rotator.policy.ownership import Ownership, OwnershipProof
+from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import Decision, View
-from rotator.policy.windows import is_open, openings
 from rotator.reasons import Reason
 from rotator.text import printable, some_of
-
-
-@dataclass(frozen=True, slots=True)
-class Planning:
-    """The data that the plans of an account's secrets share.
-
-    :param moves: whether a secret may be moved to another Infobip account, which only `rotator rotate` does.
-    :param since: the time of the previous sweep, if this one stands for all sweeps between the two in a forecast.
-    """
-
-    draft: Draft
-    snapshot: AccountSnapshot
-    policy: Policy
-    holdings: Holdings
-    now: datetime
-    attempts: FailedAttempts
-    ownership: Ownership
-    moves: bool = False
-    since: datetime | None = None
-    _open: dict[Window, bool] = field(default_factory=dict, repr=False)
-
-    def is_open(self, window: Window) -> bool:
-        """Whether a window is open in this sweep, or was open in one that this sweep stands for."""
-        if window not in self._open:
-            self._open[window] = is_open(window, self.now) or self._was_open(window)
-        return self._open[window]
-
-    def _was_open(self, window: Window) -> bool:
-        if self.since is None:
-            return False
-        every, found = self.policy.sweep_every, openings(window, self.since + timedelta.resolution, self.now)
-        return any(self.now - ((self.now - closes) // every + 1) * every >= opens for opens, closes in found)
 
 
 @dataclass(slots=True)
 class SecretDraft:
     """One secret, and what is decided about it."""
 
-    common: Planning
+    draft: Draft
     view: View
 
     def proof(self, version_id: str, key_id: str) -> OwnershipProof:
         """Return the ownership proof of a label; if its value is unread, note that it must be read."""
-        proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
+        proof = self.draft.ownership.proof(self.view.entry, version_id, key_id)
         if proof is OwnershipProof.UNREAD:
-            self.common.draft.questions.versions.add((self.view.entry.arn, version_id))
+            self.draft.questions.versions.add((self.view.entry.arn, version_id))
         return proof
 
     def is_unproven(self, version_id: str, key_id: str) -> bool:
@@ -91,7 +56,7 @@ class SecretDraft:
         A label's time is only a hint. The rotator, even in an emergency, never writes a time before the creation of the
         key that replaced this one (or of this key, if an older one is in use again).
         """
-        keys, grace = self.common.snapshot.keys, self.view.spec.grace if self.view.spec else timedelta(0)
+        keys, grace = self.draft.snapshot.keys, self.view.spec.grace if self.view.spec else timedelta(0)
         key = keys.get(item.key_id)
         emergency = made_in_emergency(self.view.entry.arn, self.view.life.current_version)
         if key is None or key.valid_from is None or emergency:
@@ -105,7 +70,7 @@ class SecretDraft:
 
     def is_active(self, key: Key) -> bool:
         """Whether a key is enabled and not expired."""
-        return key.enabled and not key.expired(self.common.now)
+        return key.enabled and not key.expired(self.draft.now)
 
     def clean(self, version_id: str, key: Key, due_at: datetime | None = None, account: str | None = None) -> None:
         """Plan to remove the labels of a key that no longer authenticates.
@@ -115,7 +80,7 @@ class SecretDraft:
         why = "has expired" if key.enabled else "is disabled"
         where = "" if account is None else " in account {account}"
         message = Message.of(f"it {why}{where}; its labels are removed", account=account)
-        due = min(self.common.now, due_at or self.common.now)
+        due = min(self.draft.now, due_at or self.draft.now)
         self.add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due)
 
     def to_be_ended(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
@@ -124,7 +89,7 @@ class SecretDraft:
         If not, its labels are removed because it no longer authenticates, or the key is reported: another deployment or
         another secret's rotation created it, and sweeps never revoke it.
         """
-        snapshot = self.common.snapshot
+        snapshot = self.draft.snapshot
         key = snapshot.keys.get(key_id)
         if key is None:
             return key_id in snapshot.unread or not self.not_found(version_id, key_id, due_at)
@@ -135,9 +100,9 @@ class SecretDraft:
 
     def look_elsewhere(self, key_id: str) -> Elsewhere | None:
         """Return which other account has a key that this one does not have; ``None`` if it was not looked for yet."""
-        found = self.common.snapshot.elsewhere.get(key_id)
+        found = self.draft.snapshot.elsewhere.get(key_id)
         if found is None:
-            self.common.draft.questions.elsewhere.add((self.view.entry.arn, key_id))
+            self.draft.questions.elsewhere.add((self.view.entry.arn, key_id))
         return found
 
     def not_found(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
@@ -149,7 +114,7 @@ class SecretDraft:
         if found.key is not None and not self.is_active(found.key):
             self.clean(version_id, found.key, due_at, found.account)
             return True
-        account = self.common.snapshot.account
+        account = self.draft.snapshot.account
         if found.key is not None:
             self.alert(
                 Reason.KEY_NOT_FOUND,
@@ -187,8 +152,8 @@ class SecretDraft:
 
     def report_foreign_key(self, key: Key) -> bool:
         """Alert about a key if another deployment or another secret's rotation created it, and return whether."""
-        view, common = self.view, self.common
-        if not common.ownership.is_foreign(view.entry, key):
+        view, draft = self.view, self.draft
+        if not draft.ownership.is_foreign(view.entry, key):
             return False
         name = parse_key_name(key.name)
         assert name is not None
@@ -199,11 +164,11 @@ class SecretDraft:
             key.id,
             key=KeyId(key.id),
             owner="another secret"
-            if name.deployment == common.policy.deployment
-            else f"deployment {name.deployment} (this is deployment {common.policy.deployment}, ROTATOR_DEPLOYMENT)",
+            if name.deployment == draft.policy.deployment
+            else f"deployment {name.deployment} (this is deployment {draft.policy.deployment}, ROTATOR_DEPLOYMENT)",
             when="once it is replaced and no longer needed" if key.id == view.key_id else "if it is no longer needed",
             id=key.id,
-            account=common.snapshot.account,
+            account=draft.snapshot.account,
         )
         return True
 
@@ -225,10 +190,10 @@ class SecretDraft:
         entry = self.view.entry
         action = Action(
             kind,
-            self.common.snapshot.account,
+            self.draft.snapshot.account,
             entry.name,
             reason,
-            due_at or self.common.now,
+            due_at or self.draft.now,
             key_id=key_id,
             version_id=version_id,
             deadline=deadline,
@@ -237,11 +202,11 @@ class SecretDraft:
             arn=entry.arn,
             costs_update=costs_update,
         )
-        self.common.draft.ranked.append((rank, action))
+        self.draft.ranked.append((rank, action))
 
     def skip(self, decision: Decision, key_id: str | None = None) -> None:
         """Skip the secret's rotation, or the revocation of a key. A decision with a severity is also an alert."""
-        entry, draft = self.view.entry, self.common.draft
+        entry, draft = self.view.entry, self.draft
         draft.waiting[(entry.arn, key_id)] = Waiting(decision.reason, decision.message)
         draft.skipped.append(Skip(entry.name, decision.reason, decision.message))
         if decision.severity is not None:
@@ -258,7 +223,7 @@ class SecretDraft:
     ) -> None:
         """Add an alert about this secret."""
         message = Message.of(template, **values)
-        self.common.draft.alerts.append(Alert(kind, message, self.view.entry.name, key_id, severity))
+        self.draft.alerts.append(Alert(kind, message, self.view.entry.name, key_id, severity))
 
 
 def removal(secret: str, label: str, version_id: str) -> str:

@@ -14,7 +14,7 @@ from rotator.policy.daily_limit import UsedSlots, slots_used
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.guards import limit_revocations
 from rotator.reasons import Reason
-from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND, key, snap
+from tests.policy.build import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, key, snap
 
 FIVE = Policy(daily_limit=7, reserve=2)
 """Five slots a day for scheduled work."""
@@ -166,11 +166,11 @@ def test_none_is_postponed_indefinitely_by_the_limit() -> None:
     """Thirty keys of forty are due at once, and new ones come due at each sweep: the oldest go first."""
     waiting, revoked = list(range(30)), list[int]()
     for sweep in range(4):
-        draft = Draft()
+        draft = Draft(snap(keys=[key(f"K{n}") for n in range(40)]), POLICY, NOW)
         for number in waiting:
             due_at = NOW + number * MINUTE
             draft.ranked.append((Rank.REVOKE, action(number, due_at=due_at)))
-        limit_revocations(draft, snap(keys=[key(f"K{n}") for n in range(40)]), NOW, force=False)
+        limit_revocations(draft, force=False)
         done = [int(item.secret[1:]) for item in draft.actions()]
         assert len(done) == 10
         revoked += done
