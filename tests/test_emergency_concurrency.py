@@ -440,13 +440,14 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
 
 @pytest.mark.parametrize("offset", [-4, 4], ids=["behind", "ahead"])
 @pytest.mark.parametrize("when", ["before the command", "during it"])
-def test_a_replacement_is_known_by_infobips_clock(when: str, offset: int) -> None:
+@pytest.mark.parametrize("by", ["secret", "key"])
+def test_a_replacement_is_known_by_infobips_clock(by: str, when: str, offset: int) -> None:
     """Infobip's clock differs from this machine's: what another rotation created since the start is the replacement."""
     world = World()
     old = world.managed(NAME)
     world.infobip.clock = world.infobip.state.clock = OffsetClock(world.clock, timedelta(minutes=offset))
     command = emergency(world)
-    plan = command.plan(Target(key_id=old.id, account="main"), REPLACE_FIRST)
+    plan = command.plan(Target(**named(by, old)), REPLACE_FIRST)
 
     def rotate(_operation: str = "", _name: str = "") -> None:
         world.store.before = None

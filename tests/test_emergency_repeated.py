@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from rotator.reasons import Reason
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options, SimKey
 from tests.emergencies import (
     NAME,
@@ -22,7 +24,7 @@ from tests.emergencies import (
     named,
     revoke,
 )
-from tests.support.faulty_infobip import FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import World
 
 REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
@@ -145,3 +147,26 @@ def test_what_could_not_be_searched_for_is_said_so() -> None:
     assert (step.ok, step.reason) == (False, Reason.UNPROVEN_LABEL)
     assert step.error is not None
     assert "main: " in step.error  # the account that could not be asked
+
+
+def _hide_valid_from(_request: Request, answer: Response | None) -> None:
+    if answer is not None and b"validFrom" in answer.body:
+        object.__setattr__(answer, "body", re.sub(rb'"validFrom": ?"[^"]*",? ?', b"", answer.body))
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_a_replacement_of_unknown_age_is_not_suspect(incident: str | None, strategy: Any) -> None:
+    """Infobip shows no ``validFrom``. A key of unknown age counts as older, except the replacement itself."""
+    world = World()
+    key = world.managed(NAME)
+    hide = Fault(FaultKind.HOOK_AFTER, path="", hook=_hide_valid_from, count=None)
+    world.infobip.faults.add(hide)
+    assert revoke(world, strategy, incident=incident).ok
+    made = world.current_key(NAME)
+    assert alive(world, made)
+    assert hide.hits
+    for _ in range(2):
+        report = revoke(world, strategy, incident=incident)
+        assert report.ok, report.errors
+        assert (world.current_key(NAME).id, alive(world, made), alive(world, key)) == (made.id, True, False)

@@ -15,7 +15,7 @@ from rotator.ports import KeyProvider
 from rotator.secret import Secret
 from rotator.text import printable
 
-MAX_PARALLEL: Final = 8
+MAX_ASKED_AT_ONCE: Final = 8
 Found = tuple[Key, Secret | None]
 """A key and its value, if it is known."""
 
@@ -168,7 +168,7 @@ def _as_answered(
     if len(accounts) <= 1:
         yield from (ask(*each) for each in accounts)
         return
-    pool = ThreadPoolExecutor(min(MAX_PARALLEL, len(accounts)), "account")
+    pool = ThreadPoolExecutor(min(MAX_ASKED_AT_ONCE, len(accounts)), "account")
     try:
         for future in as_completed([pool.submit(ask, *each) for each in accounts]):
             yield future.result()

@@ -142,12 +142,7 @@ class Execution:
     def _make_due(self, suspect: Suspect) -> bool:
         """Set the retire label of a superseded key to now; false if a sweep will not revoke it."""
         version = suspect.version_id
-        if (
-            self.report.dry_run
-            or not suspect.arn
-            or version is None
-            or suspect.role in (KeyRole.ORPHAN, KeyRole.UNMANAGED)
-        ):
+        if self.report.dry_run or not suspect.arn or version is None:
             return False
         try:
             entry = self.services.store.describe(suspect.arn)

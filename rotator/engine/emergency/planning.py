@@ -50,7 +50,7 @@ class Planner:
     :param incident: the incident number.
     :param chosen: whether a person chose it. If not, a command that follows another within minutes is treated as a
         retry.
-    :param made: the ids of the versions that this run creates.
+    :param made: the ids of the versions that this run creates, and of the one that a run created that it repeats.
     """
 
     facts: Facts
@@ -217,7 +217,8 @@ class Planner:
             rule = Suspects(arn=entry.arn, since=self.facts.at_infobip(begun, owner), found=ids)
         else:
             rule = Suspects(arn=entry.arn, since=made[1])
-            spared = self.made_keys(entry) | self._own(entry, made[0])
+            self.made.add(made[0])
+            spared = self.made_keys(entry)
             notes.append(self._retry_note(entry, made[0]))
         concerned = [
             suspect
@@ -287,12 +288,13 @@ class Planner:
     # ---- retries ----------------------------------------------------------------------------------------------------
 
     def made_here(self, entry: SecretEntry, version: str | None) -> bool:
-        """Whether this run, or an earlier one for this incident, created a version."""
-        return version in self.made or made_for_incident(entry.arn, self.incident, version)
+        """Whether a run for this incident created a version."""
+        return made_for_incident(entry.arn, self.incident, version)
 
     def made_keys(self, entry: SecretEntry) -> set[str]:
-        """The keys that runs for this incident created. Their versions also contain other fields' keys."""
-        return set().union(*(self._own(entry, each) for each in entry.versions if self.made_here(entry, each)))
+        """The keys that this run, or one that it repeats, created. Their versions also contain other fields' keys."""
+        made = [each for each in entry.versions if each in self.made or self.made_here(entry, each)]
+        return set().union(*(self._own(entry, each) for each in made))
 
     def _own(self, entry: SecretEntry, version: str) -> set[str]:
         """The keys in the tagged field of a version."""

@@ -45,7 +45,7 @@ from rotator.reasons import Reason
 from rotator.telemetry.consumer_events import FAILED, publish
 
 ALREADY_CURRENT: Final = "already current"
-MAX_ROUNDS: Final = 3
+MAX_LABELLINGS: Final = 3
 """How often a secret is read, if its current version has to be labelled first."""
 
 
@@ -143,7 +143,7 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
         )
         budget = Budget.of(slots_used(listed, now), services.policy, now, total)
         begun = entry
-        for _ in range(MAX_ROUNDS):
+        for _ in range(MAX_LABELLINGS):
             seen = _without_pending(entry, token)
             snapshot = with_secret(services.store, provider, listed, seen)
             context = AccountContext(services, provider, snapshot, budget)
