@@ -188,6 +188,18 @@ def test_an_unreadable_secret_keeps_keys_proven_by_value(rotated: bool) -> None:
     assert old(world).enabled is not rotated
 
 
+def test_what_another_field_contained_proves_nothing() -> None:
+    """The tag names another field since the value was read for the proof."""
+    world = World()
+    world.managed(NAME, left=200 * DAY)
+    rotate_now(world.reconciler(), NAME, "test")
+    world.pass_time(GRACE + MINUTE)
+    meanwhile(world, SEARCHED, lambda w: w.store.tag(NAME, {"rotator:value-field": "token"}))
+    (result,) = world.sweep().results
+    assert result.outcome is Outcome.FAILED
+    assert old(world).enabled
+
+
 def test_a_clock_that_jumped_revokes_nothing() -> None:
     """The answers since the list say that this machine's clock is ten minutes off."""
     world = over()
