@@ -203,8 +203,9 @@ def test_what_another_field_contained_proves_nothing() -> None:
 def test_a_clock_that_jumped_revokes_nothing() -> None:
     """The answers since the list say that this machine's clock is ten minutes off."""
     world = over()
+    world.pass_time(HOUR)
 
-    wrong = Fault(FaultKind.DATE, method="GET", path="api-keys/", seconds=600, count=None)
+    wrong = Fault(FaultKind.DATE, method="GET", path="api-keys/", seconds=-600, count=None)
     world.infobip.faults.add(wrong)
     (result,) = world.sweep().results
     assert (result.action.key_id, result.outcome) == (old(world).id, Outcome.DEFERRED)

@@ -6,9 +6,10 @@ import logging
 from contextlib import suppress
 
 from rotator.engine.context import AccountContext
+from rotator.engine.label_writes import label_key, retire_version, unlabel
 from rotator.engine.revoke import look_again, revoke
 from rotator.engine.rotation import Promoted, Rotation
-from rotator.engine.secret_changes import grace_of, release_pending, require_managed, retire_version, unlabel
+from rotator.engine.secret_changes import grace_of, require_managed
 from rotator.errors import (
     BadSecretValue,
     InternalError,
@@ -101,7 +102,6 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
 
     :raises RotatorError: the secret is not as the plan saw it.
     """
-    store = context.services.store
     entry, _ = _read_again(context, action, despite_hold=despite_hold)
     assert action.version_id is not None
     if action.reason is Reason.FOREIGN_ROTATION:
@@ -128,14 +128,7 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
     for each in sorted(wrong):
         # If interrupted after this, the version has no label, and the next sweep adopts it.
         unlabel(context, entry, key_label(each), action.version_id, str(action.reason))
-    holder = life.holders.get(action.key_id)
-    if holder == action.version_id:
-        return
-    if holder is not None:
-        release_pending(context, entry, holder, str(action.reason))
-    fields = {"secret": entry.name, "version_id": action.version_id, "key_id": action.key_id}
-    with context.change("key.adopted", **fields, reason=str(action.reason)):
-        store.add_label(entry.arn, key_label(action.key_id), action.version_id, remove_from=holder)
+    label_key(context, entry, action.key_id, action.version_id, str(action.reason))
 
 
 def _release_abandoned(context: AccountContext, entry: SecretEntry, version_id: str, reason: str) -> None:

@@ -12,8 +12,8 @@ from typing import Final
 
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import resolved, search_again
+from rotator.engine.label_writes import clean_labels
 from rotator.engine.observe import with_secret
-from rotator.engine.secret_changes import clean_labels
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, SecretEntry
 from rotator.policy.last_look import require_planned

@@ -23,18 +23,12 @@ from rotator.durations import human_duration
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import whole_key_id
+from rotator.engine.label_writes import move_current, remove_retire_labels, retire_version, unlabel
 from rotator.engine.observe import management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
-from rotator.engine.secret_changes import (
-    managed_account,
-    move_current,
-    remove_retire_labels,
-    require_as_planned,
-    retire_version,
-    unlabel,
-)
+from rotator.engine.secret_changes import managed_account, require_as_planned
 from rotator.errors import (
     BadSecretValue,
     KeyNotFound,

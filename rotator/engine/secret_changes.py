@@ -1,20 +1,16 @@
-"""Shared steps of every change to a secret: re-check, compare-and-swap, staging labels."""
+"""What a change to a secret depends on: whose it is, whether it is still as planned, its grace period."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.errors import ConfigurationError, LostRace, Refused, SecretNotFound, StateChanged, StoreError
+from rotator.errors import ConfigurationError, Refused, StateChanged
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
+from rotator.policy.labels import CURRENT, PREVIOUS
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after
-from rotator.policy.ownership import Ownership
 from rotator.policy.tags import account_of, parse_spec, role
-from rotator.ports import SecretStore
-from rotator.telemetry.consumer_events import RETIRED
 from rotator.text import printable
 
 
@@ -83,31 +79,6 @@ def require_as_planned(
     return spec, life
 
 
-def move_current(
-    store: SecretStore, entry: SecretEntry, to_version: str, from_version: str | None, *, advice: str = ""
-) -> None:
-    """Move ``AWSCURRENT`` by compare-and-swap; retry once if the answer was lost or AWS could not answer.
-
-    :raises LostRace: another process made another version current.
-    :raises StoreError: it did not move, or whether it did is not known.
-    """
-    for last in (False, True):
-        try:
-            store.promote(entry.arn, to_version, from_version)
-            return
-        except StoreError as error:
-            if not (error.outcome_unknown or error.retryable):
-                raise
-            current = read_lifecycle(store.describe(entry.arn)).current_version
-            if current == to_version:
-                return
-            if current != from_version:
-                text = f"AWSCURRENT of {entry.name} changed during the operation"
-                raise LostRace(text, advice=advice) from None
-            if last:
-                raise
-
-
 def grace_of(
     context: AccountContext, entry: SecretEntry, spec: Spec, version_id: str, replacement: str, key: Key | None
 ) -> timedelta:
@@ -128,59 +99,3 @@ def grace_of(
         later = dates[version_id] > key.valid_from + timedelta(seconds=1)  # Infobip shows whole seconds
     replaced = entry.versions.get(version_id, frozenset()) & {CURRENT, PREVIOUS}
     return timedelta(0) if replaced and not later else spec.grace
-
-
-def retire_version(
-    context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, revoke_at: datetime, reason: str
-) -> None:
-    """Label a superseded version with the time from which its key is to be revoked.
-
-    :raises Refused: another deployment or another secret's rotation made the key, so a sweep never revokes it.
-    """
-    key = context.snapshot.keys.get(key_id)
-    if key is not None and Ownership(context.snapshot, context.services.policy.deployment).is_foreign(entry, key):
-        raise Refused(
-            f"key {key_id} of {entry.name} belongs to another secret or deployment, according to its name; "
-            "it was not retired"
-        )
-    fields = {"secret": entry.name, "version_id": version_id, "key_id": key_id, "reason": reason}
-    with context.change("key.retiring", **fields) as out:
-        context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
-        out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    context.publish(RETIRED, secret_arn=entry.arn, revoke_at=out["revoke_at"], **fields)
-
-
-def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:
-    """Take a label off, and write that to the audit. A label that is not found is no error."""
-    fields = {"secret": entry.name, "version_id": version_id, "reason": reason, "label": label}
-    with context.change("secret.unlabelled", **fields), suppress(SecretNotFound):
-        context.services.store.remove_label(entry.arn, label, version_id)
-
-
-def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:
-    """Take ``AWSPENDING`` off a version that is about to lose its key's label, unless it is current.
-
-    Without the key's label it would look like another function's rotation, and the secret would be skipped for ever.
-    """
-    labels = entry.versions.get(version_id or "", frozenset())
-    if version_id is not None and PENDING in labels and CURRENT not in labels:
-        unlabel(context, entry, PENDING, version_id, reason)
-
-
-def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str) -> None:
-    """Remove every label that names a key from a secret."""
-    holders = [version for version, labels in sorted(entry.versions.items()) if key_label(key_id) in labels]
-    for version in holders:
-        release_pending(context, entry, version, reason)
-    remove_retire_labels(context, entry, key_id, reason)
-    for version in holders:
-        unlabel(context, entry, key_label(key_id), version, reason)
-
-
-def remove_retire_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str, but: str = "") -> None:
-    """Remove the retire labels that name a key, except ``but``."""
-    for version, labels in sorted(entry.versions.items()):
-        for label in sorted(labels - {but}):
-            parsed = parse_retire_label(label)
-            if parsed is not None and parsed[0] == key_id:
-                unlabel(context, entry, label, version, reason)

@@ -27,9 +27,9 @@ from rotator.engine.emergency.targets import (
     Suspect,
 )
 from rotator.engine.emergency.verification import VERIFY_TIMEOUT, Verification, verify
+from rotator.engine.label_writes import clean_labels, remove_retire_labels, retire_version
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
-from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version
 from rotator.errors import InternalError, LostRace, Refused, RotatorError, StateChanged, sentence
 from rotator.model import AccountSnapshot, ActionKind, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id

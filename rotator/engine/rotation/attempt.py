@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.engine.secret_changes import unlabel
+from rotator.engine.label_writes import unstage
+from rotator.engine.revoke import revoke_key
 from rotator.errors import RotatorError
 from rotator.model import Key, SecretEntry, Spec
-from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label
+from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.telemetry.consumer_events import REVOKED
@@ -93,16 +94,13 @@ class Attempt:
         """Revoke a key that was created for this secret and never promoted; false if no update is left today."""
         if not self.context.use_update():
             return False
-        with self.context.change("key.revoked", **self.fields(key.id)):
-            self.context.provider.revoke_key(key, self.now())
+        revoke_key(self.context, key, self.now(), self.fields(key.id))
         self.context.publish(REVOKED, secret_arn=self.entry.arn, **self.fields(key.id))
         return True
 
     def unstage(self, key_id: str) -> None:
         """Remove the labels of a version that will not be promoted."""
-        # AWSPENDING first: after an interruption this is a superseded version with a disabled key.
-        for label in (PENDING, key_label(key_id)):
-            unlabel(self.context, self.entry, label, self.version_id, self.reason)
+        unstage(self.context, self.entry, key_id, self.version_id, self.reason)
 
     def _labels_now(self) -> frozenset[str]:
         return self.context.services.store.describe(self.entry.arn).versions.get(self.version_id, frozenset())

@@ -6,8 +6,9 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator.engine.label_writes import move_current, retire_version
 from rotator.engine.rotation.attempt import STALE_CREATE, Attempt
-from rotator.engine.secret_changes import grace_of, move_current, retire_version
+from rotator.engine.secret_changes import grace_of
 from rotator.errors import (
     LostRace,
     PreconditionFailed,
