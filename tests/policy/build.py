@@ -14,7 +14,6 @@ from typing import Final
 from rotator.durations import parse_duration
 from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Key, Platform, Policy, Resolution, SecretEntry
 from rotator.policy.labels import key_label, key_name, retire_label
-from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.reasons import Reason
 
@@ -138,8 +137,7 @@ def snap(
     keys: Iterable[Key] = (),
     *,
     others: Iterable[SecretEntry] = (),
-    resolved: Mapping[str, Resolution | str] | None = None,
-    held: Mapping[tuple[str, str], Resolution | str] | None = None,
+    values: Mapping[tuple[str, str], Resolution | str] | None = None,
     copies: Mapping[str, tuple[str, ...]] | None = None,
     skew: timedelta | None = None,
     complete: bool = True,
@@ -147,8 +145,7 @@ def snap(
 ) -> AccountSnapshot:
     """A snapshot.
 
-    :param resolved: secret names to what reading their current value gave; a text is the key that was found.
-    :param held: the same for other versions, by secret name and short version name.
+    :param values: by secret and short version name, what reading the value gave; a text is the key that was found.
     :param copies: by key, the secrets whose values were found to hold it, where they were searched.
     :param password_age: since when the management secret has not changed; ``None`` is not known.
     """
@@ -159,22 +156,15 @@ def snap(
         versions={vid("m1"): labels("CURRENT")},
         last_changed=None if password_age is None else NOW - password_age,
     )
-    secrets, others = tuple(secrets), tuple(others)
-    found = {name: Resolution(it) if isinstance(it, str) else it for name, it in (resolved or {}).items()}
-    older = {at: Resolution(it) if isinstance(it, str) else it for at, it in (held or {}).items()}
     return AccountSnapshot(
         account=ACCOUNT,
         management=management,
-        secrets=secrets,
+        secrets=tuple(secrets),
         keys={each.id: each for each in keys},
-        others=others,
+        others=tuple(others),
         values={
-            **{
-                (entry.arn, read_lifecycle(entry).current_version or ""): found[entry.name]
-                for entry in (*secrets, *others)
-                if entry.name in found
-            },
-            **{(arn_of(name), vid(version)): resolution for (name, version), resolution in older.items()},
+            (arn_of(name), vid(version)): Resolution(found) if isinstance(found, str) else found
+            for (name, version), found in (values or {}).items()
         },
         copies=copies or {},
         skew=skew,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry
 from rotator.policy.labels import parse_key_label
-from rotator.policy.lifecycle import current_value
-from tests.policy.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SCOPES, SECOND, key, own, secret, snap, tagged
+from rotator.policy.lifecycle import current_value, read_lifecycle
+from tests.policy.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SCOPES, SECOND, key, own, secret, short, snap, tagged
 
 KEYS = [f"K{n}" for n in range(6)]
 NAMES = ["a", "b", "c"]
@@ -138,13 +138,13 @@ def _world(
     secrets, others = mine[:count], other[count:]
     ids = {each.id for each in listed if each is not None}
     # As they are observed: only where a label does not tell which key of the account it is.
-    resolved = {
-        entry.name: resolution
+    values = {
+        (entry.name, short(read_lifecycle(entry).current_version)): resolution
         for entry, resolution in zip((*secrets, *others), found, strict=True)
         if resolution is not None and (not labelled(entry) or (complete and not labelled(entry) & ids))
     }
     known = [each for each in listed if each is not None]
-    return snap(secrets, known, others=others, resolved=resolved, skew=skew, complete=complete)
+    return snap(secrets, known, others=others, values=values, skew=skew, complete=complete)
 
 
 policies = st.sampled_from([Policy(), Policy(daily_limit=4, reserve=2), Policy(daily_limit=1, reserve=3)])

@@ -64,8 +64,7 @@ def case(name: str, given: str, said: str = "") -> Case:
     """One case, whose two sides a builder puts together."""
     secrets: list[SecretEntry] = []
     keys: list[Key] = []
-    current: Values = {}
-    held: Values = {}
+    values: Values = {}
     options: Fields = {}
     elsewhere: dict[str, Elsewhere] = {}
     for item in _items(given):
@@ -79,15 +78,14 @@ def case(name: str, given: str, said: str = "") -> Case:
             else:
                 keys.append(made)
         else:
-            secrets.append(_secret(item, current, held))
+            secrets.append(_secret(item, values))
     limit, reserve = options.get("limit", "40-8").split("-")
     searched = (pair.split(":") for pair in filter(None, options.get("found", "").split(",")))
     snapshot = snap(
         [entry for entry in secrets if entry.tags["rotator:account"] == ACCOUNT],
         keys,
         others=[entry for entry in secrets if entry.tags["rotator:account"] != ACCOUNT],
-        resolved={of: value for (of, _), value in current.items()},
-        held=held,
+        values=values,
         copies={key_id: tuple(filter(None, where.split("+"))) for key_id, where in searched},
         skew=_length(options["skew"]) if "skew" in options else None,
         complete="incomplete" not in options,
@@ -122,7 +120,7 @@ def _length(text: str) -> timedelta:
     return -parse_duration(text[1:]) if text[0] == "-" else parse_duration(text)
 
 
-def _secret(item: str, current: Values, held: Values) -> SecretEntry:
+def _secret(item: str, values: Values) -> SecretEntry:
     head, *found = re.split(r"\s*\{", item.replace("}", ""))
     name, *words = shlex.split(head)
     tags = {tag: value for tag, _, value in (word.partition("=") for word in words)}
@@ -135,7 +133,7 @@ def _secret(item: str, current: Values, held: Values) -> SecretEntry:
         versions[version] = " ".join(label for label in labels if not label.startswith("value="))
         for label in labels:
             if label.startswith("value="):
-                (current if "CURRENT" in labels else held)[name, version] = _value(label.partition("=")[2])
+                values[name, version] = _value(label.partition("=")[2])
     entry = secret(name, versions if found else None, deleted=deleted, **kinds, **tags)
     return replace(entry, last_changed=changed)
 

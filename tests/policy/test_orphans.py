@@ -87,7 +87,7 @@ ORPHANS = (
         snap(
             [secret(LONG + "1"), secret(LONG + "2", {"v8": "CURRENT"})],
             [key(), CUT, key("L")],
-            resolved={LONG + "2": "L"},
+            values={(LONG + "2", "v8"): "L"},
         ),
         f"label unadopted {LONG}2 L@v8; revoke orphan {LONG}1 Z@v8",
     ),

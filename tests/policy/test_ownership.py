@@ -27,8 +27,8 @@ def proof(
 
     :param value: what reading the version's value gave, if it was read.
     """
-    held = {} if value is None else {("s", version): value}
-    return Ownership(snap([entry], keys, held=held), "default").proof(entry, vid(version), of)
+    values = {} if value is None else {("s", version): value}
+    return Ownership(snap([entry], keys, values=values), "default").proof(entry, vid(version), of)
 
 
 OF_NAMES: tuple[tuple[str, list[Key]], ...] = (
@@ -74,7 +74,7 @@ def test_by_value(expected: str, keys: list[Key], value: Resolution | str | None
 
 
 def test_the_current_value_says_nothing_of_another_version() -> None:
-    snapshot = snap([S], [key(), key("K2")], resolved={"s": "K2"})
+    snapshot = snap([S], [key(), key("K2")], values={("s", "v2"): "K2"})
     ownership = Ownership(snapshot, "default")
     assert is_current(S, vid("v2"))
     assert not is_current(S, vid("v1"))
