@@ -155,20 +155,6 @@ def test_refused_search_for_a_value_stops_no_other_secret(status: int) -> None:
     assert not sweep.ok
 
 
-def test_no_key_is_revoked_while_a_secret_is_unknown() -> None:
-    world = World()
-    old = world.managed("a/one", left=20 * DAY, age=70 * DAY)
-    world.sweep()
-    world.managed("b/odd", adopted=False)
-    refuse_value_search(world, 400)
-    world.pass_time(73 * HOUR)
-    world.sweep()
-    assert world.infobip.authenticates(str(old.value))
-    world.infobip.faults.clear()
-    assert world.sweep().ok
-    assert not world.infobip.authenticates(str(old.value))
-
-
 def test_text_too_long_for_a_key_is_not_sent() -> None:
     world = World()
     world.managed("a/expiring", left=2 * DAY, age=88 * DAY, rotated=True)

@@ -302,12 +302,3 @@ def test_what_leaves_the_secret_alone_does(tags: dict[str, str], reason: Reason,
     with refused(reason, fact):
         rotate_now(world.reconciler(), NAME, "test")
     assert world.current_key(NAME).id == key.id
-
-
-def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
-    world = World()
-    world.managed(NAME, scopes=())
-    keys = world.infobip.keys()
-    with refused(Reason.SCOPES_UNKNOWN, "rotator:scopes"):
-        rotate_now(world.reconciler(), NAME, "test")
-    assert world.infobip.keys() == keys
