@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.policy.build import NOW, Case, at
-from tests.policy.tables import table
+from tests.policy.tables import case, table
 
 TIME = table("""
     a second before its grace is over
@@ -48,12 +48,91 @@ def test_revocation(case: Case) -> None:
 def test_when_an_action_is_due_and_whether_it_costs_an_update() -> None:
     (action,) = TIME[2].plan().actions
     assert (action.due_at, action.deadline, action.costs_update) == (at("-1h"), None, True)
-    for case, due in zip(DEAD[:2], (at("-1h"), NOW), strict=True):
-        (action,) = case.plan().actions
+    for dead, due in zip(DEAD[:2], (at("-1h"), NOW), strict=True):
+        (action,) = dead.plan().actions
         assert (action.due_at, action.costs_update) == (due, False)
 
 
-BLOCKED = table("""
+def blocked(name: str, beside: str, said: str = "skip s shared-key; warning shared-key s K1") -> Case:
+    """The grace of the old key of ``s`` is over, and something is beside it; else another secret holds the key."""
+    return case(name, f"s {{v2 CURRENT key:K2}} {{v1 PREVIOUS key:K1 retire:K1:-1h}}; K1; K2; {beside}", said)
+
+
+BLOCKED = [
+    blocked("another secret holds it, by label", "t"),
+    blocked(
+        "another secret holds it, by look-up",
+        "t {v1 CURRENT value=K1}",
+        "label unadopted t K1@v1; skip s shared-key; warning shared-key s K1",
+    ),
+    blocked(
+        "another secret holds it under a wrong label",
+        "t {v1 CURRENT key:gone value=K1}",
+        "label mislabelled t K1@v1; skip s shared-key; warning unproven-label t gone; warning shared-key s K1",
+    ),
+    blocked(
+        "another secret holds it in a value that can't be read as tagged",
+        "t {v1 CURRENT value=foreign+K1+K7}",
+        "skip t unadopted; skip s shared-key; error unadopted t -; warning shared-key s K1",
+    ),
+    blocked("a secret of another account holds it", "t account=other"),
+    blocked("a secret holds it that is on hold", "t hold=x", "skip t hold; skip s shared-key; warning shared-key s K1"),
+    blocked(
+        "another secret held it too, and its grace there is over this second: whoever comes first",
+        "t {v2 CURRENT key:T2} {v1 PREVIOUS key:K1 retire:K1:+0s}; T2",
+        "revoke grace-over s K1@v1; revoke grace-over t K1@v1",
+    ),
+    blocked(
+        "another secret held it too, and its grace there is over in a second",
+        "t {v2 CURRENT key:T2} {v1 PREVIOUS key:K1 retire:K1:+1s}; T2",
+    ),
+    blocked(
+        "another secret held it too, and no label says yet until when its grace is",
+        "t {v2 CURRENT key:T2} {v1 PREVIOUS key:K1}; T2",
+        "retire superseded t K1@v1; skip s shared-key; warning shared-key s K1",
+    ),
+    blocked(
+        "a secret of another account held it too",
+        "t account=other {v2 CURRENT key:T2} {v1 PREVIOUS key:K1 retire:K1:+1d}",
+    ),
+    blocked(
+        "a secret held it too that has no value any more: nothing there will ever say until when",
+        "t {v1 PREVIOUS key:K1}",
+        "revoke grace-over s K1@v1; skip t empty; error empty t -",
+    ),
+    blocked(
+        "a secret held it too that is being deleted",
+        "t deleted {v2 CURRENT key:T2} {v1 PREVIOUS key:K1}",
+        "revoke grace-over s K1@v1; skip t pending-deletion",
+    ),
+    blocked(
+        "a value that can't be read may hold it",
+        "t {v1 CURRENT value=unreadable}",
+        "skip t unadopted; skip s unreadable; error unadopted t -; error unreadable s K1",
+    ),
+    blocked(
+        "a value of another account that can't be read may hold it",
+        "t account=other {v1 CURRENT value=unreadable}",
+        "skip s unreadable; error unreadable s K1",
+    ),
+    blocked(
+        "a value that holds no key of this account",
+        "t {v1 CURRENT value=foreign}",
+        "revoke grace-over s K1@v1; skip t unadopted; error unadopted t -",
+    ),
+    blocked("an empty secret holds nothing", "t scopes=a {}", "rotate first-key t -@-; revoke grace-over s K1@v1"),
+    blocked(
+        "two other secrets hold it: they are named",
+        "shop; till",
+        "skip s shared-key (shop, till); warning shared-key s K1; warning shared-key shop K1 (till); "
+        "warning shared-key till K1 (shop)",
+    ),
+    blocked(
+        "a value under a wrong label that can't be read may hold any key",
+        "t scopes=a {v1 CURRENT key:gone value=unreadable}",
+        "skip t key-not-found; skip s unreadable; error key-not-found t gone; error unreadable s K1",
+    ),
+    *table("""
     the key in use has a second left
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2 left=1s
         -> rotate expiring s K2@v2; revoke grace-over s K1@v1
@@ -63,73 +142,14 @@ BLOCKED = table("""
     the key in use has ended this second: replaced first, the old one stays
         s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2 left=0s
         -> rotate expired s K2@v2; skip s current-key-broken; error current-key-broken s K1
-    another secret holds it, by label
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t; K1; K2
-        -> skip s shared-key; warning shared-key s K1
-    another secret holds it, by look-up
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v1 CURRENT value=K1}; K1; K2
-        -> label unadopted t K1@v1; skip s shared-key; warning shared-key s K1
-    another secret holds it under a wrong label
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v1 CURRENT key:gone value=K1}; K1; K2
-        -> label mislabelled t K1@v1; skip s shared-key; warning unproven-label t gone; warning shared-key s K1
-    another secret holds it in a value that can't be read as tagged
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v1 CURRENT value=foreign+K1+K7}; K1; K2
-        -> skip t unadopted; skip s shared-key; error unadopted t -; warning shared-key s K1
-    a secret of another account holds it
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t account=other; K1; K2
-        -> skip s shared-key; warning shared-key s K1
-    a secret holds it that is on hold
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t hold=x; K1; K2
-        -> skip t hold; skip s shared-key; warning shared-key s K1
-    another secret held it too, and its grace there is over this second: whoever comes first
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h};
-        t {v2 CURRENT key:T2} {v1 PREVIOUS key:K1 retire:K1:+0s}; K1; K2; T2
-        -> revoke grace-over s K1@v1; revoke grace-over t K1@v1
-    another secret held it too, and its grace there is over in a second
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h};
-        t {v2 CURRENT key:T2} {v1 PREVIOUS key:K1 retire:K1:+1s}; K1; K2; T2
-        -> skip s shared-key; warning shared-key s K1
-    another secret held it too, and no label says yet until when its grace is
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v2 CURRENT key:T2} {v1 PREVIOUS key:K1}; K1; K2; T2
-        -> retire superseded t K1@v1; skip s shared-key; warning shared-key s K1
-    a secret of another account held it too
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h};
-        t account=other {v2 CURRENT key:T2} {v1 PREVIOUS key:K1 retire:K1:+1d}; K1; K2
-        -> skip s shared-key; warning shared-key s K1
-    a secret held it too that has no value any more: nothing there will ever say until when
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v1 PREVIOUS key:K1}; K1; K2
-        -> revoke grace-over s K1@v1; skip t empty; error empty t -
-    a secret held it too that is being deleted
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t deleted {v2 CURRENT key:T2} {v1 PREVIOUS key:K1};
-        K1; K2
-        -> revoke grace-over s K1@v1; skip t pending-deletion
-    a value that can't be read may hold it
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v1 CURRENT value=unreadable}; K1; K2
-        -> skip t unadopted; skip s unreadable; error unadopted t -; error unreadable s K1
-    a value of another account that can't be read may hold it
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t account=other {v1 CURRENT value=unreadable}; K1; K2
-        -> skip s unreadable; error unreadable s K1
-    a value that holds no key of this account
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v1 CURRENT value=foreign}; K1; K2
-        -> revoke grace-over s K1@v1; skip t unadopted; error unadopted t -
-    an empty secret holds nothing
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t scopes=a {}; K1; K2
-        -> rotate first-key t -@-; revoke grace-over s K1@v1
     its window is shut
         s window="Tue 10:30-12:00 UTC" {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2
         -> skip s window (Tue 3 Mar 10:30 UTC)
-    two other secrets hold it: they are named
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; shop; till; K1; K2
-        -> skip s shared-key (shop, till); warning shared-key s K1;
-        warning shared-key shop K1 (till); warning shared-key till K1 (shop)
-    a value under a wrong label that can't be read may hold any key
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2;
-        t scopes=a {v1 CURRENT key:gone value=unreadable}
-        -> skip t key-not-found; skip s unreadable; error key-not-found t gone; error unreadable s K1
     its window is open
         s window="Mon 09:00-09:01 UTC" {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2
         -> revoke grace-over s K1@v1
-""")
+    """),
+]
 
 SHARED = table("""
     two secrets with one key, by label
@@ -160,5 +180,7 @@ def test_kept(case: Case) -> None:
     ],
 )
 def test_a_key_that_inconsistent_labels_name_is_not_revoked(versions: str) -> None:
-    (case,) = table(f"x\n s {{v2 CURRENT key:K2}} {{v1 PREVIOUS key:K1 retire:K1:-1h}}; t {versions}; K1; K2; T1; A1")
-    assert [action for action in case.plan().actions if action.kind == "revoke"] == []
+    snapshot_case = case(
+        "", f"s {{v2 CURRENT key:K2}} {{v1 PREVIOUS key:K1 retire:K1:-1h}}; t {versions}; K1; K2; T1; A1"
+    )
+    assert [action for action in snapshot_case.plan().actions if action.kind == "revoke"] == []
