@@ -227,7 +227,7 @@ def test_consumers_of_a_secret_that_is_not_listed_yet() -> None:
     world.pass_time(HOUR)
     world.store.tag(NAME, tags)
     world.store.staleness = timedelta(minutes=5)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(SecretNotFound):
         world.reconciler().plan(secret=NAME)
     assert [each.principal for each in read_consumers(world.reconciler(), NAME).waited_for] == [role("billing")]
 
