@@ -310,6 +310,16 @@ class Questions:
         known = self.versions or self.copies or self.histories or self.history or self.readers
         return bool(known or self.elsewhere)
 
+    def include(self, other: Questions) -> None:
+        """Add a rule's questions to these; none asks for ``history``."""
+        self.versions.update(other.versions)
+        self.copies.update(other.copies)
+        self.histories.update(other.histories)
+        self.elsewhere.update(other.elsewhere)
+        for arn, (due, since) in other.readers.items():
+            known_due, known_since = self.readers.get(arn, (due, since))
+            self.readers[arn] = min(due, known_due), min(since, known_since)
+
 
 @dataclass(frozen=True, slots=True)
 class Read:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, SecretEntry
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Questions, SecretEntry
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import SKIP_MOVE_WHEN, SKIP_WHEN, first, make_view
@@ -52,15 +52,20 @@ def plan_orphans(draft: Draft) -> None:
                 owner,
             )
         elif not shows_nothing(snapshot, owner, now):
-            if key.id not in snapshot.copies:
-                draft.questions.copies[key.id] = None
-            if owner.arn not in snapshot.versions:
-                draft.questions.histories.add(owner.arn)
+            draft.questions.include(_to_be_read(snapshot, owner, key))
             doubt = orphan_doubt(snapshot, owner, key, name.version_id, now)
             if doubt:
                 _report(draft, account, key, doubt, owner)
             else:
                 draft.ranked.append((Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id)))
+
+
+def _to_be_read(snapshot: AccountSnapshot, owner: SecretEntry, key: Key) -> Questions:
+    """Return what must be read before a key is known to be an orphan: all values, and all versions of its secret."""
+    return Questions(
+        copies={} if key.id in snapshot.copies else {key.id: None},
+        histories=set() if owner.arn in snapshot.versions else {owner.arn},
+    )
 
 
 def shows_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import ActionKind, Severity
+from rotator.model import ActionKind, Questions, Severity
 from rotator.policy.draft import Rank
 from rotator.policy.gate import LOOK_BACK, not_adopted, promoted_at
 from rotator.policy.lifecycle import Retiring
@@ -17,7 +18,8 @@ from rotator.policy.windows import next_open
 from rotator.reasons import Reason
 from rotator.text import some_of
 
-Block = Callable[[SecretDraft, Retiring], Decision | None]
+Block = Callable[[SecretDraft, Retiring], Decision | Questions | None]
+"""Why a revocation waits or is blocked; questions alone if nothing that is known stops it, but this must be read."""
 
 
 def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
@@ -53,7 +55,15 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
 
 
 def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> Decision | None:
-    return next((found for block in blocks if (found := block(secret, item)) is not None), None)
+    """Return the first decision, and collect what all blocks up to it have to know."""
+    for block in blocks:
+        found = block(secret, item)
+        asks = found.asks if isinstance(found, Decision) else found
+        if asks is not None:
+            secret.draft.questions.include(asks)
+        if isinstance(found, Decision):
+            return found
+    return None
 
 
 # ---- what it waits for ----------------------------------------------------------------------------------------------
@@ -69,18 +79,16 @@ def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """The secret has ``rotator:gate``, and consumers have not read the new value. Requests the access log if needed."""
+    """The secret has ``rotator:gate``, and consumers have not read the new value."""
     view, snapshot, arn = secret.view, secret.draft.snapshot, secret.view.entry.arn
     if view.spec is None or not view.spec.gate:
         return None
     readers = snapshot.readers.get(arn)
     found = not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.draft.now)
-    if found is not None and readers is None:
-        asked = secret.draft.questions.readers
-        since = plus(promoted_at(item, view.life, snapshot.keys, view.spec.grace), -LOOK_BACK)
-        due, first = asked.get(arn, (item.revoke_at, since))
-        asked[arn] = (min(due, item.revoke_at), min(first, since))
-    return found
+    if found is None or readers is not None:
+        return found
+    since = plus(promoted_at(item, view.life, snapshot.keys, view.spec.grace), -LOOK_BACK)
+    return replace(found, asks=Questions(readers={arn: (item.revoke_at, since)}))
 
 
 WAITS: tuple[Block, ...] = (
@@ -108,17 +116,21 @@ def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
     return _refused(item, Reason.UNREADABLE, "its ownership can't be verified: {problem}", problem=problem)
 
 
-def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
+def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | Questions | None:
     """Another secret contains the key, by its value, or by its labels until the values are searched."""
     draft, key_id, arn = secret.draft, item.key_id, secret.view.entry.arn
-    found, why = draft.snapshot.copies.get(key_id), "it is still in {names}"
-    if found is None:
-        draft.questions.copies[key_id] = (arn, item.version_id)
-        found, why = draft.holdings.others_holding(key_id, arn), "it is still in {names} as current"
-        if not found:
-            found = draft.holdings.others_in_grace(key_id, arn, draft.now)
-            why = "its grace period in {names} is not over"
-    return _refused(item, Reason.SHARED_KEY, why, Severity.WARNING, names=", ".join(found)) if found else None
+    copies = draft.snapshot.copies.get(key_id)
+    if copies is not None:
+        return _shared(item, "it is still in {names}", copies)
+    asks = Questions(copies={key_id: (arn, item.version_id)})
+    found = _shared(item, "it is still in {names} as current", draft.holdings.others_holding(key_id, arn)) or _shared(
+        item, "its grace period in {names} is not over", draft.holdings.others_in_grace(key_id, arn, draft.now)
+    )
+    return asks if found is None else replace(found, asks=asks)
+
+
+def _shared(item: Retiring, why: str, others: tuple[str, ...]) -> Decision | None:
+    return _refused(item, Reason.SHARED_KEY, why, Severity.WARNING, names=", ".join(others)) if others else None
 
 
 def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
@@ -144,12 +156,15 @@ def current_broken(secret: SecretDraft, item: Retiring) -> Decision | None:
     return _refused(item, Reason.CURRENT_KEY_BROKEN, "the current key does not work")
 
 
-def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
+def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | Questions | None:
     """The current value can't be read, so the current key can't be identified."""
     life = secret.view.life
     if life.current_version is None or life.current_key is None:
         return None
-    if secret.proof(life.current_version, life.current_key) is not OwnershipProof.UNREADABLE:
+    proof = secret.proof(life.current_version, life.current_key)
+    if proof is OwnershipProof.UNREAD:
+        return secret.ask_value(life.current_version)
+    if proof is not OwnershipProof.UNREADABLE:
         return None
     why = "the current key can't be identified: {problem}"
     return _refused(item, Reason.UNREADABLE, why, problem=secret.view.unresolved)

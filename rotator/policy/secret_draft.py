@@ -9,7 +9,7 @@ from shlex import quote
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Action, ActionKind, Alert, Elsewhere, Key, Severity, Skip
+from rotator.model import Action, ActionKind, Alert, Elsewhere, Key, Questions, Severity, Skip
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
@@ -29,15 +29,22 @@ class SecretDraft:
     view: View
 
     def proof(self, version_id: str, key_id: str) -> OwnershipProof:
-        """Return the ownership proof of a label; if its value is unread, note that it must be read."""
-        proof = self.draft.ownership.proof(self.view.entry, version_id, key_id)
-        if proof is OwnershipProof.UNREAD:
-            self.draft.questions.versions.add((self.view.entry.arn, version_id))
-        return proof
+        """Return the ownership proof of a label."""
+        return self.draft.ownership.proof(self.view.entry, version_id, key_id)
+
+    def ask_value(self, version_id: str) -> Questions:
+        """Return the question for the value of one of the secret's versions."""
+        return Questions(versions={(self.view.entry.arn, version_id)})
 
     def is_unproven(self, version_id: str, key_id: str) -> bool:
-        """Whether a label is to be ignored because the value was read and is another key or none. If so, alert."""
-        if self.proof(version_id, key_id) is not OwnershipProof.NONE:
+        """Whether a label is to be ignored because the value is another key or none. If so, alert.
+
+        A value that has not been read is to be read.
+        """
+        proof = self.proof(version_id, key_id)
+        if proof is OwnershipProof.UNREAD:
+            self.draft.questions.include(self.ask_value(version_id))
+        if proof is not OwnershipProof.NONE:
             return False
         self.alert(
             Reason.UNPROVEN_LABEL,

@@ -294,6 +294,8 @@ def _needs_key(secret: SecretDraft, decision: Decision) -> bool:
         return False
     if life.current_version is not None and life.current_key is not None and view.key is not None:
         proof = secret.proof(life.current_version, life.current_key)
+        if proof is OwnershipProof.UNREAD:
+            secret.draft.questions.include(secret.ask_value(life.current_version))
         if proof is OwnershipProof.UNREADABLE:
             why = secret.draft.ownership.resolution(view.entry, life.current_version)
             message = Message.of(
