@@ -31,7 +31,7 @@ def fleet(options: Options | None = None) -> World:
 
 
 @pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
-def test_sweep_adopts_or_gives_a_reason(reveal: bool) -> None:
+def test_sweep_adopts_or_gives_reason(reveal: bool) -> None:
     world = fleet(Options(reveal=reveal))
     sweep = world.sweep()
     assert {(r.action.secret, r.outcome) for r in sweep.results} == {(name, Outcome.DONE) for name in TO_ADOPT}
@@ -76,7 +76,7 @@ def adopted(world: World) -> list[str]:
 
 @pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
 @pytest.mark.parametrize("labelled", [False, True])
-def test_key_id_is_refused_if_the_value_is_another_key_or_none(reveal: bool, labelled: bool) -> None:
+def test_key_id_of_another_value_is_refused(reveal: bool, labelled: bool) -> None:
     """Threat: adopt --key-id with a key that is not in the value. It is rejected and nothing is changed."""
     world = World(options=Options(reveal=reveal))
     key = world.managed(NAME, adopted=labelled)
@@ -117,7 +117,7 @@ def test_key_of_another_account_is_refused(labelled: bool) -> None:
 
 
 @pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
-def test_failing_search_leaves_it_to_the_operator(reveal: bool) -> None:
+def test_failing_search_needs_operator(reveal: bool) -> None:
     """The search shows neither another key nor none. The key's own value decides, or else that it is in use."""
     world = World(options=Options(reveal=reveal))
     key, other = world.managed(NAME, adopted=False), world.managed("prod/other")

@@ -55,7 +55,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().split("\n")[:-1]]
 
 
-def test_a_line_has_the_contracts_fields_then_the_extras() -> None:
+def test_line_has_fields_then_extras() -> None:
     stream = io.StringIO()
     audit: AuditSink = make(stream, run_id="run-1")
     audit.emit("key.created", "success", secret="prod/sms/otp", key_id="A1", strategy="replace-first", duration_ms=12)
@@ -79,7 +79,7 @@ def test_a_line_has_the_contracts_fields_then_the_extras() -> None:
     }
 
 
-def test_each_line_holds_the_digest_of_the_one_before() -> None:
+def test_line_holds_digest_of_previous() -> None:
     stream = io.StringIO()
     audit = make(stream)
     for event in ("sweep.started", "key.created", "key.created", "alert.raised", "sweep.completed"):
@@ -101,7 +101,7 @@ def test_levels_and_another_actor() -> None:
     assert {line["actor"] for line in lines(stream)} == {"security@example.com"}
 
 
-def test_what_cannot_be_a_line_is_refused() -> None:
+def test_unwritable_line_is_refused() -> None:
     stream = io.StringIO()
     audit = make(stream)
     with pytest.raises(ValueError, match="succeeded"):
@@ -130,7 +130,7 @@ def test_everything_from_outside_is_redacted(used_secrets: Callable[[str], str])
 
 
 @pytest.mark.parametrize("value", ["alert.raised", "success", "prod/payments", "A1", "blue", "expiring", "attempts"])
-def test_a_learnt_common_text_leaves_constants_and_names(value: str) -> None:
+def test_common_text_keeps_constants(value: str) -> None:
     """Whatever text somebody stored as a secret, alarms that count an event or a secret still see it."""
     redactor = Redactor()
     redactor.learn(value)
@@ -143,7 +143,7 @@ def test_a_learnt_common_text_leaves_constants_and_names(value: str) -> None:
     assert stream.getvalue() == expected.getvalue()
 
 
-def test_the_shape_of_a_key_value_is_redacted_in_every_field() -> None:
+def test_key_shape_is_redacted_everywhere() -> None:
     """Threat: an API key's value in any field. What has the format of a key is redacted everywhere."""
     value = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
     stream = io.StringIO()
@@ -154,7 +154,7 @@ def test_the_shape_of_a_key_value_is_redacted_in_every_field() -> None:
     assert lines(stream)[0]["secret"] == f"a/{REDACTED}"
 
 
-def test_a_weak_password_is_redacted_in_an_error_only() -> None:
+def test_weak_password_redacted_in_errors() -> None:
     """Threat: a weak password in a server's message. It is redacted in untrusted text."""
     redactor = Redactor()
     redactor.learn("hunter2")
@@ -167,7 +167,7 @@ def test_a_weak_password_is_redacted_in_an_error_only() -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=20))
-def test_no_value_can_break_a_line(value: str, name: str) -> None:
+def test_no_value_can_break_line(value: str, name: str) -> None:
     """Threat: a value that forges an audit line. Each record is one line of ASCII."""
     stream = io.StringIO()
     fields: dict[str, Any] = {name: value} if name not in FIELDS else {}
@@ -180,7 +180,7 @@ def test_no_value_can_break_a_line(value: str, name: str) -> None:
     assert json.loads(text)["seq"] == 1
 
 
-def test_a_servers_long_answer_is_cut() -> None:
+def test_servers_long_answer_is_cut() -> None:
     stream = io.StringIO()
     make(stream).emit("key.created", "failure", error="x" * 100_000)
     assert len(stream.getvalue()) < 10_000
@@ -188,7 +188,7 @@ def test_a_servers_long_answer_is_cut() -> None:
 
 
 class TestChange:
-    def test_the_intent_comes_before_and_the_result_after(self) -> None:
+    def test_intent_before_result_after(self) -> None:
         stream = io.StringIO()
         audit = make(stream)
         with change(audit, "key.created", secret="prod/x", reason="expiring") as result:
@@ -212,7 +212,7 @@ class TestChange:
             (SystemExit(3), "failure", "interrupted"),
         ],
     )
-    def test_an_error_is_written_down_and_goes_on(self, error: BaseException, outcome: str, said: str) -> None:
+    def test_error_is_written_down_and_goes_on(self, error: BaseException, outcome: str, said: str) -> None:
         stream = io.StringIO()
         with pytest.raises(type(error)) as caught, change(make(stream), "key.revoked", key_id="A1"):
             raise error
@@ -220,20 +220,20 @@ class TestChange:
         last = lines(stream)[-1]
         assert (last["outcome"], last["error"], last["key_id"]) == (outcome, said, "A1")
 
-    def test_a_failed_changes_error_wins_over_the_files(self, tmp_path: Path) -> None:
+    def test_changes_error_wins_over_files(self, tmp_path: Path) -> None:
         audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
         with pytest.raises(OutcomeUnknown), change(audit, "key.created"):
             audit.close()
             raise OutcomeUnknown("no answer")
 
-    def test_a_file_that_fails_after_a_change_fails_the_run(self, tmp_path: Path) -> None:
+    def test_file_failing_later_fails_run(self, tmp_path: Path) -> None:
         audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
         with pytest.raises(AuditUnavailable), change(audit, "key.created"):
             audit.close()
 
 
 class TestStream:
-    def test_a_terminal_gets_text_and_the_file_json(self, tmp_path: Path) -> None:
+    def test_terminal_gets_text_and_file_json(self, tmp_path: Path) -> None:
         stream = io.StringIO()
         audit = make(stream, audit_file=tmp_path / "audit.jsonl", console=True)
         audit.emit("key.revoked", "success", secret="prod/x", reason="a\x1b[31mb\nc")
@@ -245,7 +245,7 @@ class TestStream:
         assert shown.count("\n") == 1
         assert json.loads((tmp_path / "audit.jsonl").read_text())["reason"] == "a\x1b[31mb\nc"
 
-    def test_a_closed_stream_is_no_error(self) -> None:
+    def test_closed_stream_is_no_error(self) -> None:
         stream = io.StringIO()
         audit = make(stream)
         stream.close()
@@ -253,7 +253,7 @@ class TestStream:
 
 
 class TestFile:
-    def test_it_gets_the_same_bytes_and_is_for_its_owner_only(self, tmp_path: Path) -> None:
+    def test_file_is_private_with_same_bytes(self, tmp_path: Path) -> None:
         """Threat: other users who read the audit file. Its mode is 0600."""
         stream = io.StringIO()
         path = tmp_path / "audit.jsonl"
@@ -263,14 +263,14 @@ class TestFile:
         assert path.read_text() == stream.getvalue()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-    def test_the_last_line_is_found_behind_a_long_one(self, tmp_path: Path) -> None:
+    def test_last_line_is_found_behind_long_one(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         last = b'{"n": "' + b"x" * 200_000 + b'"}'
         path.write_bytes(b'{"n": 1}\n' + last + b"\n")
         make(io.StringIO(), audit_file=path).emit("sweep.started", "attempt")
         assert json.loads(path.read_bytes().split(b"\n")[2])["prev"] == hashlib.sha256(last).hexdigest()
 
-    def test_half_a_line_does_not_swallow_the_next(self, tmp_path: Path) -> None:
+    def test_half_line_does_not_swallow_next(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         path.write_bytes(b'{"event": "key.cre')
         make(io.StringIO(), audit_file=path).emit("sweep.started", "attempt")
@@ -279,12 +279,12 @@ class TestFile:
         assert json.loads(raw[1])["prev"] == hashlib.sha256(raw[0]).hexdigest()
 
     @pytest.mark.parametrize("name", ["missing/audit.jsonl", "", "fifo"])
-    def test_one_that_cannot_be_written_stops_the_run_at_its_start(self, tmp_path: Path, name: str) -> None:
+    def test_unwritable_file_stops_run_at_start(self, tmp_path: Path, name: str) -> None:
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(ConfigurationError, match=str(tmp_path)):
             make(io.StringIO(), audit_file=tmp_path / name)
 
-    def test_a_full_disk_stops_the_change_and_leaves_no_half_line(self, tmp_path: Path) -> None:
+    def test_full_disk_stops_change(self, tmp_path: Path) -> None:
         """Threat: a change that can't be recorded. It is not made."""
         path = tmp_path / "audit.jsonl"
         stream = io.StringIO()
@@ -302,7 +302,7 @@ class TestFile:
         assert verify(path).ok
         assert path.read_text() == stream.getvalue()
 
-    def test_threads_and_runs_at_once_keep_their_chains(self, tmp_path: Path) -> None:
+    def test_threads_and_runs_keep_their_chains(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         audits = [make(io.StringIO(), audit_file=path) for _ in range(3)]
         gate = threading.Barrier(6)
@@ -335,7 +335,7 @@ def file_size_limit(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_no_field_of_a_line_is_named_like_a_credential() -> None:
+def test_no_field_is_named_like_credential() -> None:
     """Their values are redacted, but not taken out whole for their name's sake."""
     assert [name for name in FIELDS if SENSITIVE_NAME.fullmatch(name)] == []
     assert SENSITIVE_NAME.fullmatch("access_token")

@@ -47,7 +47,7 @@ def kinds(path: Path) -> list[tuple[int, str]]:
     return [(problem.line, str(problem.kind)) for problem in verify(path).problems]
 
 
-def test_an_untouched_file_is_whole(path: Path) -> None:
+def test_untouched_file_is_whole(path: Path) -> None:
     write(path, 5, 3, 2)
     report = verify(path)
     assert report.ok
@@ -65,9 +65,7 @@ CONTENTS: list[bytes] = [
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda value: repr(value[:20]))
-def test_a_file_without_an_audit_line_is_not_intact(
-    path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_file_without_line_is_not_intact(path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_bytes(content)
     assert main(["audit", "verify", str(path)]) == 1
     assert "--audit-file" in capsys.readouterr().out
@@ -126,7 +124,7 @@ def test_what_was_done_to_it_is_found(path: Path, name: str, edit: Edit, expecte
         assert problem.detail.startswith(f"line {problem.line} ")
 
 
-def test_a_gap_says_which_lines(path: Path) -> None:
+def test_gap_says_which_lines(path: Path) -> None:
     write(path, 9)
     edited(path, _without(2, 3, 6))
     assert [(problem.line, re.findall(r"\d+", problem.detail)) for problem in verify(path).problems] == [
@@ -135,7 +133,7 @@ def test_a_gap_says_which_lines(path: Path) -> None:
     ]
 
 
-def test_a_file_that_was_cut_off(path: Path) -> None:
+def test_file_that_was_cut_off(path: Path) -> None:
     write(path, 3)
     path.write_bytes(path.read_bytes()[:-20])
     assert kinds(path) == [(3, "not-json"), (3, "cut-off")]
@@ -145,7 +143,7 @@ def test_a_file_that_was_cut_off(path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(data=st.data())
-def test_any_changed_byte_shows_but_in_the_last_line(path: Path, data: st.DataObject) -> None:
+def test_any_changed_byte_shows(path: Path, data: st.DataObject) -> None:
     path.unlink(missing_ok=True)
     write(path, 4, 3)
     raw = bytearray(path.read_bytes())
@@ -167,7 +165,7 @@ def test_interleaved_runs(path: Path) -> None:
     assert [kind for _, kind in kinds(path)] == ["missing"]
 
 
-def test_logs_are_counted_and_runs_from_stderr_begin_chains(path: Path) -> None:
+def test_logs_counted_stderr_runs_chain(path: Path) -> None:
     streams = [io.StringIO(), io.StringIO()]
     for stream in streams:
         make(stream).emit("sweep.started", "attempt")
@@ -196,7 +194,7 @@ def test_runs_that_did_not_end_are_said(path: Path) -> None:
     assert report.open_runs == ("run-0", "killed")
 
 
-def test_a_sweep_of_two_accounts_ends_when_both_ended(path: Path) -> None:
+def test_sweep_ends_with_its_last_account(path: Path) -> None:
     audit = make(io.StringIO(), audit_file=path, run_id="both")
     audit.emit("sweep.started", "attempt", account="a")
     audit.emit("sweep.started", "attempt", account="b")
@@ -215,12 +213,12 @@ def test_a_sweep_of_two_accounts_ends_when_both_ended(path: Path) -> None:
         {"run_id": "r", "seq": 1},
     ],
 )
-def test_a_line_that_only_resembles_one(path: Path, line: dict[str, Any]) -> None:
+def test_line_that_only_resembles_one(path: Path, line: dict[str, Any]) -> None:
     path.write_text(json.dumps(line) + "\n")
     assert kinds(path) == [(1, "malformed")]
 
 
-def test_memory_does_not_grow_with_the_lines(path: Path) -> None:
+def test_memory_does_not_grow_with_lines(path: Path) -> None:
     write(path, 3)
     rows = path.read_bytes()
     used = []

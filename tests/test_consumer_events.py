@@ -74,7 +74,7 @@ def due() -> World:
     return world
 
 
-def test_a_rotation() -> None:
+def test_rotation() -> None:
     world = due()
     old = world.current_key(NAME)
     (before,) = world.labels(NAME)
@@ -94,7 +94,7 @@ def test_a_rotation() -> None:
 
 
 @pytest.mark.parametrize("moment", ["promote", "add_label"])
-def test_a_rotation_killed_before_its_retire_label_is_published(moment: str) -> None:
+def test_killed_before_retire_label(moment: str) -> None:
     world = due()
     world.managed("prod/other")
     killed_at(world, moment, before=moment == "add_label")
@@ -107,7 +107,7 @@ def test_a_rotation_killed_before_its_retire_label_is_published(moment: str) -> 
     assert published(world) == []
 
 
-def test_a_missing_retire_label_is_not_published_every_sweep() -> None:
+def test_missing_retire_label_published_once() -> None:
     world = due()
     killed_at(world, "promote")
     world.store.before = raising("add_label", StoreUnavailable("no"))
@@ -116,7 +116,7 @@ def test_a_missing_retire_label_is_not_published_every_sweep() -> None:
     assert "API Key Rotated" not in [kind for kind, _ in published(world)]
 
 
-def test_a_revoked_orphan_is_published() -> None:
+def test_revoked_orphan_is_published() -> None:
     world = World(options=Options(reveal=False))
     world.managed(NAME, left=5 * DAY, age=85 * DAY)
 
@@ -137,7 +137,7 @@ def test_a_revoked_orphan_is_published() -> None:
     assert ended[0]["version_id"] == line["version_id"]
 
 
-def test_a_rejected_replacement_is_published_as_revoked() -> None:
+def test_rejected_replacement_is_published() -> None:
     world = due()
     fault(world, FaultKind.STATUS_BEFORE, ("GET", "balance"), status=401)
     world.sweep()
@@ -149,7 +149,7 @@ def test_a_rejected_replacement_is_published_as_revoked() -> None:
 
 
 @pytest.mark.parametrize("way", ["credentials", "no answer", "no management secret", "clock"])
-def test_an_account_that_is_not_swept_is_published(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unswept_account_is_published(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = due()
     world.managed("other/sms", account="other")
     if way == "credentials":
@@ -171,7 +171,7 @@ def test_an_account_that_is_not_swept_is_published(way: str, monkeypatch: pytest
     assert {detail["reason"] for detail in failed.values()} == {reason}
 
 
-def test_secrets_that_cannot_be_listed_are_published() -> None:
+def test_unlistable_secrets_are_published() -> None:
     world = due()
     world.store.before = raising("list_secrets", StoreUnavailable("Secrets Manager is away"))
     with pytest.raises(StoreUnavailable):
@@ -181,7 +181,7 @@ def test_secrets_that_cannot_be_listed_are_published() -> None:
     assert "Secrets Manager is away" in detail["error"]
 
 
-def test_an_emergency() -> None:
+def test_emergency() -> None:
     world = World()
     old, current = in_grace(world)
     published(world)
@@ -198,7 +198,7 @@ def test_an_emergency() -> None:
     assert {*last["revoked"]} == {current.id, old.id}
 
 
-def test_a_replacement_that_fails_in_an_emergency_is_published() -> None:
+def test_failed_emergency_replacement() -> None:
     world = World()
     world.managed(NAME)
     fault(world, FaultKind.STATUS_BEFORE, CREATE, status=403)
@@ -207,7 +207,7 @@ def test_a_replacement_that_fails_in_an_emergency_is_published() -> None:
 
 
 @pytest.mark.parametrize("by", ["secret", "key"])
-def test_an_emergency_that_fails(by: str) -> None:
+def test_emergency_that_fails(by: str) -> None:
     world = World()
     old, current = in_grace(world)
     published(world)
@@ -222,7 +222,7 @@ def test_an_emergency_that_fails(by: str) -> None:
     assert detail["error"] == "; ".join(report.errors)
 
 
-def test_no_event_is_sent_before_the_last_revocation() -> None:
+def test_no_event_before_last_revocation() -> None:
     world = World()
     in_grace(world)
     published(world)
@@ -231,7 +231,7 @@ def test_no_event_is_sent_before_the_last_revocation() -> None:
     assert alive == [0, 0, 0, 0]
 
 
-def test_of_many_leaked_keys_none_waits_for_an_event() -> None:
+def test_leaked_keys_wait_for_no_event() -> None:
     world = World()
     keys = [world.managed(f"prod/{number}") for number in range(3)]
     alive = looking(world, lambda: sum(world.infobip.authenticates(key.value) for key in keys))
@@ -242,7 +242,7 @@ def test_of_many_leaked_keys_none_waits_for_an_event() -> None:
     assert {*alive} == {0}
 
 
-def test_what_was_done_is_published_if_the_emergency_is_killed() -> None:
+def test_killed_emergency_publishes_work() -> None:
     world = World()
     in_grace(world)
     published(world)
@@ -254,7 +254,7 @@ def test_what_was_done_is_published_if_the_emergency_is_killed() -> None:
     assert next(kind for kind, _ in published(world)) == "API Key Rotated"
 
 
-def test_a_rollback() -> None:
+def test_rollback() -> None:
     world = World()
     old, current = in_grace(world)
     published(world)

@@ -115,7 +115,7 @@ def samples(daemon: Daemon) -> dict[str, dict[tuple[str, ...], float]]:
     return {m.name: {tuple(s.labels.values()): s.value for s in m.samples} for m in daemon.metrics.collect()}
 
 
-def test_each_sweep_is_a_run_of_its_own(setup: Setup, tmp_path: Path) -> None:
+def test_each_sweep_is_its_own_run(setup: Setup, tmp_path: Path) -> None:
     setup.world.managed("prod/sms", left=5 * DAY)
     file = tmp_path / "audit.jsonl"
     daemon = setup.daemon(schedule=SECONDLY, audit_file=str(file))
@@ -131,7 +131,7 @@ def test_each_sweep_is_a_run_of_its_own(setup: Setup, tmp_path: Path) -> None:
     assert {(line["seq"], line["trigger"], line["actor"]) for line in begun} == {(1, "schedule", "scheduler")}
 
 
-def test_sweeps_later_than_their_interval_verify_every_value(setup: Setup) -> None:
+def test_late_sweeps_verify_every_value(setup: Setup) -> None:
     """With its jitter an hourly daemon sweeps every 65 minutes; each value is verified once in a day all the same."""
     world = setup.world
     for number in range(60):
@@ -148,7 +148,7 @@ def test_sweeps_later_than_their_interval_verify_every_value(setup: Setup) -> No
     assert [label for label in labelled if label.startswith("rotator:key:")] == []
 
 
-def test_a_sweep_that_takes_long_is_not_overtaken(setup: Setup) -> None:
+def test_long_sweep_is_not_overtaken(setup: Setup) -> None:
     setup.world.managed("prod/sms", left=5 * DAY)
     go_on = threading.Event()
     fault = setup.world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", until=go_on))
@@ -163,7 +163,7 @@ def test_a_sweep_that_takes_long_is_not_overtaken(setup: Setup) -> None:
     assert not [line for line in setup.lines.kept if line.get("log", "").startswith("apscheduler")]
 
 
-def test_the_port_follows_the_sweeps(setup: Setup) -> None:
+def test_port_follows_sweeps(setup: Setup) -> None:
     setup.world.managed("prod/sms", left=5 * DAY)
     clock = SettableClock(MORNING)
     daemon = setup.daemon(clock=clock)
@@ -196,9 +196,7 @@ def test_the_port_follows_the_sweeps(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), OSError("x"), RecursionError()], ids=repr)
-def test_a_sweep_that_fails_by_a_bug_ends_nothing(
-    setup: Setup, error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bug_in_sweep_ends_nothing(setup: Setup, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     setup.world.managed("prod/sms")
     daemon = setup.daemon()
 
@@ -215,7 +213,7 @@ def test_a_sweep_that_fails_by_a_bug_ends_nothing(
     assert daemon.health()[1]["last_success"] is not None
 
 
-def test_an_audit_file_that_takes_nothing_fails_that_sweep_only(setup: Setup, tmp_path: Any) -> None:
+def test_full_audit_file_fails_one_sweep(setup: Setup, tmp_path: Any) -> None:
     folder = tmp_path / "audit"
     daemon = setup.daemon(audit_file=str(folder / "lines.jsonl"))
     daemon.sweep()
@@ -227,7 +225,7 @@ def test_an_audit_file_that_takes_nothing_fails_that_sweep_only(setup: Setup, tm
     assert "sweep.completed" in (folder / "lines.jsonl").read_text()
 
 
-def test_a_secret_to_fix_is_logged_and_hides_no_success(setup: Setup) -> None:
+def test_secret_to_fix_hides_no_success(setup: Setup) -> None:
     setup.world.managed("prod/sms", grace="soon")
     setup.world.managed("prod/due", left=5 * DAY, age=85 * DAY)
     setup.world.store.create_secret("prod/without-account", {"rotator:role": "key"}, "{}")
@@ -242,7 +240,7 @@ def test_a_secret_to_fix_is_logged_and_hides_no_success(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("way", ["credentials", "a listing that fails", "a failed action"])
-def test_what_keeps_a_sweep_from_its_work_is_no_success(setup: Setup, way: str) -> None:
+def test_blocked_sweep_is_no_success(setup: Setup, way: str) -> None:
     world = setup.world
     for number in range(6):
         world.managed(f"prod/{number}", left=5 * DAY, age=85 * DAY)
@@ -259,7 +257,7 @@ def test_what_keeps_a_sweep_from_its_work_is_no_success(setup: Setup, way: str) 
     assert [line["outcome"] for line in setup.lines.kept if line["event"] == "sweep.completed"] == ["failure"]
 
 
-def test_the_metrics_forget_an_account_that_is_gone(setup: Setup) -> None:
+def test_metrics_forget_account_that_is_gone(setup: Setup) -> None:
     setup.world.managed("a", account="main")
     setup.world.managed("b", account="other")
     daemon = setup.daemon()
@@ -279,7 +277,7 @@ def test_one_account_only_forgets_no_other(setup: Setup) -> None:
     assert set(samples(daemon)[EXPIRATION.name]) == {("default", "main", "a")}
 
 
-def test_a_dry_run_changes_nothing(setup: Setup) -> None:
+def test_dry_run_changes_nothing(setup: Setup) -> None:
     setup.world.managed("prod/sms", left=5 * DAY)
     setup.foundation.settings = replace(setup.foundation.settings, dry_run=True)
     before = setup.world.labels("prod/sms")
@@ -287,7 +285,7 @@ def test_a_dry_run_changes_nothing(setup: Setup) -> None:
     assert setup.world.labels("prod/sms") == before
 
 
-def test_a_late_sweep_is_done_once_and_logged(setup: Setup) -> None:
+def test_late_sweep_is_done_once_and_logged(setup: Setup) -> None:
     setup.world.managed("prod/sms")
     daemon = setup.daemon(schedule=make_schedule("10m", None, None, "0s"))
     started(daemon, datetime.now(UTC) - timedelta(hours=3))
@@ -298,7 +296,7 @@ def test_a_late_sweep_is_done_once_and_logged(setup: Setup) -> None:
     assert " 3 h " in late
 
 
-def test_a_schedule_that_breaks_off_ends_the_daemon(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_schedule_ends_daemon(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = setup.daemon()
 
     def broken() -> float:
@@ -311,7 +309,7 @@ def test_a_schedule_that_breaks_off_ends_the_daemon(setup: Setup, monkeypatch: p
     assert ["OSError" in logged for logged in setup.logged("error")] == [True]
 
 
-def test_a_stop_before_the_first_sweep(setup: Setup) -> None:
+def test_stop_before_first_sweep(setup: Setup) -> None:
     daemon = setup.daemon()
     thread = started(daemon, datetime.now(UTC) + timedelta(hours=1))
     assert daemon.stop(PATIENCE)  # the scheduler may not even have begun
@@ -321,7 +319,7 @@ def test_a_stop_before_the_first_sweep(setup: Setup) -> None:
     assert not any(setup.finished(line) for line in setup.lines.kept)
 
 
-def test_health_turns_after_three_sweeps_without_success() -> None:
+def test_health_turns_after_three_failures() -> None:
     clock = SettableClock(MORNING)
     health = Health(HOURLY, clock)
     assert health() == (True, {"last_success": None, "unhealthy_from": "2026-03-02T12:00:00Z"})
@@ -337,7 +335,7 @@ def test_health_turns_after_three_sweeps_without_success() -> None:
     assert health()[0]
 
 
-def test_no_setting_of_the_clock_hides_that_nothing_succeeds() -> None:
+def test_clock_change_hides_no_failure() -> None:
     for ahead in (timedelta(days=30), timedelta(0)):
         clock = SettableClock(MORNING + ahead)
         health = Health(HOURLY, clock)
@@ -390,7 +388,7 @@ def test_clock_set_back_costs_five_minutes(setup: Setup, schedule: Schedule) -> 
 
 
 @BOTH
-def test_clock_set_forward_brings_the_sweep_that_is_due(setup: Setup, schedule: Schedule) -> None:
+def test_clock_forward_brings_due_sweep(setup: Setup, schedule: Schedule) -> None:
     """APScheduler still waits for a time that has passed, until it reads the clock again."""
     pending = Pending(setup, schedule)
     scheduler = pending.daemon._scheduler
@@ -412,12 +410,12 @@ def test_replicas_do_not_march_in_step(setup: Setup) -> None:
         assert all(HOUR <= at - MORNING <= HOUR + timedelta(minutes=3) for at in times)
 
 
-def test_the_clock_that_cannot_be_set_goes_on() -> None:
+def test_clock_that_cannot_be_set_goes_on() -> None:
     first = SystemClock().monotonic()
     assert SystemClock().monotonic() >= first > 0
 
 
-def test_sweep_after_sweep_takes_no_more_memory(setup: Setup) -> None:
+def test_sweeps_take_no_more_memory(setup: Setup) -> None:
     for number in range(10):
         setup.world.managed(f"s{number}", age=10 * DAY)
     setup.lines.forgetful = True

@@ -63,7 +63,7 @@ def labels_of(world: World, name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("reveal", [True, False])
-def test_right_labels_are_read_once_a_day(reveal: bool) -> None:
+def test_right_labels_are_read_once_daily(reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     for number in range(30):
         world.managed(f"prod/{number}", plain=number % 3 == 0)
@@ -109,7 +109,7 @@ def tag_field(world: World) -> None:
 
 @pytest.mark.parametrize("reveal", [True, False])
 @pytest.mark.parametrize("wrong", [edit_field, tag_field])
-def test_value_that_is_no_key_loses_its_label(reveal: bool, wrong: Any) -> None:
+def test_value_without_key_loses_label(reveal: bool, wrong: Any) -> None:
     world = World(options=Options(reveal=reveal))
     key = world.managed("prod/sms")
     world.managed("prod/voice")
@@ -124,7 +124,7 @@ def test_value_that_is_no_key_loses_its_label(reveal: bool, wrong: Any) -> None:
     assert key.enabled
 
 
-def test_changed_field_that_holds_another_key() -> None:
+def test_changed_field_with_another_key() -> None:
     world = World()
     key = world.managed("prod/sms", extra={})
     second = world.infobip.add_key(world.accounts["main"], "second")
@@ -161,7 +161,7 @@ def empty_answer(_: Request, answer: Response | None) -> None:
         object.__setattr__(answer, "body", json.dumps(body).encode())
 
 
-def test_masked_search_that_finds_no_key_at_all_changes_nothing() -> None:
+def test_masked_search_without_key() -> None:
     world = World(options=masked())
     for number in range(5):
         world.managed(f"prod/{number}")
@@ -173,7 +173,7 @@ def test_masked_search_that_finds_no_key_at_all_changes_nothing() -> None:
     assert [world.labels(f"prod/{number}") for number in range(5)] == before
 
 
-def test_only_secret_with_a_mask_is_verified_too() -> None:
+def test_only_masked_secret_is_verified() -> None:
     world = World(options=masked())
     world.managed("prod/sms")
     edit_field(world)
@@ -194,7 +194,7 @@ def test_held_secret_keeps_its_label() -> None:
 
 
 @pytest.mark.parametrize("options", [{"dry_run": True}, {"secret": "prod/sms"}])
-def test_dry_run_and_single_secret_verify_nothing(options: dict[str, Any]) -> None:
+def test_dry_run_verifies_nothing(options: dict[str, Any]) -> None:
     world = World()
     world.managed("prod/sms")
     edit_field(world)
@@ -209,7 +209,7 @@ def test_dry_run_and_single_secret_verify_nothing(options: dict[str, Any]) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reveal", [True, False])
-def test_hourly_sweep_of_1000_idle_secrets_is_cheap(reveal: bool) -> None:
+def test_hourly_idle_sweep_is_cheap(reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     for number in range(1000):
         world.managed(f"prod/{number:04}", left=300 * DAY)
@@ -228,7 +228,7 @@ def test_hourly_sweep_of_1000_idle_secrets_is_cheap(reveal: bool) -> None:
     assert reveal or 1000 + 24 <= sum(found for _, found in asked) <= 1000 + 24 + 3
 
 
-def test_nothing_begins_when_the_process_ends() -> None:
+def test_nothing_begins_when_process_ends() -> None:
     world = World()
     world.managed("prod/sms")
     edit_field(world)
@@ -244,7 +244,7 @@ def test_nothing_begins_when_the_process_ends() -> None:
     assert [a.kind for a in alerts] == [Reason.UNREADABLE]
 
 
-def test_slow_search_ends_the_verification() -> None:
+def test_slow_search_ends_verification() -> None:
     world = World(options=masked())
     for number in range(60):
         world.managed(f"prod/{number:04}")
@@ -261,7 +261,7 @@ def test_slow_search_ends_the_verification() -> None:
     assert alerts[0].count >= 30
 
 
-def test_late_sweep_of_a_daemon_verifies_what_came_due_since_the_previous_one() -> None:
+def test_late_daemon_sweep_verifies_due() -> None:
     world = World()
     world.managed("prod/sms")
     edit_field(world)
@@ -274,7 +274,7 @@ def test_late_sweep_of_a_daemon_verifies_what_came_due_since_the_previous_one() 
     assert results == [Reason.MISLABELLED]
 
 
-def test_rotation_in_the_same_sweep_is_no_difference() -> None:
+def test_rotation_in_sweep_is_no_difference() -> None:
     world = World(policy=Policy(sweep_every=DAY))
     world.managed("prod/sms", left=20 * DAY, age=70 * DAY)
     results, alerts = day_of(world, [world.sweep()])
@@ -317,7 +317,7 @@ FAULTS: list[tuple[AwsFault | HttpFault, int, bool]] = [
 
 
 @pytest.mark.parametrize("kind", sorted({fault.name for fault, _, _ in FAULTS}))
-def test_fault_at_any_call_delays_it_by_a_day_and_harms_nothing(kind: str) -> None:
+def test_fault_at_any_call_only_delays(kind: str) -> None:
     for fault, number, infobip in FAULTS:
         if fault.name != kind:
             continue
@@ -339,7 +339,7 @@ def test_fault_at_any_call_delays_it_by_a_day_and_harms_nothing(kind: str) -> No
         assert all(key.enabled for key in world.infobip.keys()), where
 
 
-def test_promotion_between_the_two_looks_keeps_the_new_label() -> None:
+def test_promotion_between_looks_keeps_label() -> None:
     """Another process rotates the secret after the first look: what was read is not what is current now."""
     world = World(policy=Policy(sweep_every=DAY))
     world.managed("prod/sms")

@@ -60,7 +60,7 @@ def verified(report: EmergencyReport) -> dict[str, bool | None]:
 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", ["secret", *BY])
-def test_a_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> None:
+def test_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> None:
     """Threat: a changed rotator:account, so that an emergency revokes nothing and reports success. The key is revoked
     and verified in its own account. ``rotator:account`` was changed to an account that does not have the key.
     """
@@ -81,7 +81,7 @@ def test_a_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> Non
 
 
 @pytest.mark.parametrize("by", ["secret", *BY])
-def test_other_credentials_of_an_account_do_not_make_a_key_revoked(by: str) -> None:
+def test_other_credentials_revoke_nothing(by: str) -> None:
     """Threat: another account's credentials, so that a leaked key seems revoked. A 404 is an error. ``main``'s
     management secret was given another account's credentials: "not found" is never "done".
     """
@@ -99,14 +99,14 @@ def test_other_credentials_of_an_account_do_not_make_a_key_revoked(by: str) -> N
     assert alive(world, key)
 
 
-def test_the_error_names_the_account_that_has_the_key() -> None:
+def test_error_names_account_that_has_key() -> None:
     world, key = two_accounts()
     with refused(Reason.KEY_NOT_FOUND, key.id, "--account main"):
         revoke(world, key_id=key.id, account="other")
     assert alive(world, key)
 
 
-def test_a_value_that_no_account_knows_and_a_secret_contains_is_an_error() -> None:
+def test_unknown_value_in_secret_is_error() -> None:
     """Threat: a leaked value of an account that is not configured. It is an error that names the secret that contains
     it.
     """
@@ -154,7 +154,7 @@ STATES: dict[str, Callable[[World], object]] = {
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("state", STATES)
-def test_no_state_of_a_secret_protects_a_named_key(state: str, by: str, strategy: Strategy) -> None:
+def test_no_state_protects_named_key(state: str, by: str, strategy: Strategy) -> None:
     """Threat: a secret that is mistagged, held, unreadable, invalid or pending deletion, to protect its key. A named
     key is revoked anyway.
     """
@@ -168,7 +168,7 @@ def test_no_state_of_a_secret_protects_a_named_key(state: str, by: str, strategy
 
 @pytest.mark.parametrize("by", ["secret", *BY])
 @pytest.mark.parametrize("value", ["{}", ""], ids=["of nothing", "of another account"])
-def test_a_second_management_secret_stops_no_emergency(value: str, by: str) -> None:
+def test_second_management_stops_nothing(value: str, by: str) -> None:
     """Threat: a second management secret that blocks emergencies for its account. The one that shows it is used."""
     world, key = two_accounts()
     _second_management(world, value)
@@ -180,7 +180,7 @@ def test_a_second_management_secret_stops_no_emergency(value: str, by: str) -> N
     assert [each.id for each in world.live_keys("other")] == [world.first_keys["other/sms"].id]
 
 
-def test_of_several_management_secrets_none_that_shows_the_key_is_an_error() -> None:
+def test_no_management_knows_key_is_error() -> None:
     world, _ = two_accounts()
     _second_management(world)
     with refused(Reason.DUPLICATE_MANAGEMENT, "infobip/a-second", kind=ConfigurationError):
@@ -188,7 +188,7 @@ def test_of_several_management_secrets_none_that_shows_the_key_is_an_error() -> 
 
 
 @pytest.mark.parametrize("state", ["no account", "an unknown account", "a misspelt role", "held", "misconfigured"])
-def test_a_named_secret_is_searched_whatever_its_tags_say(state: str) -> None:
+def test_secret_with_any_tags_is_searched(state: str) -> None:
     """Threat: wrong tags on a secret, to protect its keys in an emergency. The named secret is searched anyway."""
     world, key = two_accounts()
     STATES[state](world)
@@ -255,7 +255,7 @@ PLACES = {
 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("place", PLACES)
-def test_every_key_of_a_named_secret_is_revoked(place: str, strategy: Strategy) -> None:
+def test_named_secrets_keys_are_revoked(place: str, strategy: Strategy) -> None:
     """Threat: a second key in another field or version, to survive an emergency. All are found and revoked."""
     world, key = two_accounts()
     second = PLACES[place](world)
@@ -267,7 +267,7 @@ def test_every_key_of_a_named_secret_is_revoked(place: str, strategy: Strategy) 
     assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
 
 
-def test_a_version_full_of_key_values_delays_no_revocation() -> None:
+def test_many_key_values_delay_no_revocation() -> None:
     world, key = two_accounts()
     others = [f"{number:032x}-00000000-0000-4000-8000-{number:012x}" for number in range(800)]
     store(world, {"api_key": key.value, "others": others})
@@ -280,7 +280,7 @@ def test_a_version_full_of_key_values_delays_no_revocation() -> None:
 
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_named_key_is_revoked_alone(place: str, by: str) -> None:
+def test_named_key_is_revoked_alone(place: str, by: str) -> None:
     world, key = two_accounts()
     second = PLACES[place](world)
     report = revoke(world, **named(by, key))
@@ -289,7 +289,7 @@ def test_a_named_key_is_revoked_alone(place: str, by: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["json", "binary"])
-def test_a_copy_in_another_secrets_field_is_in_the_preview(value: str) -> None:
+def test_copy_in_another_field_is_previewed(value: str) -> None:
     """Threat: a copy of a leaked key in another secret. The preview shows it."""
     world, key = two_accounts()
     text = {"api_key": world.current_value("other/sms"), "backup": key.value}
@@ -306,7 +306,7 @@ def test_a_copy_in_another_secrets_field_is_in_the_preview(value: str) -> None:
 
 @pytest.mark.parametrize("reveal", [True, False])
 @pytest.mark.parametrize("by", BY)
-def test_a_key_that_two_accounts_show_is_revoked_once(by: str, reveal: bool) -> None:
+def test_key_of_two_accounts_revoked_once(by: str, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     key = world.managed(NAME)
     user = world.infobip.add_user(world.accounts["main"], "second-user")
@@ -317,7 +317,7 @@ def test_a_key_that_two_accounts_show_is_revoked_once(by: str, reveal: bool) -> 
     assert world.consumer_works(NAME)
 
 
-def test_404_for_the_revocation_is_an_error() -> None:
+def test_404_for_revocation_is_error() -> None:
     world, key = two_accounts()
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=404)
     report = revoke(world, REVOKE_ONLY, **named("key", key))
@@ -326,7 +326,7 @@ def test_404_for_the_revocation_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_key_that_can_not_be_read_is_revoked_all_the_same(status: int) -> None:
+def test_unreadable_key_is_revoked(status: int) -> None:
     world, key = two_accounts()
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", path=key.id, count=None, status=status))
     report = revoke(world, REVOKE_ONLY, **named("key", key))
@@ -334,7 +334,7 @@ def test_a_key_that_can_not_be_read_is_revoked_all_the_same(status: int) -> None
     assert not alive(world, key)
 
 
-def test_a_documented_move_ends_without_labels_of_the_old_key() -> None:
+def test_move_ends_without_old_labels() -> None:
     world, key = two_accounts()
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
     rotate_now(world.reconciler(), NAME, "moved")
@@ -348,7 +348,7 @@ def test_a_documented_move_ends_without_labels_of_the_old_key() -> None:
 
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
 @pytest.mark.parametrize("shut_out", [True, False])
-def test_preview_and_execution_agree_on_allowed_ips(shut_out: bool, strategy: Strategy) -> None:
+def test_preview_agrees_on_allowed_ips(shut_out: bool, strategy: Strategy) -> None:
     """Threat: allowedIPs that exclude the rotator. Preview and execution agree that no replacement can be verified."""
     world, key = two_accounts()
     world.infobip.change_key(key.id, allowed_ips=("203.0.113.0/24",) if shut_out else ("127.0.0.1",))
@@ -360,7 +360,7 @@ def test_preview_and_execution_agree_on_allowed_ips(shut_out: bool, strategy: St
     assert not alive(world, key)
 
 
-def test_a_forged_label_of_a_named_key_replaces_nothing() -> None:
+def test_forged_label_replaces_nothing() -> None:
     """Infobip masks values, so only the label of the other secret says that it contains the key; its value decides."""
     world = World(options=Options(reveal=False))
     key, other = world.managed(NAME), world.managed("prod/other")
@@ -374,7 +374,7 @@ def test_a_forged_label_of_a_named_key_replaces_nothing() -> None:
     assert world.current_key("prod/other").id == other.id
 
 
-def test_the_current_key_of_a_retiring_one_stays() -> None:
+def test_current_key_of_retiring_one_stays() -> None:
     world = World()
     old, current = in_grace(world)
     report = revoke(world, **named("key", old))

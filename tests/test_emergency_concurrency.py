@@ -55,7 +55,7 @@ def creates(world: World) -> int:
 
 @pytest.mark.parametrize("strategy", REPLACING)
 @pytest.mark.parametrize("incident", [None, "INC-9"])
-def test_a_command_given_twice_revokes_what_was_left(strategy: Strategy, incident: str | None) -> None:
+def test_repeat_revokes_what_was_left(strategy: Strategy, incident: str | None) -> None:
     world = World()
     old, current = in_grace(world)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
@@ -71,7 +71,7 @@ def test_a_command_given_twice_revokes_what_was_left(strategy: Strategy, inciden
 @pytest.mark.parametrize("strategy", REPLACING)
 @pytest.mark.parametrize("by", ["secret", "key", "value"])
 @pytest.mark.parametrize("incident", [None, "lambda {}", "INC-9"])
-def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str, incident: str | None) -> None:
+def test_repeat_makes_one_replacement(strategy: Strategy, by: str, incident: str | None) -> None:
     """With the same incident, or within ten minutes: without one, or with one that the handler made up."""
     world = World()
     old, current = in_grace(world)
@@ -94,7 +94,7 @@ def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str
     calm(world)
 
 
-def test_a_replacement_made_after_a_lost_answer_is_known_again() -> None:
+def test_lost_replacement_is_recognized() -> None:
     world = World(options=Options(reveal=False))
     old, current = in_grace(world)
     fault(world, FaultKind.DROP_AFTER, CREATE, count=1)
@@ -105,7 +105,7 @@ def test_a_replacement_made_after_a_lost_answer_is_known_again() -> None:
     settled(world, report, dead=[old, current])
 
 
-def test_a_command_given_again_later_is_another_emergency() -> None:
+def test_later_repeat_is_another_emergency() -> None:
     world = World()
     in_grace(world)
 
@@ -126,7 +126,7 @@ def test_a_command_given_again_later_is_another_emergency() -> None:
 
 @pytest.mark.parametrize("by", ["key", "value"])
 @pytest.mark.parametrize("rotated", [False, True])
-def test_naming_the_key_that_the_incident_made_revokes_it(by: str, rotated: bool) -> None:
+def test_naming_replacement_revokes_it(by: str, rotated: bool) -> None:
     """Also while it is in grace: it is no replacement for itself."""
     world = World()
     in_grace(world)
@@ -142,7 +142,7 @@ def test_naming_the_key_that_the_incident_made_revokes_it(by: str, rotated: bool
     calm(world)
 
 
-def test_an_earlier_incident_revokes_only_older_keys() -> None:
+def test_earlier_incident_revokes_older_keys() -> None:
     world = World()
     _, current = in_grace(world)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
@@ -190,7 +190,7 @@ def _rotated_two_minutes_ago() -> tuple[World, SimKey, SimKey]:
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("by", ["secret", "old key", "old value", "current key", "current value"])
-def test_the_true_current_key_is_revoked_with_an_old_listing(strategy: Strategy, by: str) -> None:
+def test_stale_listing_revokes_true_current(strategy: Strategy, by: str) -> None:
     world, old, current = _rotated_two_minutes_ago()
     report = revoke(world, strategy, **named(by.split()[-1], old if by.startswith("old") else current))
     assert report.ok, report.errors
@@ -202,7 +202,7 @@ def test_the_true_current_key_is_revoked_with_an_old_listing(strategy: Strategy,
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-def test_it_is_revoked_where_replacing_fails_too(strategy: Strategy) -> None:
+def test_revoked_where_replacing_fails_too(strategy: Strategy) -> None:
     world, old, current = _rotated_two_minutes_ago()
     fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
     assert not revoke(world, strategy).ok
@@ -210,7 +210,7 @@ def test_it_is_revoked_where_replacing_fails_too(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-def test_an_incident_is_known_again_however_old_the_listing_is(strategy: Strategy) -> None:
+def test_stale_listing_recognizes_incident(strategy: Strategy) -> None:
     world, _, _ = _rotated_two_minutes_ago()
     assert revoke(world, strategy, incident="INC-1").ok
     new, used = world.current_key(NAME), creates(world)
@@ -221,7 +221,7 @@ def test_an_incident_is_known_again_however_old_the_listing_is(strategy: Strateg
     assert creates(world) == used
 
 
-def test_an_unlisted_rollback_cuts_no_consumer_off() -> None:
+def test_unlisted_rollback_harms_no_consumer() -> None:
     world = World(staleness=timedelta(minutes=5))
     old, current = in_grace(world)
     world.pass_time(timedelta(minutes=10))
@@ -283,7 +283,7 @@ def _killed_sweep(world: World, at: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_a_pending_key_of_a_killed_run_is_revoked_too(strategy: Strategy) -> None:
+def test_killed_runs_pending_key_is_revoked(strategy: Strategy) -> None:
     world = World()
     current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
     _killed_sweep(world, "stage")
@@ -297,7 +297,7 @@ def test_a_pending_key_of_a_killed_run_is_revoked_too(strategy: Strategy) -> Non
     calm(world)
 
 
-def test_the_next_rotations_pending_key_is_not_the_incidents() -> None:
+def test_later_pending_key_is_not_incidents() -> None:
     world = World()
     in_grace(world)
     assert revoke(world, incident="INC-1").ok
@@ -315,14 +315,14 @@ def test_the_next_rotations_pending_key_is_not_the_incidents() -> None:
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_an_old_value_put_back_by_hand_is_known_by_its_label(strategy: Strategy) -> None:
+def test_restored_old_value_is_recognized(strategy: Strategy) -> None:
     world = World()
     old, current = in_grace(world)
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": old.value}))
     settled(world, revoke(world, strategy), dead=[old, current], works=strategy is not REVOKE_ONLY)
 
 
-def test_a_pending_key_that_can_not_be_revoked_is_never_promoted() -> None:
+def test_unrevocable_pending_is_not_promoted() -> None:
     world = World()
     current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
     _killed_sweep(world, "stage")
@@ -341,7 +341,7 @@ def test_a_pending_key_that_can_not_be_revoked_is_never_promoted() -> None:
 
 @pytest.mark.parametrize("age", [timedelta(0), HOUR])
 @pytest.mark.parametrize("at", ["read_content", "POST keys", "stage", "probe"])
-def test_a_key_pasted_meanwhile_stays_unless_it_is_older(at: str, age: timedelta) -> None:
+def test_newer_pasted_key_stays(at: str, age: timedelta) -> None:
     """A person who creates a new key at that moment has replaced the leaked one. An older key may have leaked too."""
     world = World()
     _, current = in_grace(world)
@@ -350,7 +350,7 @@ def test_a_key_pasted_meanwhile_stays_unless_it_is_older(at: str, age: timedelta
     settled(world, report, dead=[current, *(by_hand if age else [])], kept=[] if age else by_hand)
 
 
-def test_a_value_stored_right_after_keeps_the_new_key_enabled() -> None:
+def test_value_stored_after_keeps_new_key() -> None:
     """Consumers may have read it: it gets its grace from the next sweep."""
     world = World()
     _, current = in_grace(world)
@@ -364,7 +364,7 @@ def test_a_value_stored_right_after_keeps_the_new_key_enabled() -> None:
     settled(world, report, dead=[current], kept=kept)
 
 
-def test_a_copy_that_has_another_key_by_now_is_skipped() -> None:
+def test_copy_with_another_key_is_skipped() -> None:
     world = World(staleness=timedelta(minutes=5))
     key = world.managed(NAME)
     world.managed("prod/copy")
@@ -385,13 +385,13 @@ def test_a_copy_that_has_another_key_by_now_is_skipped() -> None:
 
 @pytest.mark.parametrize("strategy", REPLACING)
 @pytest.mark.parametrize("call", range(1, 16))
-def test_a_sweep_in_the_middle_of_an_emergency_does_no_harm(strategy: Strategy, call: int) -> None:
+def test_sweep_during_emergency(strategy: Strategy, call: int) -> None:
     world = World()
     current = world.managed(NAME, left=5 * DAY, age=85 * DAY)  # due: the sweep rotates it
     settled(world, meanwhile(world, world.sweep, call, strategy), dead=[current])
 
 
-def test_two_commands_for_one_incident_end_with_one_key() -> None:
+def test_two_commands_end_with_one_key() -> None:
     world = World()
     _, current = in_grace(world)
     report = meanwhile(world, lambda: revoke(world, incident="INC-1"), "stage", incident="INC-1")
@@ -407,7 +407,7 @@ def test_two_commands_for_one_incident_end_with_one_key() -> None:
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("times", [1, 2, 3, 4])
 @pytest.mark.parametrize("reveal", [True, False])
-def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strategy, times: int, reveal: bool) -> None:
+def test_other_rotations_key_replaces(strategy: Strategy, times: int, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     old, current = in_grace(world)
     theirs: list[SimKey] = []
@@ -441,7 +441,7 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
 @pytest.mark.parametrize("offset", [-4, 4], ids=["behind", "ahead"])
 @pytest.mark.parametrize("when", ["before the command", "during it"])
 @pytest.mark.parametrize("by", ["secret", "key"])
-def test_a_replacement_is_known_by_infobips_clock(by: str, when: str, offset: int) -> None:
+def test_replacement_by_infobips_clock(by: str, when: str, offset: int) -> None:
     """Infobip's clock differs from this machine's: what another rotation created since the start is the replacement."""
     world = World()
     old = world.managed(NAME)
@@ -466,7 +466,7 @@ def test_a_replacement_is_known_by_infobips_clock(by: str, when: str, offset: in
     assert any(new.id in note for note in report.notes) is (when != "during it")
 
 
-def test_a_current_key_newer_than_the_listing_is_revoked() -> None:
+def test_newer_current_key_is_revoked() -> None:
     world = World()
     old, current = in_grace(world)
     report = meanwhile(world, lambda: rotate_now(world.reconciler(), NAME, "just before"), "list_secrets")
@@ -476,7 +476,7 @@ def test_a_current_key_newer_than_the_listing_is_revoked() -> None:
     calm(world)
 
 
-def test_a_named_key_is_revoked_however_new_it_is() -> None:
+def test_named_key_is_revoked_at_any_age() -> None:
     world = World()
     current = world.managed(NAME)
     rotate_now(world.reconciler(), NAME, "this very second")
@@ -488,7 +488,7 @@ def test_a_named_key_is_revoked_however_new_it_is() -> None:
 
 
 @pytest.mark.parametrize("times", [2, 99])
-def test_older_keys_pasted_again_and_again_are_revoked(times: int) -> None:
+def test_old_keys_pasted_again_are_revoked(times: int) -> None:
     """After a few tries this gives up on a replacement, never on the revocation."""
     world = World()
     old, current = in_grace(world)
@@ -600,7 +600,7 @@ def test_killed_at_any_call(strategy: Strategy, by: str, when: str, then: str) -
         assert len(world.live_keys()) == 1, call
 
 
-def test_a_key_of_a_killed_create_is_revoked_as_an_orphan() -> None:
+def test_killed_create_is_revoked_as_orphan() -> None:
     undisturbed, _, _, target = scene("secret", reveal=False)
     with Tape(undisturbed) as tape:
         revoke(undisturbed, incident="INC-1", **target)
@@ -615,7 +615,7 @@ def test_a_key_of_a_killed_create_is_revoked_as_an_orphan() -> None:
     assert not alive(world, orphan)
 
 
-def test_killed_between_two_holders_of_a_key_and_repeated() -> None:
+def test_killed_between_two_holders() -> None:
     """Between the first secret's replacement and the second's."""
     for call in range(1, 40):
         world = World()

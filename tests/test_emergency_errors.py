@@ -107,7 +107,7 @@ WAYS: dict[str, tuple[Callable[[World], object], Reason | str]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
-def test_keys_are_revoked_even_where_replacing_fails(way: str, strategy: Strategy) -> None:
+def test_revoked_even_where_replacing_fails(way: str, strategy: Strategy) -> None:
     arrange, said = WAYS[way]
     world = World()
     old, current = in_grace(world, rotated=True)
@@ -146,7 +146,7 @@ def test_keys_are_revoked_even_where_replacing_fails(way: str, strategy: Strateg
     calm(world)
 
 
-def test_revoke_only_promises_nothing_and_checks_nothing() -> None:
+def test_revoke_only_promises_nothing() -> None:
     world = World()
     world.managed(NAME, grace="soon")
     report = dry_run(world, REVOKE_ONLY)
@@ -161,7 +161,7 @@ def _fill_labels(world: World) -> None:
 
 
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
-def test_20_labels_stop_a_replacement_and_no_revocation(strategy: Strategy) -> None:
+def test_20_labels_stop_no_revocation(strategy: Strategy) -> None:
     world = World()
     key = world.managed(NAME)
     _fill_labels(world)
@@ -172,7 +172,7 @@ def test_20_labels_stop_a_replacement_and_no_revocation(strategy: Strategy) -> N
     assert len(world.infobip.keys()) == 1
 
 
-def test_a_copy_that_can_get_no_key_is_named() -> None:
+def test_copy_that_can_get_no_key_is_named() -> None:
     world = World()
     world.managed(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
@@ -185,7 +185,7 @@ def test_a_copy_that_can_get_no_key_is_named() -> None:
     assert "rotator:grace" in error
 
 
-def test_an_unprobed_replacement_is_finished_by_the_next_sweep() -> None:
+def test_unprobed_replacement_is_finished() -> None:
     world = World()
     in_grace(world)
     fault(world, FaultKind.STATUS_BEFORE, PROBE, status=500)
@@ -197,7 +197,7 @@ def test_an_unprobed_replacement_is_finished_by_the_next_sweep() -> None:
     assert len(world.infobip.keys()) == before
 
 
-def test_the_reserve_is_used() -> None:
+def test_reserve_is_used() -> None:
     world = World()
     world.managed(NAME)
     for _ in range(35):  # what scheduled work may use, and more
@@ -211,7 +211,7 @@ def test_the_reserve_is_used() -> None:
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("failing", ["reads of single keys", "the search by value"])
-def test_one_way_to_prove_a_key_is_enough(failing: str, strategy: Strategy) -> None:
+def test_one_way_to_prove_key_is_enough(failing: str, strategy: Strategy) -> None:
     """By name, by the search for its value, or by its value compared with the labelled key's."""
     world = World()
     old, current = in_grace(world)
@@ -228,7 +228,7 @@ def test_one_way_to_prove_a_key_is_enough(failing: str, strategy: Strategy) -> N
 
 @pytest.mark.parametrize("way", ["no question is answered", "it is being deleted"])
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_an_unproven_key_stays_enabled(way: str, strategy: Strategy) -> None:
+def test_unproven_key_stays_enabled(way: str, strategy: Strategy) -> None:
     """Only a label says whose it is. The error names the command that revokes it all the same."""
     world = World()
     old, current = in_grace(world)
@@ -252,7 +252,7 @@ def test_an_unproven_key_stays_enabled(way: str, strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_an_unlabelled_version_is_searched_as_well(strategy: Strategy) -> None:
+def test_unlabelled_version_is_searched(strategy: Strategy) -> None:
     """Garbage was stored, and the label moved to it: the key is still in ``AWSPREVIOUS``."""
     world = World()
     old, current = in_grace(world)
@@ -266,7 +266,7 @@ def test_an_unlabelled_version_is_searched_as_well(strategy: Strategy) -> None:
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("both", [False, True])
-def test_a_wrong_label_does_not_protect_the_current_key(strategy: Strategy, both: bool) -> None:
+def test_wrong_label_protects_no_current_key(strategy: Strategy, both: bool) -> None:
     """Whoever may write labels must not be able to send an emergency to another secret's key.
 
     :param both: it stands beside the right one.
@@ -292,7 +292,7 @@ def test_a_wrong_label_does_not_protect_the_current_key(strategy: Strategy, both
     assert key.id in error
 
 
-def test_a_key_in_another_field_of_the_leaked_value_is_revoked() -> None:
+def test_key_in_another_field_is_revoked() -> None:
     """``rotator:value-field`` was changed: the labelled key is what the old field holds, and leaked with the rest."""
     world = World()
     key = world.managed(NAME, extra={"token": "none yet"})
@@ -324,7 +324,7 @@ NOT_DONE = {
 
 @pytest.mark.parametrize("labels", ["can be set", "can't be set"])
 @pytest.mark.parametrize("how", NOT_DONE)
-def test_a_failed_revocation_is_reported_and_due_next_sweep(how: str, labels: str) -> None:
+def test_failed_revocation_is_due_next_sweep(how: str, labels: str) -> None:
     world = World()
     old, current = in_grace(world)
     fault(world, at=UPDATE, **NOT_DONE[how])  # type: ignore[arg-type]
@@ -350,7 +350,7 @@ def test_a_failed_revocation_is_reported_and_due_next_sweep(how: str, labels: st
     calm(world)
 
 
-def test_an_unadopted_key_that_stays_is_known_to_the_next_sweep() -> None:
+def test_kept_unadopted_key_is_swept() -> None:
     world = World()
     key = world.managed(NAME, adopted=False)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
@@ -370,7 +370,7 @@ def test_an_unadopted_key_that_stays_is_known_to_the_next_sweep() -> None:
     [(FaultKind.STATUS_BEFORE, {"count": 1, "status": 403}), (FaultKind.DROP_AFTER, {"count": None})],
     ids=["fails once", "has no answer"],
 )
-def test_a_revocation_is_tried_again_and_looked_up(kind: FaultKind, settings: dict[str, Any]) -> None:
+def test_revocation_is_retried_and_read(kind: FaultKind, settings: dict[str, Any]) -> None:
     world = World()
     old, current = in_grace(world)
     first = fault(world, kind, UPDATE, **settings)
@@ -382,7 +382,7 @@ def test_a_revocation_is_tried_again_and_looked_up(kind: FaultKind, settings: di
 
 
 @pytest.mark.parametrize("strategy", [REVOKE_ONLY, REVOKE_FIRST])
-def test_a_current_key_that_stays_is_not_left_to_a_sweep(strategy: Strategy) -> None:
+def test_kept_current_key_is_no_sweeps_work(strategy: Strategy) -> None:
     world = World()
     _, current = in_grace(world)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
@@ -395,7 +395,7 @@ def test_a_current_key_that_stays_is_not_left_to_a_sweep(strategy: Strategy) -> 
     assert not alive(world, current)
 
 
-def test_an_orphan_that_can_not_be_revoked_is_reported() -> None:
+def test_unrevocable_orphan_is_reported() -> None:
     world = World()
     world.managed(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", world.new_id())
@@ -412,7 +412,7 @@ def test_an_orphan_that_can_not_be_revoked_is_reported() -> None:
 # ---- the rest -------------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_that_can_not_be_described_is_revoked_by_its_listing() -> None:
+def test_undescribable_secret_uses_listing() -> None:
     world = World()
     old, current = in_grace(world)
     refuse("describe", DENIED)(world)
@@ -424,7 +424,7 @@ def test_a_secret_that_can_not_be_described_is_revoked_by_its_listing() -> None:
     calm(world)
 
 
-def test_refused_credentials_are_reported_and_change_nothing() -> None:
+def test_refused_credentials_change_nothing() -> None:
     world = World()
     old, current = in_grace(world)
     for at in (("GET", "api-keys"), CREATE, UPDATE):
@@ -440,7 +440,7 @@ def test_refused_credentials_are_reported_and_change_nothing() -> None:
     settled(world, revoke(world, incident="INC-1"), dead=[old, current])
 
 
-def test_an_unreadable_management_secret_is_reported() -> None:
+def test_unreadable_management_is_reported() -> None:
     world = World()
     _, current = in_grace(world)
     world.store.deny_kms("infobip/main")
@@ -464,14 +464,14 @@ def notes(world: World, strategy: Strategy = Strategy.REPLACE_FIRST) -> list[str
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("reveal", [True, False])
-def test_every_key_is_tried_whether_infobip_shows_values_or_not(strategy: Strategy, reveal: bool) -> None:
+def test_every_key_is_tried(strategy: Strategy, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     in_grace(world)
     assert notes(world, strategy) == ["verified: 401"] * 2
     calm(world)
 
 
-def test_the_verification_waits_until_the_revocation_shows() -> None:
+def test_verification_waits_for_revocation() -> None:
     world = World(options=Options(propagation=timedelta(seconds=20)))
     in_grace(world)
     begun = world.clock.now()
@@ -479,7 +479,7 @@ def test_the_verification_waits_until_the_revocation_shows() -> None:
     assert timedelta(seconds=20) <= world.clock.now() - begun <= VERIFY_TIMEOUT * 2
 
 
-def test_a_key_that_goes_on_working_is_an_error() -> None:
+def test_key_that_goes_on_working_is_error() -> None:
     world = World()
     _, current = in_grace(world)
     world.infobip.options.propagation = timedelta(minutes=10)
@@ -492,7 +492,7 @@ def test_a_key_that_goes_on_working_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 404])
-def test_an_inconclusive_probe_verifies_nothing(status: int) -> None:
+def test_inconclusive_probe_verifies_nothing(status: int) -> None:
     world = World()
     in_grace(world)
     fault(world, FaultKind.STATUS_BEFORE, PROBE, nth=2, status=status)
@@ -503,7 +503,7 @@ def test_an_inconclusive_probe_verifies_nothing(status: int) -> None:
     assert all(f"HTTP {status}" in error for error in report.errors)
 
 
-def test_the_secrets_own_path_is_used() -> None:
+def test_secrets_own_path_is_used() -> None:
     world = World()
     world.managed(NAME, verify_path="/sms/3/logs")
     with Tape(world) as tape:
@@ -526,7 +526,7 @@ NOTES: dict[str, tuple[dict[str, Any], list[str], bool, Strategy]] = {
 
 
 @pytest.mark.parametrize(("tags", "allowed", "unreadable", "strategy"), NOTES.values(), ids=NOTES)
-def test_how_far_a_revocation_is_verified(
+def test_how_far_revocation_is_verified(
     tags: dict[str, Any], allowed: list[str], unreadable: bool, strategy: Strategy
 ) -> None:
     world = World()
@@ -538,7 +538,7 @@ def test_how_far_a_revocation_is_verified(
     assert not world.infobip.authenticates(key.value, "203.0.113.5" if ELSEWHERE in allowed else HERE)
 
 
-def test_a_key_that_is_not_found_is_an_error() -> None:
+def test_key_that_is_not_found_is_error() -> None:
     """404 says that it is not this account's; it never says that it is revoked."""
     world = World()
     old, current = in_grace(world)
@@ -553,7 +553,7 @@ def test_a_key_that_is_not_found_is_an_error() -> None:
     assert alive(world, old)
 
 
-def test_a_revocation_that_is_answered_with_404_is_an_error() -> None:
+def test_revocation_answered_404_is_error() -> None:
     world = World()
     key = world.managed(NAME)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=404)
@@ -562,7 +562,7 @@ def test_a_revocation_that_is_answered_with_404_is_an_error() -> None:
     assert report.revoked == ()
 
 
-def test_a_probe_that_is_refused_alone_proves_nothing() -> None:
+def test_refused_probe_alone_proves_nothing() -> None:
     """Threat: a proxy that rejects the probe of a key that is still enabled. A rejected probe alone is not a
     verification. Infobip still shows the key enabled: something on the way answered the revocation, and refuses the
     probe.
@@ -576,7 +576,7 @@ def test_a_probe_that_is_refused_alone_proves_nothing() -> None:
     assert report.revoked == ()
 
 
-def test_an_unreadable_version_is_an_error() -> None:
+def test_unreadable_version_is_error() -> None:
     """It may contain more keys than its label names."""
     world = World(options=Options(reveal=False))
     old, current = in_grace(world, rotated=True)
@@ -609,7 +609,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_the_intent_stands_before_the_call(strategy: Strategy) -> None:
+def test_intent_stands_before_call(strategy: Strategy) -> None:
     """Threat: an emergency that leaves no record. Its intent is written before each change. Every change is written
     twice, with its reason and the incident.
     """
@@ -641,7 +641,7 @@ def test_the_intent_stands_before_the_call(strategy: Strategy) -> None:
         assert {event: said[event] for event in made} == dict(made)
 
 
-def test_the_last_line_has_what_was_done_and_what_failed() -> None:
+def test_last_line_has_done_and_failed() -> None:
     world = World()
     old, current = in_grace(world)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=403))
@@ -656,7 +656,7 @@ def test_the_last_line_has_what_was_done_and_what_failed() -> None:
 
 @pytest.mark.parametrize("reveal", [True, False])
 @pytest.mark.parametrize("way", ["POST", "PUT", "GET"])
-def test_no_secret_is_in_any_line_report_or_event(reveal: bool, way: str) -> None:
+def test_no_secret_in_line_report_or_event(reveal: bool, way: str) -> None:
     world = World(options=Options(reveal=reveal))
     _, current = in_grace(world)
     plan = plan_for(world, leaked=leaked(current))
@@ -668,7 +668,7 @@ def test_no_secret_is_in_any_line_report_or_event(reveal: bool, way: str) -> Non
     assert not leaks.find(everything.getvalue())
 
 
-def test_a_plan_that_has_nothing_to_do_is_on_record() -> None:
+def test_empty_plan_is_on_record() -> None:
     world = World()
     old, _ = in_grace(world)
     world.infobip.change_key(old.id, enabled=False)
@@ -685,7 +685,7 @@ def test_a_plan_that_has_nothing_to_do_is_on_record() -> None:
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/sms-AbCdEf"
 
 
-def test_a_version_id_shows_the_incident_that_made_it() -> None:
+def test_version_id_shows_its_incident() -> None:
     made = emergency_version_id(ARN, "INC-1", "seed")
     assert len(made) == 36
     assert made_in_emergency(ARN, made)
@@ -698,7 +698,7 @@ def test_a_version_id_shows_the_incident_that_made_it() -> None:
     assert emergency_version_id(ARN, "INC-1", "another seed") != made
 
 
-def test_without_an_incident_no_incident_is_known_again() -> None:
+def test_no_incident_is_not_recognized() -> None:
     made = emergency_version_id(ARN, None, "seed")
     assert made_in_emergency(ARN, made)
     for incident in (None, "", "seed", "INC-1"):
@@ -706,6 +706,6 @@ def test_without_an_incident_no_incident_is_known_again() -> None:
 
 
 @pytest.mark.parametrize("other", [None, "", "x", "0" * 32, "6f1c2a30-0000-4000-8000-000000000000", "z" * 36])
-def test_ordinary_version_ids_are_no_emergencies(other: str | None) -> None:
+def test_ordinary_ids_are_no_emergencies(other: str | None) -> None:
     assert not made_in_emergency(ARN, other)
     assert not made_for_incident(ARN, "INC-1", other)

@@ -52,7 +52,7 @@ def edit(world: World, name: str = NAME, **fields: Any) -> None:
 @pytest.mark.parametrize("strategy", REPLACING)
 @pytest.mark.parametrize("incident", INCIDENTS)
 @pytest.mark.parametrize("account", ["main", "other"])
-def test_a_key_in_another_field_is_revoked_by_the_repeat(account: str, incident: str | None, strategy: Any) -> None:
+def test_repeat_revokes_key_in_another_field(account: str, incident: str | None, strategy: Any) -> None:
     """Threat: an emergency that failed in part. Repeating it revokes exactly what is left. The incident's own version
     contains it too; what this incident made is its replacement alone.
     """
@@ -70,7 +70,7 @@ def test_a_key_in_another_field_is_revoked_by_the_repeat(account: str, incident:
 
 
 @pytest.mark.parametrize("incident", INCIDENTS)
-def test_a_disabled_key_that_still_works_fails_the_repeat_too(incident: str | None) -> None:
+def test_working_disabled_key_fails_repeat(incident: str | None) -> None:
     """Threat: a disabled key that still authenticates. Repeating the command does not report success."""
     world = World()
     key = world.managed(NAME)
@@ -82,7 +82,7 @@ def test_a_disabled_key_that_still_works_fails_the_repeat_too(incident: str | No
 
 
 @pytest.mark.parametrize("role", ["current", "retiring"])
-def test_a_masked_key_named_by_its_id_is_probed_if_a_secret_contains_it(role: str) -> None:
+def test_masked_key_in_secret_is_probed(role: str) -> None:
     world = World(options=Options(reveal=False))
     old, current = in_grace(world)
     world.infobip.options.propagation = timedelta(days=1)
@@ -92,7 +92,7 @@ def test_a_masked_key_named_by_its_id_is_probed_if_a_secret_contains_it(role: st
 
 
 @pytest.mark.parametrize("incident", INCIDENTS)
-def test_a_copy_that_got_no_key_gets_one_from_the_repeat(incident: str | None) -> None:
+def test_repeat_replaces_copy_without_key(incident: str | None) -> None:
     """Threat: a secret that got no new key in an emergency. Repeating the command creates it."""
     world = World()
     key = world.managed(NAME)
@@ -112,7 +112,7 @@ def test_a_copy_that_got_no_key_gets_one_from_the_repeat(incident: str | None) -
 
 @pytest.mark.parametrize("swept", [False, True])
 @pytest.mark.parametrize("incident", INCIDENTS)
-def test_an_edit_after_the_replacement_makes_the_repeat_no_new_emergency(incident: str | None, swept: bool) -> None:
+def test_edit_makes_no_new_emergency(incident: str | None, swept: bool) -> None:
     world = World()
     key = world.managed(NAME)
     assert revoke(world, incident=incident).ok
@@ -127,7 +127,7 @@ def test_an_edit_after_the_replacement_makes_the_repeat_no_new_emergency(inciden
     assert (world.current_key(NAME).id, alive(world, made), len(world.infobip.keys())) == (made.id, True, keys)
 
 
-def test_an_account_that_fails_does_not_stop_another_ones_value() -> None:
+def test_failing_account_stops_no_other() -> None:
     world = World()
     world.account("alpha")
     key = world.managed(NAME)
@@ -136,7 +136,7 @@ def test_an_account_that_fails_does_not_stop_another_ones_value() -> None:
     assert not alive(world, key)
 
 
-def test_what_could_not_be_searched_for_is_said_so() -> None:
+def test_unsearchable_is_reported() -> None:
     """Infobip masks values and ignores the filter: the value may be that key, and nothing proves it."""
     world = World(options=Options(reveal=False))
     key = world.managed(NAME)
@@ -156,7 +156,7 @@ def _hide_valid_from(_request: Request, answer: Response | None) -> None:
 
 @pytest.mark.parametrize("strategy", REPLACING)
 @pytest.mark.parametrize("incident", INCIDENTS)
-def test_a_replacement_of_unknown_age_is_not_suspect(incident: str | None, strategy: Any) -> None:
+def test_replacement_of_unknown_age(incident: str | None, strategy: Any) -> None:
     """Infobip shows no ``validFrom``. A key of unknown age counts as older, except the replacement itself."""
     world = World()
     key = world.managed(NAME)

@@ -50,7 +50,7 @@ def watch_the_consumer(world: World) -> list[bool]:
 # ---- by secret ------------------------------------------------------------------------------------------------------
 
 
-def test_replace_first_keeps_consumers_working_at_every_moment() -> None:
+def test_replace_first_consumers_work() -> None:
     world = World()
     old, current = in_grace(world)
     seen = watch_the_consumer(world)
@@ -69,7 +69,7 @@ def test_replace_first_keeps_consumers_working_at_every_moment() -> None:
     settled(world, report, dead=[old, current], kept=[new])
 
 
-def test_revoke_first_revokes_before_it_creates() -> None:
+def test_revoke_first_revokes_before_create() -> None:
     world = World()
     old, current = in_grace(world)
     with Tape(world) as tape:
@@ -79,7 +79,7 @@ def test_revoke_first_revokes_before_it_creates() -> None:
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_revoke_only_leaves_a_key_that_the_next_sweep_replaces(held: bool) -> None:
+def test_revoke_only_is_replaced_by_sweep(held: bool) -> None:
     world = World()
     old, current = in_grace(world)
     if held:
@@ -98,7 +98,7 @@ def test_revoke_only_leaves_a_key_that_the_next_sweep_replaces(held: bool) -> No
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-def test_holds_windows_and_foreign_rotations_do_not_stop_it(strategy: Strategy) -> None:
+def test_hold_window_rotation_do_not_stop_it(strategy: Strategy) -> None:
     world = World()
     key = world.managed(NAME, hold="audit freeze", window="Sun 01:00-02:00 UTC")
     world.store.start_rotation(NAME)
@@ -110,7 +110,7 @@ def test_holds_windows_and_foreign_rotations_do_not_stop_it(strategy: Strategy) 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", ["secret", *BY])
 @pytest.mark.parametrize("plain", [False, True])
-def test_an_unadopted_secret_is_read_to_know_its_key(strategy: Strategy, plain: bool, by: str) -> None:
+def test_unadopted_secret_is_read(strategy: Strategy, plain: bool, by: str) -> None:
     world = World()
     key = world.managed(NAME, adopted=False, plain=plain, extra={} if plain else {"sender": "Example"})
     other = world.managed("prod/other", adopted=False)
@@ -123,7 +123,7 @@ def test_an_unadopted_secret_is_read_to_know_its_key(strategy: Strategy, plain: 
 
 @pytest.mark.parametrize("strategy", REPLACING)
 @pytest.mark.parametrize("adopted", [False, True])
-def test_a_secret_that_shares_the_key_is_replaced_as_well(strategy: Strategy, adopted: bool) -> None:
+def test_secret_sharing_key_is_replaced(strategy: Strategy, adopted: bool) -> None:
     world = World()
     key = world.managed(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
@@ -139,7 +139,7 @@ def test_a_secret_that_shares_the_key_is_replaced_as_well(strategy: Strategy, ad
     calm(world, "prod/copy")
 
 
-def test_another_holder_of_a_retiring_key_is_replaced() -> None:
+def test_other_holder_of_retiring_key() -> None:
     world = World()
     older = world.managed("prod/copy", hold="frozen")
     retiring = next(iter(world.labels("prod/copy")))
@@ -159,7 +159,7 @@ def test_another_holder_of_a_retiring_key_is_replaced() -> None:
     assert alive(world, older)
 
 
-def test_another_accounts_copy_is_an_error() -> None:
+def test_another_accounts_copy_is_error() -> None:
     """It can't get a key of this account: only ``rotator rotate`` moves a secret."""
     world = World()
     key = world.managed(NAME)
@@ -174,7 +174,7 @@ def test_another_accounts_copy_is_an_error() -> None:
     assert [step.reason for step in report.steps if step.error == error] == [Reason.KEY_NOT_FOUND]
 
 
-def test_an_empty_secret_has_no_key_and_gets_none() -> None:
+def test_empty_secret_gets_no_key() -> None:
     world = World()
     world.account()
     world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
@@ -219,7 +219,7 @@ def _before_the_kill(world: World, strategy: Strategy, by: str, key: SimKey) -> 
 
 @pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("by", READ)
-def test_replace_first_revokes_with_its_13th_call(by: str, rotated: bool) -> None:
+def test_replace_first_revokes_at_13th_call(by: str, rotated: bool) -> None:
     world = _fleet(rotated=rotated)
     second = ["read_content", SEARCH] if rotated and by == "secret" else []
     again = [] if by == "secret" else ["describe", "read_content"]
@@ -232,7 +232,7 @@ def test_replace_first_revokes_with_its_13th_call(by: str, rotated: bool) -> Non
 @pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("by", READ)
 @pytest.mark.parametrize("strategy", [REVOKE_FIRST, REVOKE_ONLY])
-def test_revoke_first_revokes_with_its_fourth_call(strategy: Strategy, by: str, rotated: bool) -> None:
+def test_revoke_first_revokes_at_4th_call(strategy: Strategy, by: str, rotated: bool) -> None:
     """By secret it takes two more calls, and two for each further version."""
     world = _fleet(rotated=rotated)
     second = ["read_content", SEARCH] if rotated and by == "secret" else []
@@ -245,7 +245,7 @@ def test_revoke_first_revokes_with_its_fourth_call(strategy: Strategy, by: str, 
 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", BY)
-def test_naming_the_current_key_revokes_it_alone(by: str, strategy: Strategy) -> None:
+def test_naming_current_key_revokes_it_alone(by: str, strategy: Strategy) -> None:
     world = World()
     old, current = in_grace(world)
     report = revoke(world, strategy, **named(by, current))
@@ -259,7 +259,7 @@ def test_naming_the_current_key_revokes_it_alone(by: str, strategy: Strategy) ->
 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", BY)
-def test_naming_a_key_in_grace_replaces_nothing(by: str, strategy: Strategy) -> None:
+def test_naming_key_in_grace(by: str, strategy: Strategy) -> None:
     """Nobody said that the current one leaked: no consumer pays for it, in any strategy."""
     world = World()
     old, current = in_grace(world)
@@ -272,7 +272,7 @@ def test_naming_a_key_in_grace_replaces_nothing(by: str, strategy: Strategy) -> 
 
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("reveal", [True, False])
-def test_an_orphan_of_this_deployment_is_revoked(by: str, reveal: bool) -> None:
+def test_own_orphan_is_revoked(by: str, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     current = world.managed(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", world.new_id())
@@ -287,7 +287,7 @@ def test_an_orphan_of_this_deployment_is_revoked(by: str, reveal: bool) -> None:
 
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("whose", ["made for CI", "staging"])
-def test_a_named_key_is_revoked_whoever_made_it(by: str, whose: str) -> None:
+def test_named_key_of_anybody_is_revoked(by: str, whose: str) -> None:
     """Threat: a leaked key that no secret here contains. It is revoked if it is named. Nothing here contains it; the
     preview says so, with its name at Infobip.
     """
@@ -303,7 +303,7 @@ def test_a_named_key_is_revoked_whoever_made_it(by: str, whose: str) -> None:
 
 
 @pytest.mark.parametrize("by", BY)
-def test_a_disabled_key_is_verified_again(by: str) -> None:
+def test_disabled_key_is_verified_again(by: str) -> None:
     world = World()
     old, current = in_grace(world)
     world.infobip.change_key(old.id, enabled=False)
@@ -314,7 +314,7 @@ def test_a_disabled_key_is_verified_again(by: str) -> None:
     assert revoke(world, **named(by, lost)).ok
 
 
-def test_a_key_that_was_just_stored_is_not_taken_for_an_orphan() -> None:
+def test_just_stored_key_is_no_orphan() -> None:
     world = World(staleness=timedelta(minutes=5))
     _, current = in_grace(world)
     world.pass_time(HOUR)
@@ -330,7 +330,7 @@ def test_a_key_that_was_just_stored_is_not_taken_for_an_orphan() -> None:
     calm(world)
 
 
-def test_a_current_key_of_an_unreadable_secret_is_known_by_name() -> None:
+def test_unreadable_current_known_by_name() -> None:
     world = World()
     world.managed(NAME)
     assert revoke(world).ok
@@ -349,7 +349,7 @@ UNKNOWN = leaks.register("0123456789abcdef0123456789abcdef-01234567-89ab-cdef-01
 
 
 @pytest.mark.parametrize(("account", "unreachable"), [(None, False), ("main", False), (None, True)])
-def test_a_leaked_value_is_searched_for_in_every_account(account: str | None, unreachable: bool) -> None:
+def test_leaked_value_in_every_account(account: str | None, unreachable: bool) -> None:
     world = World()
     other = world.managed("first/sms", account="alpha")
     key = world.managed(NAME, account="main")
@@ -362,7 +362,7 @@ def test_a_leaked_value_is_searched_for_in_every_account(account: str | None, un
 
 
 @pytest.mark.parametrize("unreachable", [False, True])
-def test_an_unknown_value_is_refused_and_never_shown(unreachable: bool) -> None:
+def test_unknown_value_is_refused(unreachable: bool) -> None:
     """Unknown only if every account was asked."""
     world = World()
     world.managed("first/sms", account="alpha")
@@ -388,9 +388,7 @@ def test_an_unknown_value_is_refused_and_never_shown(unreachable: bool) -> None:
         ({"key_id": "1" * 32}, ConfigurationError, None),
     ],
 )
-def test_what_is_not_found_or_not_managed_is_refused(
-    target: dict[str, Any], error: type[RotatorError], fact: str | None
-) -> None:
+def test_unknown_or_unmanaged_is_refused(target: dict[str, Any], error: type[RotatorError], fact: str | None) -> None:
     world = World()
     world.managed(NAME)
     with pytest.raises(error, match=fact):
@@ -398,7 +396,7 @@ def test_what_is_not_found_or_not_managed_is_refused(
     assert world.consumer_works(NAME)
 
 
-def test_a_dry_run_shows_each_key_as_it_is() -> None:
+def test_dry_run_shows_each_key_as_it_is() -> None:
     world = World()
     old, current = in_grace(world)
     world.infobip.delete_key(old.id)
@@ -410,7 +408,7 @@ def test_a_dry_run_shows_each_key_as_it_is() -> None:
     assert shown == {current.id: (True, current.valid_from), old.id: (False, None)}
 
 
-def test_a_value_that_no_account_knows_is_an_error() -> None:
+def test_value_of_no_account_is_error() -> None:
     world = World()
     key = world.managed("prod/odd")
     world.store.put_value_by_hand("prod/odd", json.dumps({"api_key": "not-a-key-of-this-account"}))

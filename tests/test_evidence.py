@@ -83,7 +83,7 @@ def test_idle_plan_reads_no_value() -> None:
     assert not observed.snapshot.history
 
 
-def test_rotation_reads_the_value_whose_scopes_are_inherited() -> None:
+def test_rotation_reads_value_for_scopes() -> None:
     world = World()
     world.managed("prod/sms", left=DAY, age=89 * DAY)
     world.managed("other")
@@ -93,7 +93,7 @@ def test_rotation_reads_the_value_whose_scopes_are_inherited() -> None:
     assert observed.snapshot.history
 
 
-def test_rotation_of_key_proven_by_name_reads_no_value() -> None:
+def test_proven_by_name_reads_no_value() -> None:
     world = World()
     world.managed("prod/sms")
     rotate_now(world.reconciler(), "prod/sms", "test")
@@ -117,7 +117,7 @@ def test_revocation_reads_every_value_once() -> None:
     assert observed.reads["read_many"] == 2
 
 
-def test_forged_label_does_not_protect_a_key() -> None:
+def test_forged_label_does_not_protect_key() -> None:
     """Else a principal that may write labels could keep a leaked key enabled."""
     world = grace_over(World())
     world.managed("copy")
@@ -137,7 +137,7 @@ def test_secret_pending_deletion_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 414])
-def test_refused_search_for_a_value_stops_no_other_secret(status: int) -> None:
+def test_refused_search_stops_no_other(status: int) -> None:
     """A key that the rotator made is proven by its name; one made by hand has to wait until it can be searched for."""
     world = World()
     world.managed("a/expiring", left=2 * DAY, age=88 * DAY)
@@ -155,7 +155,7 @@ def test_refused_search_for_a_value_stops_no_other_secret(status: int) -> None:
     assert not sweep.ok
 
 
-def test_text_too_long_for_a_key_is_not_sent() -> None:
+def test_text_too_long_for_key_is_not_sent() -> None:
     world = World()
     world.managed("a/expiring", left=2 * DAY, age=88 * DAY, rotated=True)
     world.store.create_secret("b/keystore", world.tags(), leaks.register("A" * 5000))
@@ -166,7 +166,7 @@ def test_text_too_long_for_a_key_is_not_sent() -> None:
     assert (skip.secret, skip.reason) == ("b/keystore", Reason.UNADOPTED)
 
 
-def test_copy_in_another_account_protects_its_key() -> None:
+def test_copy_elsewhere_protects_its_key() -> None:
     world = World()
     old = world.managed("prod/sms", left=5 * DAY, rotated=True)
     world.sweep()
@@ -198,7 +198,7 @@ MANY_KEYS = " ".join(f"{number:032x}-00000000-0000-0000-0000-000000000000" for n
     ],
     ids=["plain", "setting", "another field", "no key field", "many keys", "many other keys"],
 )
-def test_key_in_any_text_of_another_secret_is_not_revoked(form: str, tags: dict[str, str], holds: bool) -> None:
+def test_key_in_another_text_is_not_revoked(form: str, tags: dict[str, str], holds: bool) -> None:
     world = grace_over(World())
     value = str(old_key(world).value)
     world.store.create_secret("b/copy", world.tags("main", **tags), leaks.register(form.format(value)))
@@ -207,7 +207,7 @@ def test_key_in_any_text_of_another_secret_is_not_revoked(form: str, tags: dict[
     assert (("prod/sms", Reason.SHARED_KEY) in skipped) is holds
 
 
-def test_copy_that_infobip_does_not_find_protects_its_key() -> None:
+def test_unfindable_copy_protects_its_key() -> None:
     """Masked values, and a filter that finds nothing: the two secrets' own values are compared."""
     world = World(options=Options(reveal=False))
     old = world.managed("a/one", left=20 * DAY, age=70 * DAY, rotated=True)
@@ -227,7 +227,7 @@ def test_copy_that_infobip_does_not_find_protects_its_key() -> None:
     assert world.infobip.authenticates(str(old.value))
 
 
-def test_plan_is_made_again_a_few_times_at_most() -> None:
+def test_plan_is_repeated_few_times() -> None:
     """Each round answers what the last plan asked; what is still asked then is refused where it is done."""
     world = World(seed=3)
     for number in range(12):
@@ -246,7 +246,7 @@ def context(world: World) -> AccountContext:
     return AccountContext(world.services(Trigger.MANUAL), observed.provider, observed.observed, Budget())
 
 
-def test_value_is_read_once_for_a_proof() -> None:
+def test_value_is_read_once_for_proof() -> None:
     world = World()
     one = world.managed("prod/sms")
     found = context(world)

@@ -53,7 +53,7 @@ def unit() -> dict[str, list[tuple[str, str]]]:
     return sections
 
 
-def test_the_unit_starts_and_stops_the_daemon() -> None:
+def test_unit_starts_and_stops_daemon() -> None:
     sections = unit()
     assert set(sections) == {"Unit", "Service", "Install"}
     service = dict(sections["Service"])
@@ -66,14 +66,14 @@ def test_the_unit_starts_and_stops_the_daemon() -> None:
     assert service["RestartPreventExitStatus"] == "2"
 
 
-def test_the_unit_waits_for_the_right_time() -> None:
+def test_unit_waits_for_right_time() -> None:
     text = UNIT.read_text(encoding="utf-8")
     for name in ("Wants", "After"):
         (targets,) = re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
         assert "time-sync.target" in targets.split()
 
 
-def test_the_unit_is_locked_up() -> None:
+def test_unit_is_locked_up() -> None:
     service = dict(unit()["Service"])
     on = ("DynamicUser", "NoNewPrivileges", "PrivateDevices", "PrivateTmp", "ProtectHome", "MemoryDenyWriteExecute")
     assert {service[name] for name in on} == {"yes"}
@@ -83,7 +83,7 @@ def test_the_unit_is_locked_up() -> None:
 
 
 @require("systemd-analyze")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_takes_unit(tmp_path: Path) -> None:
     text = re.sub(r"/opt/rotator/bin/rotator", "/bin/true", UNIT.read_text(encoding="utf-8"))
     (tmp_path / "rotator.service").write_text(text)
     run = subprocess.run(
@@ -106,7 +106,7 @@ def everything(value: Any) -> Iterator[tuple[str, Any]]:
             yield from everything(inner)
 
 
-def test_the_cron_job_sweeps_once_and_leaves_nothing_behind() -> None:
+def test_cron_job_sweeps_once() -> None:
     job = yaml.safe_load((EXAMPLES / "cronjob.yaml").read_text(encoding="utf-8"))
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
     spec = job["spec"]
@@ -124,7 +124,7 @@ def test_the_cron_job_sweeps_once_and_leaves_nothing_behind() -> None:
     assert not [name for name in variables if re.search("KEY|SECRET|PASSWORD|TOKEN", name)]
 
 
-def test_the_cron_job_meets_the_restricted_standard() -> None:
+def test_cron_job_meets_restricted_standard() -> None:
     job = yaml.safe_load((EXAMPLES / "cronjob.yaml").read_text(encoding="utf-8"))
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -141,7 +141,7 @@ def test_the_cron_job_meets_the_restricted_standard() -> None:
 # ---- what is measured -----------------------------------------------------------------------------------------------
 
 
-def test_the_table_of_metrics_is_the_programs() -> None:
+def test_table_of_metrics_is_programs() -> None:
     text = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `rotator_")]
     assert rows == [

@@ -23,7 +23,7 @@ def creates(world: World) -> int:
 
 
 @pytest.mark.parametrize("by", ["secret", "key", "value"])
-def test_keys_revoked_by_emergencies_delay_nothing(by: str) -> None:
+def test_emergency_revocations_delay_nothing(by: str) -> None:
     world = World()
     world.managed(NAME)
     for _ in range(6):
@@ -37,7 +37,7 @@ def test_keys_revoked_by_emergencies_delay_nothing(by: str) -> None:
     calm(world)
 
 
-def test_keys_that_lost_a_race_delay_nothing() -> None:
+def test_keys_that_lost_race_delay_nothing() -> None:
     world = World(options=Options(reveal=False))  # or the faster one would go on with the slower one's key
     world.managed(NAME, left=200 * DAY)
     racing: list[int] = []
@@ -78,7 +78,7 @@ def _rejecting(names: tuple[str, ...]) -> World:
     return world
 
 
-def test_secret_without_a_working_key_is_retried_with_backoff() -> None:
+def test_broken_secret_retried_with_backoff() -> None:
     world = _rejecting((NAME,))
     for _ in range(72):
         world.sweep()
@@ -94,7 +94,7 @@ def test_secret_without_a_working_key_is_retried_with_backoff() -> None:
     assert world.consumer_works(NAME)
 
 
-def test_many_such_secrets_leave_quota_to_others() -> None:
+def test_many_rejected_leave_quota_to_others() -> None:
     names = tuple(f"prod/{number}" for number in range(8))
     world = _rejecting(names)
     world.sweep()

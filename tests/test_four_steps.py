@@ -56,7 +56,7 @@ def assert_finished(world: World, old: SimKey, token: str) -> None:
     assert not any("rotator:retire" in label for labels in world.labels(NAME).values() for label in labels)
 
 
-def test_four_steps_rotate_and_the_sweep_revokes() -> None:
+def test_four_steps_rotate_and_sweep_revokes() -> None:
     world = World()
     old, token = begun(world, left=60 * DAY, age=30 * DAY, extra={"sender": "Example"})
     answers = all_steps(world, token)
@@ -87,7 +87,7 @@ def test_every_step_may_come_twice() -> None:
     assert_finished(world, old, token)
 
 
-def test_finish_does_not_trust_that_the_test_was_made() -> None:
+def test_finish_tests_again() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -141,7 +141,7 @@ def test_killed_at_every_call(which: Step, when: str, reveal: bool, by_sweep: bo
         assert_finished(world, old, token)
 
 
-def test_rotation_may_not_be_shown_as_enabled_yet() -> None:
+def test_rotation_not_yet_shown_as_enabled() -> None:
     world = World()
     old, token = begun(world)
     world.store._records[NAME].rotation_enabled = None
@@ -153,7 +153,7 @@ def test_rotation_may_not_be_shown_as_enabled_yet() -> None:
         step(world, unknown, Step.CREATE)
 
 
-def test_key_of_an_earlier_attempt_is_adopted() -> None:
+def test_key_of_earlier_attempt_is_adopted() -> None:
     world = World()
     old, token = begun(world)
     assert killed(world, token, Step.CREATE, lambda when, _, call: (when, call) == ("before", "stage"))
@@ -162,7 +162,7 @@ def test_key_of_an_earlier_attempt_is_adopted() -> None:
     assert world.infobip.creates_used(world.accounts["main"]) == 1
 
 
-def test_lost_answer_makes_one_key_under_the_token() -> None:
+def test_lost_answer_makes_one_key() -> None:
     for reveal in (True, False):
         world = World()
         world.infobip.options.reveal = reveal
@@ -174,7 +174,7 @@ def test_lost_answer_makes_one_key_under_the_token() -> None:
         assert_finished(world, old, token)
 
 
-def test_second_token_replaces_the_first_one() -> None:
+def test_second_token_replaces_first_one() -> None:
     world = World()
     old, first = begun(world)
     step(world, first, Step.CREATE)
@@ -192,7 +192,7 @@ def test_second_token_replaces_the_first_one() -> None:
     assert not world.infobip.key(abandoned.id).enabled
 
 
-def test_value_stored_by_hand_meanwhile_is_not_replaced() -> None:
+def test_value_stored_by_hand_is_kept() -> None:
     world = World()
     _old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -204,7 +204,7 @@ def test_value_stored_by_hand_meanwhile_is_not_replaced() -> None:
     assert world.current_key(NAME).id == by_hand.id
 
 
-def test_first_key_of_a_secret_without_a_value() -> None:
+def test_first_key_of_secret_without_value() -> None:
     world = World()
     world.account()
     world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
@@ -222,7 +222,7 @@ def test_unadopted_secret_is_adopted_first() -> None:
     assert_finished(world, old, token)
 
 
-def test_enabling_rotation_only_tests_the_configuration() -> None:
+def test_enabling_only_tests_configuration() -> None:
     world = World()
     old, token = begun(world)
     assert step(world, token, Step.TEST)
@@ -281,7 +281,7 @@ def test_refused_rotation_changes_nothing(
     assert "Rotation Failed" in [kind for kind, _ in world.events.sent]
 
 
-def test_finish_refuses_a_version_that_was_never_stored() -> None:
+def test_finish_refuses_unstored_version() -> None:
     world = World()
     old, token = begun(world)
     with refused(None, "createSecret"):
@@ -289,7 +289,7 @@ def test_finish_refuses_a_version_that_was_never_stored() -> None:
     assert world.current_key(NAME).id == old.id
 
 
-def test_hold_between_the_steps_stops_the_promotion() -> None:
+def test_hold_between_steps_stops_promotion() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -302,7 +302,7 @@ def test_hold_between_the_steps_stops_the_promotion() -> None:
     assert_finished(world, old, token)
 
 
-def test_key_that_does_not_authenticate_is_given_up() -> None:
+def test_refused_key_is_given_up() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -315,7 +315,7 @@ def test_key_that_does_not_authenticate_is_given_up() -> None:
         step(world, token, Step.FINISH)
 
 
-def test_steps_leave_the_reserve_for_emergencies() -> None:
+def test_steps_leave_reserve_for_emergencies() -> None:
     world = World(policy=Policy(daily_limit=3, reserve=2))
     old, token = begun(world)
     world.infobip.add_key(world.accounts["main"], "made today")
@@ -327,7 +327,7 @@ def test_steps_leave_the_reserve_for_emergencies() -> None:
 
 
 @pytest.mark.parametrize("at", [Step.CREATE, Step.TEST, Step.FINISH])
-def test_no_step_moves_a_secret_to_another_account(at: Step) -> None:
+def test_no_step_moves_secret(at: Step) -> None:
     world = World()
     old, token = begun(world)
     world.managed("prod/other", account="second")
@@ -340,7 +340,7 @@ def test_no_step_moves_a_secret_to_another_account(at: Step) -> None:
     assert len(world.live_keys("second")) == 1
 
 
-def test_sweep_skips_an_empty_version_and_finishes_a_stored_one() -> None:
+def test_sweep_finishes_only_stored_version() -> None:
     world = World()
     old, token = begun(world, left=5 * DAY, age=85 * DAY)
     world.sweep()
@@ -366,7 +366,7 @@ def failed_create(function: str | None = OURS, value: str | None = None) -> tupl
     return world, old, token
 
 
-def test_empty_version_of_our_function_is_released() -> None:
+def test_our_empty_version_is_released() -> None:
     """Threat: a failed rotation by Secrets Manager leaves an empty AWSPENDING, so that sweeps stop. It is removed after
     30 minutes.
     """
@@ -431,7 +431,7 @@ def test_rotation_that_goes_on_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("hold", [False, True])
-def test_it_is_not_released_where_nothing_may_change(hold: bool) -> None:
+def test_dry_run_releases_nothing(hold: bool) -> None:
     world, _, token = failed_create()
     world.store.tag(NAME, {"rotator:hold": "audit freeze"} if hold else {"rotator:grace": "soon"})
     world.pass_time(HOUR)
@@ -439,7 +439,7 @@ def test_it_is_not_released_where_nothing_may_change(hold: bool) -> None:
     assert world.labels(NAME)[token] == {"AWSPENDING"}
 
 
-def test_rotation_that_was_touched_since_is_left_alone() -> None:
+def test_touched_rotation_is_left_alone() -> None:
     """AWS dates no empty version: while the secret is being changed, its rotation may go on."""
     world, _, token = failed_create()
     world.pass_time(HOUR)
@@ -454,7 +454,7 @@ def test_rotation_that_was_touched_since_is_left_alone() -> None:
     assert "AWSPENDING" in world.labels(NAME)[token]
 
 
-def test_pasted_key_is_not_replaced_in_the_same_second() -> None:
+def test_pasted_key_in_same_second_is_kept() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -467,7 +467,7 @@ def test_pasted_key_is_not_replaced_in_the_same_second() -> None:
     assert {key.id for key in world.live_keys()} == {old.id, pasted.id}
 
 
-def test_step_does_not_take_an_unreadable_key_for_another_accounts() -> None:
+def test_step_with_unreadable_key_is_no_move() -> None:
     world = World()
     old, token = begun(world)
     world.account("second")

@@ -57,7 +57,7 @@ def revoked(sweep: Sweep) -> bool:
     ]
 
 
-def test_revocation_waits_until_every_consumer_has_read() -> None:
+def test_revocation_waits_for_consumers() -> None:
     world, log, old = world_with(gate="adoption")
     world.pass_time(GRACE - HOUR - SECOND)
     assert waits(world.sweep()) == []  # its grace period: the log is not read
@@ -77,7 +77,7 @@ def test_revocation_waits_until_every_consumer_has_read() -> None:
     assert world.consumer_works(NAME)
 
 
-def test_without_the_tag_the_log_is_not_read() -> None:
+def test_without_tag_log_is_not_read() -> None:
     world, log, _ = world_with()
     world.pass_time(GRACE)
     assert revoked(world.sweep())
@@ -85,7 +85,7 @@ def test_without_the_tag_the_log_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("log", [True, False])
-def test_unreadable_log_waits_as_long_and_warns(log: bool) -> None:
+def test_unreadable_log_waits_and_warns(log: bool) -> None:
     world, readers, old = world_with(log=log, gate="adoption")
     readers.failure = DENIED
     world.pass_time(GRACE)
@@ -100,7 +100,7 @@ def test_unreadable_log_waits_as_long_and_warns(log: bool) -> None:
     assert not world.infobip.authenticates(old.value)
 
 
-def test_denied_log_is_not_read_for_each_secret() -> None:
+def test_denied_log_is_read_once() -> None:
     world, log, _ = world_with(gate="adoption")
     for number in range(3):
         world.managed(f"more/{number}", left=20 * DAY, age=70 * DAY, gate="adoption")
@@ -111,7 +111,7 @@ def test_denied_log_is_not_read_for_each_secret() -> None:
     assert len(log.asked) == 1
 
 
-def test_slow_log_does_not_use_up_a_sweep() -> None:
+def test_slow_log_does_not_use_up_sweep() -> None:
     world, log, _ = world_with(gate="adoption")
     world.managed("later", left=20 * DAY, age=70 * DAY, gate="adoption")
     world.sweep()
@@ -130,7 +130,7 @@ def test_slow_log_does_not_use_up_a_sweep() -> None:
     assert [name for name, _ in slow.asked] == [NAME]
 
 
-def test_process_about_to_end_does_not_read_the_log() -> None:
+def test_ending_process_reads_no_log() -> None:
     world, log, _ = world_with(gate="adoption")
     world.pass_time(GRACE)
     services = replace(world.services(), may_start=lambda: False)
@@ -139,7 +139,7 @@ def test_process_about_to_end_does_not_read_the_log() -> None:
     assert log.asked == []
 
 
-def test_plan_of_one_secret_reads_its_log_only() -> None:
+def test_plan_of_one_secret_reads_one_log() -> None:
     world, log, _ = world_with(gate="adoption")
     world.managed("other", left=20 * DAY, age=70 * DAY, gate="adoption")
     world.sweep()
@@ -151,7 +151,7 @@ def test_plan_of_one_secret_reads_its_log_only() -> None:
     assert {action.secret for action in plan.actions if action.kind is ActionKind.REVOKE} == {NAME, "other"}
 
 
-def test_tag_set_after_the_plan_counts() -> None:
+def test_tag_set_after_plan_counts() -> None:
     world, _, old = world_with()
     world.pass_time(GRACE)
     world.store.staleness = timedelta(minutes=5)  # the listing's; a description is fresh
@@ -190,7 +190,7 @@ def test_consumers_that_have_not_read_since() -> None:
     assert (found.gap, found.until) == (None, world.clock.now() - LAG)
 
 
-def test_consumers_without_a_key_in_grace() -> None:
+def test_consumers_without_key_in_grace() -> None:
     world = World()
     log = MemoryLog(world.clock)
     world.readers = log
@@ -212,7 +212,7 @@ def test_consumers_without_a_key_in_grace() -> None:
     assert found.gap.values == {"since": log.cut}
 
 
-def test_consumers_without_an_answer_of_infobip() -> None:
+def test_consumers_without_answer_of_infobip() -> None:
     world, _, _ = world_with()
     world.pass_time(HOUR)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, count=None))
@@ -220,7 +220,7 @@ def test_consumers_without_an_answer_of_infobip() -> None:
     assert [each.principal for each in read_consumers(world.reconciler(), NAME).waited_for] == [role("billing")]
 
 
-def test_consumers_of_a_secret_that_is_not_listed_yet() -> None:
+def test_consumers_of_unlisted_secret() -> None:
     world, _, _ = world_with()
     tags = dict(world.store.peek(NAME).tags)
     world.store.untag(NAME, *tags)
@@ -232,7 +232,7 @@ def test_consumers_of_a_secret_that_is_not_listed_yet() -> None:
     assert [each.principal for each in read_consumers(world.reconciler(), NAME).waited_for] == [role("billing")]
 
 
-def test_unknown_consumers_are_an_error() -> None:
+def test_unknown_consumers_are_error() -> None:
     world, log, _ = world_with()
     log.failure = DENIED
     with pytest.raises(ReadersUnknown):

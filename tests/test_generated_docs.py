@@ -21,7 +21,7 @@ def test_make_docs_would_change_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_a_captured_block_is_filled() -> None:
+def test_captured_block_is_filled() -> None:
     text = page("<!-- captured -->\n```\n$ rotator --version\nrotator 0.0\n```\n\n```\n$ rotator --version\n```\n")
     first, second = re.findall(r"```\n(.*?)```", text, re.DOTALL)
     assert re.fullmatch(r"\$ rotator --version\nrotator \d+\.\d+\.\d+\S*\n", first)
@@ -40,19 +40,19 @@ def test_pictures_load_nothing(path: Path) -> None:
 # ---- what a page begins with, and how long the README is -----------------------------------------------------------
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8")) <= 9_000
 
 
 @pytest.mark.parametrize("path", PAGES[1:], ids=lambda path: path.name)
-def test_a_page_begins_with_who_it_is_for(path: Path) -> None:
+def test_page_begins_with_who_it_is_for(path: Path) -> None:
     title, empty, audience, after = path.read_text(encoding="utf-8").splitlines()[:4]
     assert title.startswith("# ")
     assert re.match("For (engineers|everyone|security reviewers|the engineer)", audience)
     assert empty == after == ""
 
 
-def test_nothing_is_installed_that_is_not_published() -> None:
+def test_nothing_unpublished_is_installed() -> None:
     """The project is in no package index and no registry of images: what can be installed is a clone."""
     examples = [path for path in (ROOT / "docs" / "examples").iterdir() if path.is_file()]
     for path in [*ROOT.glob("*.md"), *PAGES, *examples, *(ROOT / "rotator").rglob("*.py")]:
@@ -60,7 +60,7 @@ def test_nothing_is_installed_that_is_not_published() -> None:
         assert not re.search(r"infobip-key-rotator\[|install '?infobip-key-rotator|infobip-key-rotator:\d", text), path
 
 
-def test_the_code_for_consumers_calls_what_the_e2e_consumer_calls() -> None:
+def test_consumer_code_is_what_e2e_runs() -> None:
     """``make e2e`` runs that one against the deployed stack."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/consumers.md").read_text(encoding="utf-8"), re.DOTALL)
     compile(code, "consumers.md", "exec")

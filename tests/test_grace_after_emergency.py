@@ -31,7 +31,7 @@ def sweeps(world: World, hours: int = 3) -> None:
         world.sweep()
 
 
-def test_a_key_that_was_replaced_before_has_its_grace_period() -> None:
+def test_replaced_key_has_its_grace() -> None:
     """A person replaced it, and the newer key leaked before any sweep."""
     world = World()
     older, newer = world.managed(NAME), new_key(world)
@@ -47,7 +47,7 @@ def test_a_key_that_was_replaced_before_has_its_grace_period() -> None:
     assert not alive(world, older)
 
 
-def test_a_key_that_was_pasted_meanwhile_has_its_grace_period() -> None:
+def test_pasted_key_has_its_grace() -> None:
     """A person stores it after the replacement was asked for; the next sweep still promotes that."""
     world = World()
     old, pasted = world.managed(NAME), new_key(world)
@@ -68,7 +68,7 @@ def test_a_key_that_was_pasted_meanwhile_has_its_grace_period() -> None:
 
 
 @pytest.mark.parametrize("call", ["promote", "stage"])
-def test_the_leaked_key_of_an_interrupted_emergency_has_none(call: str) -> None:
+def test_leaked_key_has_no_grace(call: str) -> None:
     world = World()
     old = world.managed(NAME)
 

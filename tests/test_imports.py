@@ -65,7 +65,7 @@ def test_no_import_goes_upwards() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_policy_loads_without_any_installed_package() -> None:
+def test_policy_loads_without_packages() -> None:
     names = [f"rotator.policy.{path.stem}" for path in POLICY if path.stem != "__init__"]
     # -S leaves site-packages out altogether: what is not the standard library's cannot be found.
     loaded = loaded_by(f"import {', '.join(names)}", "-I", "-S")
@@ -74,7 +74,7 @@ def test_policy_loads_without_any_installed_package() -> None:
     assert {name for name in ours if not f"{name}.".startswith(PURE)} == {"rotator"}
 
 
-def test_what_a_lambda_loads_is_little() -> None:
+def test_what_lambda_loads_is_little() -> None:
     code = "import " + ", ".join(LAMBDA_SIDE)
     loaded = {name.partition(".")[0] for name in loaded_by(code)}
     assert not loaded & COLD_START
@@ -109,5 +109,5 @@ def _name(requirement: str) -> str:
     return requirement.lower().replace("_", "-")
 
 
-def test_the_version_is_one() -> None:
+def test_version_is_one() -> None:
     assert importlib.import_module("rotator").__version__.count(".") == 2

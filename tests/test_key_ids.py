@@ -18,21 +18,21 @@ ONE, TWO, THREE = "57370A1B2C3D4E5F60718293A4B548AE", "5737" + "0" * 24 + "48AE"
 
 
 @pytest.mark.parametrize("text", [ONE, "90ab…11c2", "90AB...11C2", "90AB..11C2", "no-such-form", "K1"])
-def test_a_whole_id_stays_and_a_short_one_names_its_key(text: str) -> None:
+def test_short_id_names_its_key(text: str) -> None:
     assert whole_key_id(text, [ONE, TWO, THREE], "account main") == (THREE if "…" in text or ".." in text else text)
 
 
-def test_a_short_form_of_two_keys_is_refused_with_both() -> None:
+def test_ambiguous_short_id_is_refused() -> None:
     with refused(None, "account main", f"{TWO}, {ONE}"):
         whole_key_id(short_id(ONE), [ONE, THREE, TWO], "account main")
 
 
-def test_a_short_form_of_no_key_is_refused() -> None:
+def test_short_form_of_no_key_is_refused() -> None:
     with refused(Reason.KEY_NOT_FOUND, "account main", "1111…2222"):
         whole_key_id("1111…2222", [ONE], "account main")
 
 
-def test_an_emergency_finds_a_key_by_it() -> None:
+def test_emergency_finds_key_by_it() -> None:
     world = World()
     key = world.managed(NAME)
     stranger = world.infobip.add_key(world.accounts["main"], "made by hand")
@@ -40,7 +40,7 @@ def test_an_emergency_finds_a_key_by_it() -> None:
     assert revoke(world, REVOKE_ONLY, key_id=short_id(key.id).replace("…", "..."), account="main").revoked == (key.id,)
 
 
-def test_an_emergency_refuses_one_that_names_two() -> None:
+def test_emergency_refuses_ambiguous_id() -> None:
     world = World()
     key = world.managed(NAME)
     world.managed("prod/other")

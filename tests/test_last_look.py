@@ -147,7 +147,7 @@ def make_current(world: World) -> None:
 
 
 @pytest.mark.parametrize("change", [hold, delete, unmanage, give_away, contradict, end_grace_label, move_grace_label])
-def test_a_key_is_not_revoked(change: Act) -> None:
+def test_key_is_not_revoked(change: Act) -> None:
     world = over()
     meanwhile(world, LISTED, change)
     (result,) = world.sweep().results
@@ -166,7 +166,7 @@ def test_no_key_is_created(change: Act) -> None:
 
 @pytest.mark.parametrize("change", [put_back, add_as_second_field, make_current])
 @pytest.mark.parametrize("moment", [SEARCHED, LOOKED])
-def test_a_key_that_is_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
+def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
     """Even where the value was stored after the last look at the labels."""
     world = over()
     meanwhile(world, moment, change)
@@ -176,7 +176,7 @@ def test_a_key_that_is_in_use_again_is_not_revoked(moment: str, change: Act) -> 
 
 
 @pytest.mark.parametrize("rotated", [True, False], ids=["by name", "by value"])
-def test_an_unreadable_secret_keeps_keys_proven_by_value(rotated: bool) -> None:
+def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
     """Its value can't be read after the last look at the labels."""
     world = World()
     world.managed(NAME, left=200 * DAY, rotated=rotated)
@@ -188,7 +188,7 @@ def test_an_unreadable_secret_keeps_keys_proven_by_value(rotated: bool) -> None:
     assert old(world).enabled is not rotated
 
 
-def test_what_another_field_contained_proves_nothing() -> None:
+def test_value_of_another_field_is_no_proof() -> None:
     """The tag names another field since the value was read for the proof."""
     world = World()
     world.managed(NAME, left=200 * DAY)
@@ -200,7 +200,7 @@ def test_what_another_field_contained_proves_nothing() -> None:
     assert old(world).enabled
 
 
-def test_a_clock_that_jumped_revokes_nothing() -> None:
+def test_clock_that_jumped_revokes_nothing() -> None:
     """The answers since the list say that this machine's clock is ten minutes off."""
     world = over()
     world.pass_time(HOUR)
@@ -212,7 +212,7 @@ def test_a_clock_that_jumped_revokes_nothing() -> None:
     assert old(world).enabled
 
 
-def test_a_key_whose_grace_period_restarted_is_not_revoked() -> None:
+def test_restarted_grace_is_not_revoked() -> None:
     """Rolled back and forward at the end of the grace period; the sweep's list is five minutes old."""
     world = graced()
     newer = world.current_key(NAME)
@@ -239,7 +239,7 @@ ACTION = Action(ActionKind.REVOKE, "main", NAME, Reason.GRACE_OVER, START, key_i
         {"arn": "arn:2"},
     ],
 )
-def test_only_the_same_action_counts(other: dict[str, Any]) -> None:
+def test_only_same_action_counts(other: dict[str, Any]) -> None:
     draft = Draft(snap(), Policy(), START, ranked=[(Rank.REVOKE, ACTION)])
     require_planned(draft, ACTION)
     draft.ranked = [(Rank.REVOKE, replace(ACTION, **other))]
@@ -340,7 +340,7 @@ def was_stored_once(world: World) -> None:
         was_stored_once,
     ],
 )
-def test_an_orphan_is_not_revoked(change: Act) -> None:
+def test_orphan_is_not_revoked(change: Act) -> None:
     """It, or its secret, was changed after the managed values were searched for it."""
     world = orphaned()
     meanwhile(world, SEARCHED, change)
@@ -350,7 +350,7 @@ def test_an_orphan_is_not_revoked(change: Act) -> None:
     assert orphan(world).enabled is (change is not is_disabled)
 
 
-def test_a_masked_orphan_stored_by_hand_is_kept() -> None:
+def test_masked_orphan_stored_by_hand() -> None:
     """Infobip shows no value to compare with the secret's."""
     world = orphaned(Options(reveal=False))
     meanwhile(world, SEARCHED, is_stored_beside_the_key)
@@ -359,7 +359,7 @@ def test_a_masked_orphan_stored_by_hand_is_kept() -> None:
     assert orphan(world).enabled
 
 
-def test_a_key_in_use_again_gets_no_retire_label() -> None:
+def test_key_in_use_again_no_retire_label() -> None:
     """The version's retire label was lost, and a person makes the version current after the list."""
     world = graced()
     label, version = retiring(world)
@@ -390,7 +390,7 @@ def rename(world: World) -> None:
     world.infobip.change_key(world.first_keys["admin"].id, name="another team's")
 
 
-def test_no_scopes_are_inherited_from_a_renamed_key() -> None:
+def test_renamed_key_passes_on_no_scopes() -> None:
     """Its name was its only proof, and it is another one when the key is read again."""
     world = mislabelled()
     renamed = Fault(FaultKind.HOOK_AFTER, method="GET", path="api-keys$", hook=lambda _request, _answer: rename(world))
@@ -401,7 +401,7 @@ def test_no_scopes_are_inherited_from_a_renamed_key() -> None:
 
 
 @pytest.mark.parametrize("tags", [{}, {"rotator:scopes": "sms:manage"}], ids=["untagged", "tagged"])
-def test_an_emergency_inherits_no_scopes_on_a_label(tags: dict[str, str]) -> None:
+def test_emergency_label_passes_on_no_scopes(tags: dict[str, str]) -> None:
     """Nor where Infobip can't say which key the value is."""
     world = mislabelled()
     world.store.tag(NAME, tags)
@@ -416,7 +416,7 @@ def test_an_emergency_inherits_no_scopes_on_a_label(tags: dict[str, str]) -> Non
 # ---- another sweep revokes the key that a rollback needs ------------------------------------------------------------
 
 
-def test_a_rollback_waits_for_a_revocation_in_flight() -> None:
+def test_rollback_waits_for_revocation() -> None:
     """The grace period ends during the rollback, and another process's sweep is about to revoke the key."""
     world = graced()
     newer = world.current_key(NAME)
@@ -474,7 +474,7 @@ def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budge
 
 
 @pytest.mark.parametrize("make", [over, orphaned])
-def test_a_key_is_revoked_if_nothing_holds_it(make: Callable[[], World]) -> None:
+def test_key_is_revoked_if_nothing_holds_it(make: Callable[[], World]) -> None:
     world = make()
     assert revoke_old(world).outcome is Outcome.DONE
     assert ended(world)
@@ -485,21 +485,21 @@ def ended(world: World) -> bool:
     return not (orphan(world) if "orphan" in world.first_keys else old(world)).enabled
 
 
-def test_a_used_up_limit_postpones_a_revocation() -> None:
+def test_used_up_limit_postpones_revocation() -> None:
     world = over()
     assert revoke_old(world, budget=Budget(updates=Limit(0))).outcome is Outcome.DEFERRED
     assert old(world).enabled
 
 
 @pytest.mark.parametrize("make", [over, orphaned])
-def test_a_key_that_was_not_searched_for_is_not_revoked(make: Callable[[], World]) -> None:
+def test_unsearched_key_is_not_revoked(make: Callable[[], World]) -> None:
     world = make()
     assert revoke_old(world, searched=False).outcome is Outcome.DEFERRED
     assert not ended(world)
 
 
 @pytest.mark.parametrize("make", [over, orphaned])
-def test_a_key_that_another_secret_holds_is_not_revoked(make: Callable[[], World]) -> None:
+def test_key_of_another_secret_is_kept(make: Callable[[], World]) -> None:
     world = make()
     assert revoke_old(world, OTHER).outcome is Outcome.FAILED
     assert not ended(world)
@@ -538,14 +538,14 @@ def not_the_current_versions(world: World) -> None:
         (not_the_current_versions, Outcome.DEFERRED),  # the next sweep corrects the label first
     ],
 )
-def test_a_key_is_not_revoked_without_an_ownership_proof(change: Act, outcome: Outcome) -> None:
+def test_no_revocation_without_proof(change: Act, outcome: Outcome) -> None:
     world = over()
     change(world)
     assert revoke_old(world).outcome is outcome
     assert old(world).enabled
 
 
-def test_a_label_counts_where_the_value_is_unknown() -> None:
+def test_label_counts_where_value_is_unknown() -> None:
     """Its version can't be read, and Infobip masks values: another secret's label is all that shows its use."""
     world = over(Options(reveal=False))
     world.managed(OTHER)

@@ -132,7 +132,7 @@ def test_each_kind_of_finding(item: dict[str, Any], place: Place, strung: str) -
 
 
 @pytest.mark.parametrize("lines", [False, True], ids=["JSON", "JSON lines"])
-def test_what_kingfisher_puts_around_its_findings(lines: bool) -> None:
+def test_kingfishers_wrapping(lines: bool) -> None:
     findings, audit = [kingfisher(KEY), kingfisher("hunter2")], {"audit": {"schema": "kingfisher.repository-audit.v1"}}
     documents = [*findings, audit] if lines else [{"findings": findings, **audit, "metadata": {"target": "src"}}]
     report = read("\n".join(map(json.dumps, [*documents, KINGFISHER_ENDS])))
@@ -148,7 +148,7 @@ def test_documents_one_after_another(between: str) -> None:
     assert (report.findings, report.without_key, found(report)) == (4, 2, [KEY, OTHER])
 
 
-def test_the_same_value_is_one_leak_with_its_places() -> None:
+def test_same_value_is_one_leak() -> None:
     report = read(json.dumps([gitleaks(KEY, StartLine=n) for n in range(1, MOST_PLACES + 6)]))
     (leak,) = report.leaks
     assert [place.line for place in leak.places] == list(range(1, MOST_PLACES + 1))
@@ -156,7 +156,7 @@ def test_the_same_value_is_one_leak_with_its_places() -> None:
     assert where(leak) == f"src/app.py:1 in 1a2b3c4d (and {MOST_PLACES + 4} more)"
 
 
-def test_a_key_in_the_middle_of_a_value_or_only_in_the_match() -> None:
+def test_key_within_value_or_match() -> None:
     assert found(read(json.dumps(trufflehog(f"Authorization: App {KEY}\n")))) == [KEY]
     report = read(json.dumps(gitleaks(KEY.split("-")[0], Match=f'key = "{KEY}"')))
     assert found(report) == [KEY]
@@ -164,7 +164,7 @@ def test_a_key_in_the_middle_of_a_value_or_only_in_the_match() -> None:
     assert found(read(json.dumps(trufflehog(f"{KEY} {OTHER}")))) == [KEY, OTHER]
 
 
-def test_values_of_every_finding_are_given_for_the_redactor() -> None:
+def test_every_finding_is_redacted() -> None:
     report = read(json.dumps([trufflehog("hunter2-hunter2", RawV2=None), gitleaks("swordfish"), github(KEY)]))
     assert {value.reveal() for value in report.values} == {"hunter2-hunter2", "swordfish", KEY}
 
@@ -214,7 +214,7 @@ def test_any_json_is_read_and_never_repeated(document: Any) -> None:
 LOG = {"level": "info-0", "ts": "2026-11-26T08:00:00Z", "logger": "trufflehog", "msg": "running source"}
 
 
-def test_the_scanners_own_log_lines_are_no_findings() -> None:
+def test_scanners_log_lines_are_no_findings() -> None:
     lines = [LOG, trufflehog(KEY), {**LOG, "level": "error", "msg": "no access"}, trufflehog("hunter2"), LOG]
     report = read("\n".join(map(json.dumps, lines)))
     assert (report.findings, report.without_key, found(report)) == (2, 1, [KEY])
@@ -223,7 +223,7 @@ def test_the_scanners_own_log_lines_are_no_findings() -> None:
     assert (nothing.findings, nothing.leaks) == (None, ())
 
 
-def test_a_key_outside_of_the_findings_values_leaked_as_well() -> None:
+def test_key_beside_findings_leaked_too() -> None:
     lines = [{**LOG, "msg": f"can't verify {OTHER}"}, trufflehog(KEY)]
     report = read("\n".join(map(json.dumps, lines)))
     assert (report.findings, found(report)) == (1, [KEY, OTHER])
@@ -249,13 +249,13 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_key_in_any_text(text: str) -> None:
+def test_key_in_any_text(text: str) -> None:
     report = read(text)
     assert (report.values, found(report)) == ((), [KEY]) or report.findings == 1
     assert found(report) == [KEY]
 
 
-def test_a_settings_file_with_several_keys_and_other_secrets() -> None:
+def test_settings_file_with_several_keys() -> None:
     text = f"DB_PASSWORD=hunter2\nSMS={KEY}\n\n# old: {OTHER}\nWHATSAPP='{KEY}'\n"
     report = read(text)
     assert (report.findings, found(report)) == (None, [KEY, OTHER])
@@ -263,7 +263,7 @@ def test_a_settings_file_with_several_keys_and_other_secrets() -> None:
 
 
 @pytest.mark.parametrize("text", ["hunter2", '{"user": "hunter2"}', f"{KEY[:-1]}", f"{KEY[1:]}", ""])
-def test_a_text_without_a_key_is_no_report_of_one(text: str) -> None:
+def test_text_without_key_is_no_report(text: str) -> None:
     report = read(text)
     assert (report.findings, report.leaks) == (None, ())
 
@@ -272,7 +272,7 @@ ANYTHING = st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.d
 
 
 @given(ANYTHING, ANYTHING, st.sampled_from(["", "{", "[", "null", '[{"secret":"', "\ufeff"]))
-def test_a_key_is_found_whatever_stands_around_it(before: str, after: str, begin: str) -> None:
+def test_key_is_found_in_any_surroundings(before: str, after: str, begin: str) -> None:
     report = read(f"{begin}{before} {KEY} {after}")
     assert KEY in found(report)
     assert KEY not in repr(report)
@@ -291,7 +291,7 @@ REPORTS = {
 
 
 @pytest.mark.parametrize("name", REPORTS)
-def test_truncated_report_gives_each_whole_key(name: str) -> None:
+def test_truncated_report_gives_whole_keys(name: str) -> None:
     whole = REPORTS[name]
     for end in range(len(whole)):
         report = read(whole[:end])
@@ -299,7 +299,7 @@ def test_truncated_report_gives_each_whole_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_report_that_is_cut_anywhere_names_its_findings(indent: int | None) -> None:
+def test_cut_report_names_its_findings(indent: int | None) -> None:
     """Threat: a leak report that is cut off anywhere. Its findings are still named."""
     items = [gitleaks("REDACTED"), gitleaks(KEY), gitleaks("REDACTED"), gitleaks("***")]
     whole = json.dumps(items, indent=indent)
@@ -312,13 +312,13 @@ def test_report_that_is_cut_anywhere_names_its_findings(indent: int | None) -> N
 
 
 @pytest.mark.parametrize("begin", ['"File": "a.py", ', 'e": "a.py", ', '", '], ids=["a field", "a name", "a value"])
-def test_finding_whose_beginning_is_missing_is_unusable(begin: str) -> None:
+def test_finding_without_beginning(begin: str) -> None:
     report = read(begin + '"RuleID": "x", "StartLine": 3, "Secret": "REDACTED"}, ' + json.dumps(gitleaks(KEY)))
     assert (report.findings, report.without_key, found(report)) == (2, 0, [KEY])
     assert [(place.position, place.line) for place in report.unusable] == [(1, 3)]
 
 
-def test_masked_value_alone_is_a_finding() -> None:
+def test_masked_value_alone_is_unusable() -> None:
     assert read('{"secret": "REDACTED"}').unusable == (Place(1),)
 
 
@@ -431,7 +431,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_unusable_findings_of_any_scanner_are_named(name: str) -> None:
+def test_unusable_findings_are_named(name: str) -> None:
     """Threat: a scanner that masks values. Each finding without a usable value is named, exit 1."""
     for text in (
         json.dumps(UNUSABLE[name]),
@@ -545,7 +545,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_key_in_an_encoding(name: str) -> None:
+def test_key_in_encoding(name: str) -> None:
     """Threat: a leaked key in an encoding. It is found."""
     text = ENCODINGS[name](KEY)
     assert not possible_keys(Secret(text))
@@ -561,7 +561,7 @@ def test_lines_of_encoded_keys() -> None:
     assert [[place.line for place in leak.places] for leak in wrapped.leaks] == [[3]]
 
 
-def test_a_key_in_several_encodings_is_one_leak() -> None:
+def test_key_in_several_encodings() -> None:
     texts = [KEY, KEY.upper(), *(ENCODINGS[name](KEY) for name in ("percent", "base64", "JSON, hyphens"))]
     (leak,) = read("\n".join(texts)).leaks
     assert (leak.value.reveal(), [place.line for place in leak.places]) == (KEY, [1, 2, 3, 4, 5])

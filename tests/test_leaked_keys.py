@@ -43,7 +43,7 @@ def two_secrets() -> tuple[World, SimKey, SimKey]:
     return world, world.managed("prod/a"), world.managed("prod/b", account="second")
 
 
-def test_each_is_found_in_its_account_and_revoked() -> None:
+def test_each_is_revoked_in_its_account() -> None:
     world, one, two = two_secrets()
     results = go(world, one, FOREIGN, two)
     assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.NOT_OURS, LeakOutcome.REVOKED]
@@ -59,9 +59,7 @@ def test_each_is_found_in_its_account_and_revoked() -> None:
 @pytest.mark.parametrize("confirmed", [True, False], ids=["done", "shown"])
 @pytest.mark.parametrize("incident", [None, "INC-1"], ids=["no incident", "incident"])
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["old first", "current first"])
-def test_two_keys_of_one_secret_make_one_replacement(
-    order: tuple[int, int], incident: str | None, confirmed: bool
-) -> None:
+def test_two_keys_make_one_replacement(order: tuple[int, int], incident: str | None, confirmed: bool) -> None:
     world = World()
     pair = in_grace(world)
     before = len(world.infobip.keys())
@@ -87,7 +85,7 @@ def test_one_that_fails_stops_no_other() -> None:
     assert dead(world, one)
 
 
-def test_an_unreachable_account_leaves_a_value_undecided() -> None:
+def test_silent_account_leaves_undecided() -> None:
     world, one, two = two_secrets()
     world.store.put_value_by_hand("infobip/second", '{"base_url": "https://sandbox.api.infobip.com"}')
     results = go(world, one, two)
@@ -96,7 +94,7 @@ def test_an_unreachable_account_leaves_a_value_undecided() -> None:
     assert outcomes(go(world, FOREIGN, account="main")) == [LeakOutcome.NOT_OURS]
 
 
-def test_values_go_to_the_accounts_own_infobip_alone() -> None:
+def test_values_go_to_own_infobip_alone() -> None:
     world, one, _ = two_secrets()
     asked: list[Request] = []
     before = len(world.infobip.calls)

@@ -19,7 +19,7 @@ from tests import leaks
 def test_prints_its_secret():
     print("got", leaks.register("hunter2-and-more"))
 
-def test_prints_a_key_on_stderr():
+def test_prints_key_on_stderr():
     print("x{key}x", file=sys.stderr)
 
 def test_logs_its_secret():
@@ -36,7 +36,7 @@ def test_keeps_it():
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_test_that_shows_a_secret_fails_without_showing_it(tmp_path: Path, workers: str) -> None:
+def test_leaking_test_fails_without_leak(tmp_path: Path, workers: str) -> None:
     """Threat: a secret in any test's output. That test fails."""
     suite = tmp_path / "test_suite.py"
     suite.write_text(SUITE.replace("{key}", KEY))
@@ -69,12 +69,12 @@ def test_a_test_that_shows_a_secret_fails_without_showing_it(tmp_path: Path, wor
     assert run.returncode == 1
 
 
-def test_a_short_word_is_not_registered() -> None:
+def test_short_word_is_not_registered() -> None:
     with pytest.raises(ValueError, match="too short"):
         leaks.register("short")
 
 
-def test_check_finds_what_pytest_does_not_capture() -> None:
+def test_check_finds_uncaptured_output() -> None:
     leaks.check("nothing here", "a file")
     with pytest.raises(pytest.fail.Exception, match=r"1 secret\(s\) leaked into a file"):
         leaks.check(f"key={KEY.upper()}", "a file")

@@ -27,7 +27,7 @@ def configured(*learned: str, **options: Any) -> io.StringIO:
     return stream
 
 
-def test_a_log_line_is_json_redacted_and_no_audit_line(used_secrets: Callable[[str], str]) -> None:
+def test_log_line_is_redacted_json(used_secrets: Callable[[str], str]) -> None:
     secret = used_secrets("correct-horse-battery")
     stream = configured(secret)
     logging.getLogger("rotator.x").info(
@@ -45,7 +45,7 @@ def test_a_log_line_is_json_redacted_and_no_audit_line(used_secrets: Callable[[s
     }
 
 
-def test_a_traceback_is_redacted(used_secrets: Callable[[str], str]) -> None:
+def test_traceback_is_redacted(used_secrets: Callable[[str], str]) -> None:
     secret = used_secrets("correct-horse-battery")
     stream = configured(secret)
     try:
@@ -57,7 +57,7 @@ def test_a_traceback_is_redacted(used_secrets: Callable[[str], str]) -> None:
     assert secret not in stream.getvalue()
 
 
-def test_a_wrong_format_string_prints_none_of_its_arguments(used_secrets: Callable[[str], str]) -> None:
+def test_wrong_format_prints_no_argument(used_secrets: Callable[[str], str]) -> None:
     stream = configured()
     logging.getLogger("rotator").warning("%d keys", used_secrets("correct-horse-battery"))
     assert lines(stream)[0]["level"] == "warning"
@@ -72,13 +72,13 @@ def test_levels(level: str, shown: int) -> None:
     assert len(lines(stream)) == shown
 
 
-def test_an_unknown_level_is_an_error() -> None:
+def test_unknown_level_is_error() -> None:
     with pytest.raises(ConfigurationError, match="loud"):
         configure(LineStream(io.StringIO()), Redactor(), level="loud")
 
 
 @pytest.mark.parametrize("name", ["botocore.endpoint", "urllib3.connectionpool"])
-def test_libraries_that_print_bodies_log_nothing_at_debug(name: str) -> None:
+def test_libraries_log_no_bodies_at_debug(name: str) -> None:
     """Threat: debug logs of libraries that print bodies. They are filtered."""
     stream = configured(level="debug")
     logging.getLogger(name).debug("Response body: secret")
@@ -86,7 +86,7 @@ def test_libraries_that_print_bodies_log_nothing_at_debug(name: str) -> None:
     assert [line["event"] for line in lines(stream)] == ["Connection lost"]
 
 
-def test_other_handlers_are_replaced_and_an_earlier_one() -> None:
+def test_other_handlers_are_replaced() -> None:
     foreign, first, second = io.StringIO(), io.StringIO(), io.StringIO()
     logging.getLogger().addHandler(logging.StreamHandler(foreign))
     configure(LineStream(first), Redactor())
@@ -104,13 +104,13 @@ def test_warnings_go_there_too() -> None:
     assert f"old App {REDACTED}" in lines(stream)[0]["event"]
 
 
-def test_an_extra_cannot_take_the_place_of_a_field() -> None:
+def test_extra_cannot_take_place_of_field() -> None:
     stream = configured()
     logging.getLogger("rotator").info("x", extra={"log": "forged", "level": "forged", "event": "forged"})
     assert lines(stream)[0] | {"timestamp": ""} == {"timestamp": "", "level": "info", "log": "rotator", "event": "x"}
 
 
-def test_on_a_terminal_a_line_is_for_people() -> None:
+def test_on_terminal_line_is_for_people() -> None:
     stream = configured(console=True)
     logging.getLogger("rotator").info("hello\x1b[2J", extra={"account": "main"})
     assert "hello" in stream.getvalue()
@@ -118,7 +118,7 @@ def test_on_a_terminal_a_line_is_for_people() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_a_long_text_is_cut_after_it_was_redacted() -> None:
+def test_long_text_is_redacted_then_cut() -> None:
     stream = configured("s" * 100)
     logging.getLogger("rotator").info("%s", "x" * 8_150 + "s" * 100 + "y" * 10_000)
     assert "sss" not in stream.getvalue()

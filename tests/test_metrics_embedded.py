@@ -74,7 +74,7 @@ def of_fleet(there: str) -> AccountMetrics:
     return AccountMetrics("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), count_samples(plan, ()))
 
 
-def test_the_alarms_metrics_are_written_with_their_dimension() -> None:
+def test_alarm_metrics_have_their_dimension() -> None:
     (line, *_) = written(of_fleet("s; K1"))
     assert dimensions(line) == [["deployment"], ["deployment", "account"]]
     assert (line["deployment"], line["account"]) == ("blue", "main")
@@ -91,7 +91,7 @@ def test_the_alarms_metrics_are_written_with_their_dimension() -> None:
     assert not COUNTED_BY_FILTERS & {family.name for family in FAMILIES}
 
 
-def test_empty_states_and_zero_counts_are_not_written() -> None:
+def test_empty_states_are_not_written() -> None:
     lines = written(of_fleet("s; K1"))
     assert [line["state"] for line in lines if "state" in line] == ["ok"]
     assert not [line for line in lines if "reason" in line]
@@ -100,12 +100,12 @@ def test_empty_states_and_zero_counts_are_not_written() -> None:
     assert dimensions(grown) == [["deployment"], ["deployment", "account"], ["deployment", "account", "reason"]]
 
 
-def test_a_gauge_by_state_is_not_rolled_up() -> None:
+def test_state_gauge_is_not_rolled_up() -> None:
     (line,) = (line for line in written(of_fleet("s; K1")) if "state" in line)
     assert dimensions(line) == [["deployment", "account", "state"]]
 
 
-def test_only_secrets_that_need_attention_are_written() -> None:
+def test_only_needy_secrets_are_written() -> None:
     names = ("far", "edge", "near", "dead", "unknown")
     secrets = "; ".join(f"{name} {{v1 CURRENT key:{name.upper()}}}" for name in names)
     keys = "FAR left=31d; EDGE left=30d; NEAR left=29d23h59m59s; DEAD disabled"
@@ -116,19 +116,19 @@ def test_only_secrets_that_need_attention_are_written() -> None:
     assert EXPIRATION.name not in lines[1]
 
 
-def test_a_fleet_that_is_not_ready_is_no_bill() -> None:
+def test_fleet_that_is_not_ready_is_no_bill() -> None:
     lines = [line for line in written(of_fleet(f"{MOST_SECRETS_MEASURED + 50} x s#")) if "secret" in line]
     assert len(lines) == MOST_SECRETS_MEASURED
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J\n{}", "ключ", "\ud800", " ", "x" * 3000, '"]},"_aws":{'], ids=ascii)
-def test_hostile_names_are_dimensions_that_cloudwatch_takes(name: str) -> None:
+def test_hostile_names_are_valid_dimensions(name: str) -> None:
     report = AccountMetrics(name, NOW, (Sample(READY, 0, (name,)),))
     (line,) = written(report)
     assert set(line) == {"_aws", "deployment", "account", "secret", READY.name}
 
 
-def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> None:
+def test_value_in_name_is_taken_out(used_secrets: Callable[[str], str]) -> None:
     redactor = Redactor()
     value = used_secrets("correct horse battery")
     redactor.learn(value)
@@ -136,7 +136,7 @@ def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> N
     assert value not in json.dumps(line)
 
 
-def test_an_empty_report_and_a_closed_stream_are_no_error() -> None:
+def test_empty_report_and_closed_stream() -> None:
     assert written(AccountMetrics("main", NOW)) == []
     closed = io.StringIO()
     closed.close()

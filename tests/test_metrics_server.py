@@ -61,7 +61,7 @@ def of_secrets(account: str, *names: str) -> AccountMetrics:
     return AccountMetrics(account, NOW, tuple(Sample(READY, 1, (name,)) for name in names))
 
 
-def test_every_family_has_help_and_type_without_a_value(served: Served) -> None:
+def test_families_have_help_and_type(served: Served) -> None:
     text = served.get("/metrics").text
     for family in FAMILIES:
         assert f"# HELP {family.name} {family.help}" in text
@@ -69,7 +69,7 @@ def test_every_family_has_help_and_type_without_a_value(served: Served) -> None:
     assert "process_resident_memory_bytes" in text
 
 
-def test_gauges_are_replaced_and_increments_added(served: Served) -> None:
+def test_gauges_replaced_counters_added(served: Served) -> None:
     served.metrics.publish(of_secrets("main", "a", "b"))
     counted = AccountMetrics(
         "main", NOW, sweep=(Sample(LAST_SUCCESS, 5),), counts=(Sample(ROTATIONS, 2, ("expiring",)),)
@@ -83,7 +83,7 @@ def test_gauges_are_replaced_and_increments_added(served: Served) -> None:
     assert found[ROTATIONS.name] == {labels(reason="expiring"): 4}
 
 
-def test_an_unobserved_account_keeps_its_state_a_gone_one_goes(served: Served) -> None:
+def test_only_gone_account_loses_state(served: Served) -> None:
     for account in ("main", "other"):
         served.metrics.publish(of_secrets(account, "a"))
     served.metrics.publish(AccountMetrics("main", NOW, None, counts=(Sample(ROTATIONS, 1, ("expiring",)),)))
@@ -103,7 +103,7 @@ def test_hostile_names_forge_no_line(served: Served) -> None:
     assert all(value.isprintable() and len(value) <= 512 for series in found for _, value in series)
 
 
-def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> None:
+def test_value_in_name_is_taken_out(used_secrets: Callable[[str], str]) -> None:
     redactor = Redactor()
     value = used_secrets("correct horse battery")
     redactor.learn(value)
@@ -140,7 +140,7 @@ def test_other_requests(served: Served, path: str, method: str, status: int) -> 
     assert served.get(path, method).status_code == status
 
 
-def test_openmetrics_is_given_where_it_is_accepted(served: Served) -> None:
+def test_openmetrics_where_accepted(served: Served) -> None:
     served.metrics.publish(AccountMetrics("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
     answer = served.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
@@ -148,7 +148,7 @@ def test_openmetrics_is_given_where_it_is_accepted(served: Served) -> None:
     assert answer.text.endswith("# EOF\n")
 
 
-def test_idle_and_malformed_requests_hold_up_nothing(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed_requests_hold_up_nothing(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     """Threat: a client that holds connections to the port of serve. Sweeps are not delayed."""
     host, port = served.server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))) as rubbish:
@@ -184,7 +184,7 @@ def test_reports_and_scrapes_at_once(served: Served) -> None:
     assert sum(served.scrape()[ROTATIONS.name].values()) == 900
 
 
-def test_an_address_that_can_not_be_listened_on_is_an_error(served: Served) -> None:
+def test_unusable_address_is_error(served: Served) -> None:
     port = int(served.server.url.rpartition(":")[2])
     for address, number in (("127.0.0.1", port), ("256.1.1.1", 0), ("no.such.host.invalid", 0), ("a" * 300, 0)):
         with pytest.raises(ConfigurationError) as caught:

@@ -61,7 +61,7 @@ def swept(world: World, *, dry_run: bool = False, account: str | None = None) ->
     return kept, Reconciler(services).sweep(dry_run=dry_run, account=account)
 
 
-def test_what_is_published_is_what_the_next_sweep_sees() -> None:
+def test_published_is_what_next_sweep_sees() -> None:
     world = World()
     world.managed("prod/sms", left=5 * DAY)
     kept, sweep = swept(world)
@@ -83,7 +83,7 @@ def test_what_is_published_is_what_the_next_sweep_sees() -> None:
     assert known == {(s.family.name, s.labels): s.value for s in seen}
 
 
-def test_a_dry_run_reports_what_it_leaves() -> None:
+def test_dry_run_reports_what_it_leaves() -> None:
     world = World()
     world.managed("prod/sms", left=5 * DAY)
     assert swept(world, dry_run=True)[0].of(EXPIRING) == [{(): 1}]
@@ -93,7 +93,7 @@ def test_a_dry_run_reports_what_it_leaves() -> None:
     assert swept(world)[0].of(OVERDUE) == [{(): 0}]
 
 
-def test_a_rotation_that_is_overdue_counts_until_it_is_done() -> None:
+def test_overdue_rotation_counts_until_done() -> None:
     """What this sweep could not do counts, and what waits on purpose never."""
     world = World()
     world.managed("prod/late", left=5 * DAY, age=85 * DAY)
@@ -108,7 +108,7 @@ def test_a_rotation_that_is_overdue_counts_until_it_is_done() -> None:
     assert kept.of(ROTATIONS_OVERDUE) == [{(): 0}]
 
 
-def test_an_unobserved_account_keeps_its_state_and_fails_alone() -> None:
+def test_unread_account_fails_alone() -> None:
     world = World()
     world.managed("prod/sms", account="main")
     world.managed("other/sms", account="other")
@@ -135,7 +135,7 @@ def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> Non
     assert world.consumer_works("prod/sms")
 
 
-def test_the_duration_is_the_accounts_own() -> None:
+def test_duration_is_accounts_own() -> None:
     world = World()
     world.managed("prod/sms", left=5 * DAY)
     world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", seconds=7))

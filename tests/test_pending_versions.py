@@ -84,7 +84,7 @@ def test_edit_is_not_undone(after: timedelta) -> None:
     assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
 
 
-def test_edit_between_the_read_and_the_staging_is_not_undone() -> None:
+def test_edit_before_staging_is_not_undone() -> None:
     """The pending version is the newer one, and is made of the value before."""
     world = World()
     old = world.managed(NAME, left=5 * DAY, age=85 * DAY, extra={"sender": "Before"})
@@ -127,7 +127,7 @@ def test_unchanged_value_is_finished(extra: dict[str, Any] | None, plain: bool) 
 
 
 @pytest.mark.parametrize("to_json", [False, True])
-def test_another_form_of_the_value_is_not_undone(to_json: bool) -> None:
+def test_another_form_of_value_is_not_undone(to_json: bool) -> None:
     world, old, new = pending(plain=to_json)
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": old.value}) if to_json else str(old.value))
     world.pass_time(MINUTE)
@@ -139,7 +139,7 @@ def test_another_form_of_the_value_is_not_undone(to_json: bool) -> None:
     assert world.current_key(NAME).id not in (old.id, new.id)
 
 
-def test_pasted_key_is_adopted_and_not_replaced_by_what_was_stored_before() -> None:
+def test_pasted_key_wins_over_pending() -> None:
     world, old, new = pending()
     world.pass_time(MINUTE)
     by_hand = world.infobip.add_key(
@@ -153,7 +153,7 @@ def test_pasted_key_is_adopted_and_not_replaced_by_what_was_stored_before() -> N
     assert (alive(world, new), alive(world, old)) == (False, True)
 
 
-def test_key_that_consumers_may_have_gets_its_grace() -> None:
+def test_possibly_used_key_gets_its_grace() -> None:
     """A version that was promoted keeps AWSPENDING, and loses AWSPREVIOUS when two more values are stored."""
     world = World()
     world.managed(NAME, left=5 * DAY, age=85 * DAY)
@@ -174,7 +174,7 @@ def test_key_that_consumers_may_have_gets_its_grace() -> None:
 
 
 @pytest.mark.parametrize("has_field", [False, True])
-def test_changed_value_field_does_not_fail_for_ever(has_field: bool) -> None:
+def test_changed_value_field_recovers(has_field: bool) -> None:
     """Threat: rotator:value-field is changed while a version is pending. The version is given up, and the rotation
     begins again.
     """
@@ -194,7 +194,7 @@ def test_changed_value_field_does_not_fail_for_ever(has_field: bool) -> None:
 
 
 @pytest.mark.parametrize("which", [Step.TEST, Step.FINISH])
-def test_step_fails_and_removes_the_labels(which: Step) -> None:
+def test_step_fails_and_removes_labels(which: Step) -> None:
     world = World()
     old = world.managed(NAME, extra={"sender": "Before"})
     token = world.store.start_rotation(NAME, world.new_id())
@@ -212,7 +212,7 @@ def test_step_fails_and_removes_the_labels(which: Step) -> None:
     assert json.loads(world.store.consumer_read(NAME)) == {"sender": "After", "api_key": old.value}
 
 
-def test_edit_after_the_comparison_is_seen_by_the_swap() -> None:
+def test_edit_after_comparison_is_seen() -> None:
     world, old, new = pending(extra={"sender": "Before"})
     world.pass_time(MINUTE)
 
@@ -231,7 +231,7 @@ def test_edit_after_the_comparison_is_seen_by_the_swap() -> None:
 
 
 @pytest.mark.parametrize("call", range(1, 9))
-def test_giving_it_up_can_be_interrupted_at_any_call(call: int) -> None:
+def test_giving_up_can_be_interrupted(call: int) -> None:
     """Each call that changes something, or that reads for it, is the last one of its process."""
     world, old, new = pending(extra={"sender": "Before"})
     edit(world, sender="After")
@@ -259,7 +259,7 @@ def test_giving_it_up_can_be_interrupted_at_any_call(call: int) -> None:
     assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
 
 
-def test_pending_key_that_is_not_found_keeps_its_label() -> None:
+def test_missing_pending_key_keeps_its_label() -> None:
     """It may be another account's, so it is not forgotten; the rotation begins again."""
     world, old, new = pending()
     world.infobip.delete_key(new.id)
@@ -273,7 +273,7 @@ def test_pending_key_that_is_not_found_keeps_its_label() -> None:
     assert (NAME, "key-not-found", new.id) in [(each.secret, str(each.kind), each.key_id) for each in plan.alerts]
 
 
-def test_interrupted_move_is_finished_by_a_person_only() -> None:
+def test_interrupted_move_needs_person() -> None:
     world = World()
     old = world.managed(NAME)
     world.account("other")
@@ -338,7 +338,7 @@ def test_pasted_key_stays(age: timedelta, adopted: bool, after: timedelta) -> No
     assert not alive(world, new)
 
 
-def test_key_that_is_promoted_meanwhile_is_not_revoked() -> None:
+def test_promoted_meanwhile_is_not_revoked() -> None:
     """Another process read the tag before it was changed, and promotes just before the labels are removed."""
     world, old, new = pending(extra={"token": "none"})
     world.store.tag(NAME, {"rotator:value-field": "token"})
@@ -356,7 +356,7 @@ def test_key_that_is_promoted_meanwhile_is_not_revoked() -> None:
     assert alive(world, new)
 
 
-def test_key_that_is_proven_by_its_value_is_retired() -> None:
+def test_proven_by_value_is_retired() -> None:
     """A person stored it as a pending version: it is not known to be used here only, so it gets a grace period."""
     world = World()
     world.managed(NAME, extra={"sender": "Before"})

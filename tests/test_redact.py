@@ -76,7 +76,7 @@ def _shown(text: str, redacted: str) -> int:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("secret", [PASSWORD, "hunter2andmore", "   spaces  around  "])
-def test_a_learned_value_is_taken_out_in_every_form(form: str, secret: str) -> None:
+def test_learned_value_in_every_form(form: str, secret: str) -> None:
     """Threat: a value that a server quotes in an encoding. The text is decoded, and the value is redacted."""
     redactor = knowing(secret)
     written = FORMS[form](secret)
@@ -89,7 +89,7 @@ def test_a_learned_value_is_taken_out_in_every_form(form: str, secret: str) -> N
 
 
 @pytest.mark.parametrize("user", ["u", "us", "use", "user", "längerer"])
-def test_a_password_is_redacted_in_base64_of_a_longer_text(user: str) -> None:
+def test_password_inside_base64_is_redacted(user: str) -> None:
     redactor = knowing("correct-horse-battery")
     encoded = base64.b64encode(f"{user}:correct-horse-battery:x".encode()).decode()
     shown = redactor.redact(f"dump {encoded}")
@@ -109,7 +109,7 @@ def test_forget_and_too_short() -> None:
 
 
 @given(st.lists(st.text("abc", min_size=4, max_size=6), max_size=6), st.text("abcd", max_size=60))
-def test_it_takes_out_exactly_the_learned_stretches(secrets: list[str], text: str) -> None:
+def test_exactly_learned_text_is_taken_out(secrets: list[str], text: str) -> None:
     redactor = knowing(*secrets)
     hidden = [False] * len(text)
     for secret in secrets:
@@ -125,7 +125,7 @@ def test_it_takes_out_exactly_the_learned_stretches(secrets: list[str], text: st
     assert redactor.redact(text) == expected
 
 
-def test_a_json_value_teaches_its_credentials_but_not_its_ids() -> None:
+def test_json_value_teaches_credentials_only() -> None:
     redactor = Redactor()
     key_id = "5737A48F0E6B4C1D9E2F3A4B5C6D7E8F"
     document = {
@@ -147,7 +147,7 @@ def test_a_json_value_teaches_its_credentials_but_not_its_ids() -> None:
 
 
 @given(st.text(min_size=4, max_size=40), st.text(max_size=40), st.text(max_size=40))
-def test_a_learned_value_never_survives(secret: str, before: str, after: str) -> None:
+def test_learned_value_never_survives(secret: str, before: str, after: str) -> None:
     assume(secret not in REDACTED)
     redactor = knowing(secret)
     text = redactor._redact_learned(before + secret + after)
@@ -191,7 +191,7 @@ def test_scrub_goes_into_everything() -> None:
     assert "hunter2x" not in json.dumps(scrubbed)
 
 
-def test_scrub_of_numbers_and_of_a_loop() -> None:
+def test_scrub_of_numbers_and_of_loop() -> None:
     redactor = knowing("1234567890")
     assert redactor.scrub([1234567890, 1234567891]) == [REDACTED, 1234567891]
     loop: list[object] = []
@@ -205,7 +205,7 @@ def test_its_own_dump_gives_nothing_away() -> None:
     assert "corr" not in repr(vars(redactor))
 
 
-def test_ten_thousand_learned_values_do_not_slow_a_line_down() -> None:
+def test_many_learned_values_stay_fast() -> None:
     redactor = Redactor()
     for number in range(10_000):
         redactor.learn(f'{{"api_key": "{number:032x}-01234567-0123-4567-89ab-{number:012x}", "key_id": "{number}"}}')
@@ -217,7 +217,7 @@ def test_ten_thousand_learned_values_do_not_slow_a_line_down() -> None:
     assert time.process_time() - begun < 1
 
 
-def test_threads_may_learn_forget_and_redact_at_once() -> None:
+def test_threads_may_learn_and_redact() -> None:
     redactor = Redactor()
     stop = threading.Event()
     failures: list[BaseException] = []
@@ -244,7 +244,7 @@ def test_threads_may_learn_forget_and_redact_at_once() -> None:
     assert not failures
 
 
-def test_a_placeholder_in_a_secret_is_not_redacted() -> None:
+def test_placeholder_is_not_redacted() -> None:
     redactor = Redactor()
     redactor.learn_value("prod")
     redactor.learn_value('{"api_key": "main", "password": "correct-horse"}')
@@ -252,7 +252,7 @@ def test_a_placeholder_in_a_secret_is_not_redacted() -> None:
     assert redactor.redact("got correct-horse") == f"got {REDACTED}"
 
 
-def test_names_win_over_learnt_values_even_in_sentences() -> None:
+def test_names_win_over_learnt_values() -> None:
     redactor = Redactor(["expiring"])
     for text in ("prod/payments", "payments", "hunter2", "expiring"):
         redactor.learn(text)
@@ -268,20 +268,20 @@ def test_names_win_over_learnt_values_even_in_sentences() -> None:
     assert redactor.redact("prod/payments is expiring") == f"{REDACTED} is expiring"
 
 
-def test_random_values_are_redacted_in_our_own_text_too() -> None:
+def test_random_values_in_our_own_text() -> None:
     redactor = knowing("plain-words-only", "Tr0ub4dor&3x", "token-0123456789abcdef")
     shown = redactor.redact_own("plain-words-only Tr0ub4dor&3x token-0123456789abcdef")
     assert shown == f"plain-words-only {REDACTED} {REDACTED}"
 
 
-def test_short_passwords_are_learnt_but_short_words_are_not() -> None:
+def test_short_passwords_are_learnt() -> None:
     redactor = Redactor()
     redactor.learn_value("hunter2")
     redactor.learn_value('{"password": "s3cret!", "token": "prod"}')
     assert redactor.redact("hunter2, s3cret!, prod") == f"{REDACTED}, {REDACTED}, prod"
 
 
-def test_scrub_leaves_names_ids_times_and_constants() -> None:
+def test_scrub_keeps_names_ids_and_times() -> None:
     fields = {
         "secret": "prod/payments",
         "key_id": "A1B2C3D4",
@@ -307,7 +307,7 @@ def test_scrub_leaves_names_ids_times_and_constants() -> None:
     st.text(max_size=20),
     st.data(),
 )
-def test_no_mixture_of_escapes_hides_a_secret(secret: str, before: str, data: st.DataObject) -> None:
+def test_no_mixture_of_escapes_hides_secret(secret: str, before: str, data: st.DataObject) -> None:
     """Each character in a way of its own; whole layers around that."""
     ways: list[Callable[[str], str]] = [
         lambda each: f"&#{ord(each)};",
@@ -330,7 +330,7 @@ def test_no_mixture_of_escapes_hides_a_secret(secret: str, before: str, data: st
         ("\\00000000", "&#92;\\U00000030&#48;&#48;&#48;&#48;&#48;&#48;&#48;"),
     ],
 )
-def test_a_backslash_that_html_numbers_hides_nothing(secret: str, written: str) -> None:
+def test_html_backslash_hides_nothing(secret: str, written: str) -> None:
     """Decoded all at once, it would escape what follows it."""
     redactor = knowing(secret)
     assert REDACTED in redactor._redact_learned(json.dumps(written))

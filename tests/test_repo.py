@@ -57,11 +57,11 @@ def repository_files() -> list[Path]:
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def test_only_known_entries_lie_at_the_top() -> None:
+def test_only_known_entries_lie_at_top() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in repository_files()} - TOP_LEVEL == set()
 
 
-def test_no_file_names_a_package_registry_or_a_build_machine() -> None:
+def test_no_file_names_registry_or_machine() -> None:
     found = []
     for path in repository_files():
         text = path.read_bytes().decode(errors="replace")
@@ -88,7 +88,7 @@ def test_python_files_postpone_annotations() -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_holds_versions_and_hashes_and_no_address(lock: str) -> None:
+def test_lock_pins_without_addresses(lock: str) -> None:
     """Threat: a dependency that is exchanged in transit. Locks contain versions and hashes of everything."""
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert "://" not in text
@@ -104,7 +104,7 @@ def _pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"(?m)^([a-z0-9._-]+)==([^\s;]+)", (ROOT / lock).read_text(encoding="utf-8")))
 
 
-def test_the_locks_hold_every_direct_dependency_and_agree() -> None:
+def test_locks_are_complete_and_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     runtime = project["dependencies"]
@@ -118,17 +118,17 @@ def test_the_locks_hold_every_direct_dependency_and_agree() -> None:
         assert _pins(lock).items() <= everything.items()
 
 
-def test_the_runtime_lock_is_free_of_what_only_commands_need() -> None:
+def test_runtime_lock_has_no_cli_packages() -> None:
     assert not _pins("requirements.txt").keys() & {"click", "rich", "apscheduler", "moto", "flask", "pydantic"}
 
 
-def test_the_changelog_is_kept() -> None:
+def test_changelog_is_kept() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## [Unreleased]" in text
     assert re.search(rf"^## \[{re.escape(rotator.__version__)}\] - \d{{4}}-\d\d-\d\d$", text, re.MULTILINE)
 
 
-def test_ci_runs_the_tests_last() -> None:
+def test_ci_runs_tests_last() -> None:
     commands = [
         line
         for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
@@ -150,7 +150,7 @@ def test_make_targets_that_are_named_exist() -> None:
     assert named.keys() <= targets, {name: where for name, where in named.items() if name not in targets}
 
 
-def test_the_container_does_not_run_as_root() -> None:
+def test_container_does_not_run_as_root() -> None:
     lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("USER")] == ["USER 65532:65532"]
     assert not [line for line in lines if re.match(r"(ADD|ARG|ENV)\b.*(KEY|SECRET|TOKEN|PASSWORD)", line)]

@@ -74,7 +74,7 @@ def unchanged(world: World, current: str, retired: str, until: datetime | None) 
     return done
 
 
-def test_the_previous_key_is_current_and_the_newer_one_in_grace() -> None:
+def test_rollback_makes_previous_key_current() -> None:
     world, old, new = rotated()
     asked = len(world.infobip.calls)
     done = back(world)
@@ -96,7 +96,7 @@ def test_the_previous_key_is_current_and_the_newer_one_in_grace() -> None:
     leaks.check(world.stream.getvalue(), "the audit")
 
 
-def test_sweeps_keep_it_and_revoke_the_newer_key_after_grace() -> None:
+def test_newer_key_is_revoked_after_grace() -> None:
     world, old, new = rotated()
     done = back(world)
     assert (done.due, done.waits) == (None, None)
@@ -112,7 +112,7 @@ def test_sweeps_keep_it_and_revoke_the_newer_key_after_grace() -> None:
 
 
 @pytest.mark.parametrize("kept_by", ["nothing", "a hold", "a closed window"])
-def test_a_key_that_is_due_is_rotated_by_the_next_sweep(kept_by: str) -> None:
+def test_due_key_is_rotated_by_next_sweep(kept_by: str) -> None:
     world = World()
     window = "Sat 09:00-10:00 UTC" if kept_by == "a closed window" else "Mon-Sun 00:00-24:00 UTC"
     old = world.managed(NAME, left=20 * DAY, age=70 * DAY, window=window)
@@ -131,7 +131,7 @@ def test_a_key_that_is_due_is_rotated_by_the_next_sweep(kept_by: str) -> None:
         calm(world)
 
 
-def test_given_twice_it_goes_forward_only_by_the_key_name() -> None:
+def test_repeat_goes_forward_only_by_key_id() -> None:
     world, old, new = rotated()
     done = back(world)
     unchanged(world, old.id, new.id, done.retired_until)
@@ -142,7 +142,7 @@ def test_given_twice_it_goes_forward_only_by_the_key_name() -> None:
     calm(world)
 
 
-def test_of_several_keys_in_grace_the_newest_is_chosen() -> None:
+def test_newest_key_in_grace_is_chosen() -> None:
     world, first, second, third = rotated_twice()
     done = back(world)
     assert done.key_id == second.id
@@ -158,7 +158,7 @@ def test_of_several_keys_in_grace_the_newest_is_chosen() -> None:
 
 
 @pytest.mark.parametrize("moment", ["promote", "add_label"])
-def test_killed_and_repeated_it_goes_no_key_further(moment: str) -> None:
+def test_killed_and_repeated(moment: str) -> None:
     world, first, second, third = rotated_twice()
     back_killed(world, moment)
     until = None if moment == "promote" else world.clock.now() + 72 * HOUR
@@ -169,7 +169,7 @@ def test_killed_and_repeated_it_goes_no_key_further(moment: str) -> None:
     calm(world)
 
 
-def test_after_a_new_rotation_it_is_a_rollback_of_its_own() -> None:
+def test_rollback_after_new_rotation() -> None:
     world, old, _ = rotated()
     back(world)
     rotate_now(world.reconciler(), NAME, "fixed")
@@ -177,7 +177,7 @@ def test_after_a_new_rotation_it_is_a_rollback_of_its_own() -> None:
     assert (done.key_id, done.already) == (old.id, False)
 
 
-def test_an_older_key_stored_by_hand_is_no_rollback() -> None:
+def test_old_key_by_hand_is_no_rollback() -> None:
     world, _, new = rotated()
     world.pass_time(HOUR)
     elder = world.infobip.add_key(
@@ -193,7 +193,7 @@ def test_an_older_key_stored_by_hand_is_no_rollback() -> None:
     assert (again.key_id, again.retired_key_id, again.already) == (new.id, elder.id, True)
 
 
-def test_without_the_right_to_read_dates_the_keys_tell() -> None:
+def test_keys_tell_dates_without_right() -> None:
     world, _, new, _ = rotated_twice()
     refuse("version_dates", StoreDenied("no", action="secretsmanager:ListSecretVersionIds"))(world)
     assert back(world).key_id == new.id
@@ -212,7 +212,7 @@ def test_one_of_several_is_chosen_by_its_id() -> None:
     calm(world)
 
 
-def test_other_fields_that_go_back_with_the_key_are_named() -> None:
+def test_reverted_fields_are_named() -> None:
     world, old, new = rotated(extra={"sender": "Old", "limits": {"a": 1}})
     fields = json.loads(world.store.consumer_read(NAME))
     text = json.dumps({**fields, "sender": "New", "added": True})
@@ -224,13 +224,13 @@ def test_other_fields_that_go_back_with_the_key_are_named() -> None:
     assert json.loads(world.store.consumer_read(NAME))["sender"] == "Old"
 
 
-def test_no_probe_where_the_tag_says_so() -> None:
+def test_no_probe_where_tag_says_so() -> None:
     world, old, _ = rotated(verify="skip")
     world.infobip.change_key(old.id, allowed_ips=("10.0.0.0/8",))
     assert back(world).key_id == old.id
 
 
-def test_after_an_emergency_the_newer_key_gets_a_full_grace() -> None:
+def test_full_grace_after_emergency() -> None:
     world = World()
     world.managed(NAME, left=200 * DAY)
     revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
@@ -246,7 +246,7 @@ def test_after_an_emergency_the_newer_key_gets_a_full_grace() -> None:
     calm(world)
 
 
-def test_another_process_promotes_at_the_last_moment() -> None:
+def test_other_promotion_at_last_moment() -> None:
     world, _, _ = rotated()
     hand = world.infobip.add_key(world.accounts["main"], "by hand")
 
@@ -261,7 +261,7 @@ def test_another_process_promotes_at_the_last_moment() -> None:
     assert world.current_key(NAME).id == hand.id
 
 
-def test_a_missing_retire_label_is_left_to_the_next_sweep() -> None:
+def test_missing_retire_label_left_to_sweep() -> None:
     world, old, new = rotated()
     refuse("add_label", SecretNotFound("gone"))(world)
     done = back(world)
@@ -272,7 +272,7 @@ def test_a_missing_retire_label_is_left_to_the_next_sweep() -> None:
     assert (item.key_id, item.revoke_at) == (new.id, world.clock.now() + 72 * HOUR)
 
 
-def test_the_current_version_never_carries_a_retire_label() -> None:
+def test_current_has_no_retire_label() -> None:
     world, old, new = rotated()
     seen: list[str | None] = []
 
@@ -365,7 +365,7 @@ REFUSED: dict[str, tuple[Callable[[World], object], Reason, str]] = {
 
 
 @pytest.mark.parametrize(("arrange", "reason", "fact"), REFUSED.values(), ids=REFUSED)
-def test_refused_with_advice_and_nothing_changed(arrange: Callable[[World], object], reason: Reason, fact: str) -> None:
+def test_refused_with_advice(arrange: Callable[[World], object], reason: Reason, fact: str) -> None:
     world, _, _ = rotated()
     arrange(world)
     before, keys = world.labels(NAME), world.infobip.keys()
@@ -375,7 +375,7 @@ def test_refused_with_advice_and_nothing_changed(arrange: Callable[[World], obje
     assert not world.events_named("secret.rolled_back", "attempt")
 
 
-def test_a_named_key_gets_its_retire_label_from_a_sweep() -> None:
+def test_named_key_gets_retire_label() -> None:
     """As a rollback leaves it that is killed before it moves ``AWSCURRENT``."""
     world, old, _ = rotated()
     _without("retire")(world)
@@ -386,7 +386,7 @@ def test_a_named_key_gets_its_retire_label_from_a_sweep() -> None:
     assert world.current_key(NAME).id == old.id
 
 
-def test_a_secret_without_a_value_or_without_tags() -> None:
+def test_without_value_or_tags() -> None:
     world = World()
     world.account()
     world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
@@ -399,7 +399,7 @@ def test_a_secret_without_a_value_or_without_tags() -> None:
         rollback(world.reconciler(), "prod/none", "test")
 
 
-def test_a_probe_without_a_verdict_changes_nothing() -> None:
+def test_probe_without_verdict() -> None:
     world, _, new = rotated()
     before = world.labels(NAME)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="balance", status=500, count=None))
@@ -409,7 +409,7 @@ def test_a_probe_without_a_verdict_changes_nothing() -> None:
     assert world.current_key(NAME).id == new.id
 
 
-def test_a_version_that_holds_another_key_than_its_label_says() -> None:
+def test_version_with_another_key_than_label() -> None:
     world, old, _ = rotated()
     stranger = world.infobip.add_key(world.accounts["main"], "somebody's")
     version = world.version_of(NAME, old)
@@ -421,7 +421,7 @@ def test_a_version_that_holds_another_key_than_its_label_says() -> None:
         back(world, stranger.id)
 
 
-def test_never_back_to_a_key_that_an_emergency_replaced() -> None:
+def test_never_back_to_emergencys_key() -> None:
     """Threat: an operator who rolls back to a leaked key. It is rejected."""
     world, old, leaked = rotated()
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", path="api-keys/.", status=500, count=None))

@@ -21,7 +21,7 @@ from tests.world import DAY, HOUR, World
 
 
 @pytest.mark.parametrize("reveal", [True, False])
-def test_lost_answer_to_a_create_is_not_blindly_repeated(reveal: bool) -> None:
+def test_lost_create_is_not_repeated(reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     world.managed("prod/sms", left=5 * DAY)
     fault = world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, method="POST"))
@@ -33,7 +33,7 @@ def test_lost_answer_to_a_create_is_not_blindly_repeated(reveal: bool) -> None:
     assert len({key.name for key in made}) == len(made)
 
 
-def test_lost_create_is_searched_for_in_its_own_account() -> None:
+def test_lost_create_in_its_own_account() -> None:
     """The list shows the main account's keys alone; the key to be replaced is a sub-account's, proven by its name."""
     world = World()
     world.managed("prod/sms", left=5 * DAY)
@@ -50,7 +50,7 @@ def test_lost_create_is_searched_for_in_its_own_account() -> None:
     assert world.consumer_works("prod/sms")
 
 
-def test_failed_create_waits_for_the_next_sweep() -> None:
+def test_failed_create_waits_for_next_sweep() -> None:
     world = World()
     world.managed("prod/sms", left=5 * DAY)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
@@ -60,7 +60,7 @@ def test_failed_create_waits_for_the_next_sweep() -> None:
     assert world.sweep().ok
 
 
-def test_first_key_in_the_wrong_account_is_rejected() -> None:
+def test_first_key_in_wrong_account() -> None:
     world = World()
     parent = world.infobip.add_account("parent")
     sub = world.infobip.add_account("sub", parent=parent.id)
@@ -86,7 +86,7 @@ def test_first_key_in_the_wrong_account_is_rejected() -> None:
     assert world.current_key("s/new").account_id == sub.id
 
 
-def test_unprobed_key_gets_time_before_it_is_promoted() -> None:
+def test_unprobed_key_waits_for_promotion() -> None:
     world = World(options=Options(propagation=timedelta(seconds=20)))
     world.managed("prod/sms", left=20 * DAY, age=70 * DAY, verify="skip")
     broken: list[str] = []
@@ -134,7 +134,7 @@ def _alerts(sweep: Sweep) -> list[tuple[str | None, str, str | None]]:
 
 
 @pytest.mark.parametrize("gone", ["the account", "the key"])
-def test_key_that_is_not_found_is_replaced_by_a_person_only(gone: str) -> None:
+def test_missing_key_needs_person(gone: str) -> None:
     world = World()
     olds = [world.managed(name) for name in ("a/one", "b/two")]
     if gone == "the account":
@@ -163,7 +163,7 @@ def test_key_that_is_not_found_is_replaced_by_a_person_only(gone: str) -> None:
     assert world.sweep().ok
 
 
-def test_value_that_the_account_knows_is_adopted_and_no_move() -> None:
+def test_known_value_is_adopted_not_moved() -> None:
     """Somebody changed the tag and pasted a key of that account; the label was copied with the rest."""
     world = World()
     world.account("other")
@@ -177,7 +177,7 @@ def test_value_that_the_account_knows_is_adopted_and_no_move() -> None:
     assert world.current_value("a/one") == pasted.value
 
 
-def test_key_that_is_gone_since_the_listing_is_not_replaced() -> None:
+def test_key_gone_since_listing() -> None:
     """Asked again right before a key is created."""
     world = World()
     old = world.managed("a/one", left=5 * DAY, age=85 * DAY)
@@ -194,7 +194,7 @@ def test_key_that_is_gone_since_the_listing_is_not_replaced() -> None:
     assert world.current_value("a/one") == old.value
 
 
-def test_few_keys_are_looked_for_elsewhere_in_one_sweep() -> None:
+def test_few_keys_are_looked_for_elsewhere() -> None:
     world = World()
     for name in ("second", "third", "fourth"):
         world.account(name)
@@ -214,7 +214,7 @@ def test_few_keys_are_looked_for_elsewhere_in_one_sweep() -> None:
     assert all("third" in detail for detail in lost)
 
 
-def test_sub_accounts_of_one_user_are_two_accounts() -> None:
+def test_sub_accounts_are_two_accounts() -> None:
     """The main account's user can read every sub-account's keys; the management secret says which one is meant."""
     world = World()
     parent = world.infobip.add_account("parent")
@@ -235,7 +235,7 @@ def test_sub_accounts_of_one_user_are_two_accounts() -> None:
     assert f"`rotator revoke --key-id {old.id} --account main" in alert.detail
 
 
-def test_parent_account_without_keys_of_its_own_shares_no_limit() -> None:
+def test_parent_without_keys_shares_no_limit() -> None:
     """Its list shows its sub-account's keys, which another management secret manages."""
     world = World(options=Options(list_sub_accounts=True))
     parent = world.account("parent")
@@ -253,7 +253,7 @@ def _miscount(_request: Request, answer: Response | None) -> None:
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "key-not-found"), (400, "listing-incomplete")])
-def test_incomplete_list_shows_nothing_and_the_key_is_read(status: int, reason: str) -> None:
+def test_incomplete_list_reads_key(status: int, reason: str) -> None:
     world = World()
     old = world.managed("a/one", scopes=["sms:manage"])
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
@@ -276,7 +276,7 @@ def test_incomplete_list_shows_nothing_and_the_key_is_read(status: int, reason: 
 NAME = "prod/sms"
 
 
-def test_an_unrevocable_retiring_key_does_not_stop_it() -> None:
+def test_unrevocable_key_does_not_stop_it() -> None:
     world = World()
     old = world.managed(NAME)
     rotate_now(world.reconciler(), NAME, "first")
@@ -296,7 +296,7 @@ def test_an_unrevocable_retiring_key_does_not_stop_it() -> None:
     [({"hold": "freeze"}, Reason.HOLD, "freeze"), ({"grace": "soon"}, Reason.MISCONFIGURED, "rotator:grace")],
     ids=["hold", "misconfigured"],
 )
-def test_what_leaves_the_secret_alone_does(tags: dict[str, str], reason: Reason, fact: str) -> None:
+def test_hold_and_wrong_tag_stop_it(tags: dict[str, str], reason: Reason, fact: str) -> None:
     world = World()
     key = world.managed(NAME, **tags)  # type: ignore[arg-type]
     with refused(reason, fact):

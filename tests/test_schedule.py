@@ -31,7 +31,7 @@ def cron(text: str, zone: str | None = None) -> Cron:
     return made
 
 
-def test_the_default_is_hourly_with_a_tenth_of_jitter() -> None:
+def test_default_is_hourly_with_jitter() -> None:
     assert make_schedule(None, None, None, None) == Every(HOUR, 5 * MINUTE)
     assert make_schedule("10m", None, None, None) == Every(10 * MINUTE, MINUTE)
     assert make_schedule("90s", None, None, None) == Every(timedelta(seconds=90), timedelta(seconds=9))
@@ -57,12 +57,12 @@ def test_the_default_is_hourly_with_a_tenth_of_jitter() -> None:
         ("0-7", "Sun Mon Tue Wed Thu Fri Sat"),
     ],
 )
-def test_days_of_the_week_are_a_crontabs(field: str, days: str) -> None:
+def test_days_of_week_as_in_crontab(field: str, days: str) -> None:
     found = {f"{moment:%a}" for moment in times(cron(f"0 12 * * {field}"), 14)}
     assert found == set(days.split())
 
 
-def test_days_of_month_and_week_are_either_as_in_a_crontab() -> None:
+def test_day_of_month_or_week_as_in_crontab() -> None:
     assert [moment.day for moment in times(cron("0 12 15 * mon"), 4)] == [2, 9, 15, 16]
 
 
@@ -79,7 +79,7 @@ def test_days_of_month_and_week_are_either_as_in_a_crontab() -> None:
         ("0 9 * * *", "2026-10-24T05:00Z", ["2026-10-24T07:00Z", "2026-10-25T08:00Z"]),
     ],
 )
-def test_daylight_saving_time_skips_and_repeats_no_sweep(text: str, since: str, expected: list[str]) -> None:
+def test_dst_skips_and_repeats_no_sweep(text: str, since: str, expected: list[str]) -> None:
     found = times(cron(text, "Europe/Zagreb"), len(expected), datetime.fromisoformat(since))
     assert found == [datetime.fromisoformat(each) for each in expected]
 
@@ -95,9 +95,7 @@ def test_daylight_saving_time_skips_and_repeats_no_sweep(text: str, since: str, 
     ],
     ids=str,
 )
-def test_overdue_is_the_third_sweep_that_should_have_come(
-    schedule: Schedule, since: datetime, overdue: datetime
-) -> None:
+def test_third_missed_sweep_is_overdue(schedule: Schedule, since: datetime, overdue: datetime) -> None:
     assert schedule.overdue_at(since) == overdue
 
 
@@ -122,7 +120,7 @@ BAD: dict[str, list[tuple[str | None, ...]]] = {
 
 
 @pytest.mark.parametrize("named", BAD)
-def test_a_bad_schedule_is_refused_by_name(named: str) -> None:
+def test_bad_schedule_is_refused_by_name(named: str) -> None:
     for options in BAD[named]:
         with pytest.raises(ConfigurationError) as caught:
             make_schedule(*options, *[None] * (4 - len(options)))
@@ -132,7 +130,7 @@ def test_a_bad_schedule_is_refused_by_name(named: str) -> None:
 
 
 @given(st.text(alphabet="0123456789*/-,abcdefmnorstuw? lL#", max_size=30))
-def test_any_cron_is_a_schedule_or_refused(text: str) -> None:
+def test_any_cron_is_read_or_refused(text: str) -> None:
     try:
         made = make_schedule(None, text, None, "0s")
     except ConfigurationError:

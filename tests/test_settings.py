@@ -15,7 +15,7 @@ FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:infobip-key-rotato
 KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
 
 
-def test_an_empty_environment_gives_the_defaults() -> None:
+def test_empty_environment_gives_defaults() -> None:
     assert Settings.from_env({}) == Settings("default", 40, 8, None, None, False, "info")
     assert Settings.from_env({}).policy == Policy("default", 40, 8)
 
@@ -57,7 +57,7 @@ def test_every_variable_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
-def test_a_blank_variable_counts_as_not_set(name: str) -> None:
+def test_blank_variable_counts_as_not_set(name: str) -> None:
     assert Settings.from_env({f"ROTATOR_{name.upper()}": "  "}) == Settings()
 
 
@@ -84,7 +84,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_value_is_named(name: str) -> None:
+def test_bad_value_is_named(name: str) -> None:
     for value in BAD[name]:
         with pytest.raises(ConfigurationError) as caught:
             Settings.from_env({f"ROTATOR_{name}": value})
@@ -94,20 +94,20 @@ def test_a_bad_value_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "most"), [("RESERVE", "40", 39), ("DAILY_LIMIT", "8", 7)])
-def test_a_reserve_without_room_names_both_and_the_range(name: str, value: str, most: int) -> None:
+def test_reserve_without_room_names_both(name: str, value: str, most: int) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({f"ROTATOR_{name}": value})
     for part in ("ROTATOR_RESERVE", "ROTATOR_DAILY_LIMIT", f"0 to {most}"):
         assert part in str(caught.value)
 
 
-def test_an_integer_that_is_no_number_is_not_compared() -> None:
+def test_non_numeric_is_not_compared() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({"ROTATOR_DAILY_LIMIT": "x", "ROTATOR_RESERVE": "50"})
     assert "ROTATOR_RESERVE" not in str(caught.value)
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
+def test_all_mistakes_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({"ROTATOR_DAILY_LIMIT": "x", "ROTATOR_RESERVE": "y", "ROTATOR_DRY_RUN": "z"})
     for name in ("DAILY_LIMIT", "RESERVE", "DRY_RUN"):
@@ -122,21 +122,21 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ("rotator_dry_run", "ROTATOR_DRY_RUN"),
     ],
 )
-def test_a_misspelt_variable_is_not_ignored(typo: str, meant: str) -> None:
+def test_misspelt_variable_is_not_ignored(typo: str, meant: str) -> None:
     with pytest.raises(ConfigurationError, match=meant):
         Settings.from_env({typo: "true"})
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
 @pytest.mark.parametrize("value", [KEY, f" {KEY}:", f"https://user:{KEY}@host/queue"])
-def test_a_key_in_the_wrong_variable_is_not_shown(name: str, value: str) -> None:
+def test_key_in_wrong_variable_is_not_shown(name: str, value: str) -> None:
     """Threat: a key in the wrong environment variable. The variable is named and its value is not shown."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({f"ROTATOR_{name.upper()}": f"{value} !"})
     assert KEY[:20] not in str(caught.value)
 
 
-def test_the_password_in_a_queue_url_is_not_shown() -> None:
+def test_password_in_queue_url_is_not_shown() -> None:
     """Threat: a password in a queue's URL. It is not shown."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({"ROTATOR_QUEUE_URL": "https://user:pa55word@host/queue"})
@@ -144,7 +144,7 @@ def test_the_password_in_a_queue_url_is_not_shown() -> None:
 
 
 @given(st.dictionaries(st.sampled_from([f"ROTATOR_{f.name.upper()}" for f in dataclasses.fields(Settings)]), st.text()))
-def test_any_environment_gives_settings_or_an_error(environ: dict[str, str]) -> None:
+def test_any_environment_settings_or_error(environ: dict[str, str]) -> None:
     try:
         settings = Settings.from_env(environ)
     except ConfigurationError:

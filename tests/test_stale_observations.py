@@ -60,7 +60,7 @@ def rests(world: World) -> None:
     assert not any("AWSPENDING" in labels and "AWSCURRENT" not in labels for labels in world.labels(NAME).values())
 
 
-def test_a_new_key_is_read_again_after_a_pause() -> None:
+def test_new_key_is_read_again_after_pause() -> None:
     world = due()
     old = world.current_key(NAME)
     pause = then(world, "GET", PROBE, lambda: stood_still(world))
@@ -73,7 +73,7 @@ def test_a_new_key_is_read_again_after_a_pause() -> None:
 
 
 @pytest.mark.parametrize(("killed_at", "age"), [(("GET", PROBE), HOUR), (("POST", LIST), timedelta(minutes=1))])
-def test_what_a_killed_run_made_is_read_again_after_a_pause(killed_at: tuple[str, str], age: timedelta) -> None:
+def test_killed_runs_key_is_read_after_pause(killed_at: tuple[str, str], age: timedelta) -> None:
     """A stored version, and a key that was not stored."""
 
     def kill() -> None:
@@ -93,7 +93,7 @@ def test_what_a_killed_run_made_is_read_again_after_a_pause(killed_at: tuple[str
     rests(world)
 
 
-def test_a_first_key_is_read_again_before_it_is_stored() -> None:
+def test_first_key_is_read_before_storing() -> None:
     """Storing it makes it current: afterwards would be too late."""
     world = due()
     world.store.create_secret("prod/new", world.tags(scopes="sms:manage"))
@@ -107,7 +107,7 @@ def test_a_first_key_is_read_again_before_it_is_stored() -> None:
     assert world.consumer_works("prod/new")
 
 
-def test_a_key_stored_late_waits_for_orphan_revocations() -> None:
+def test_late_key_waits_for_orphans() -> None:
     """Another sweep looked right before it was stored; its call that ends the key arrives within the next minute."""
     world = due()
     old = world.current_key(NAME)
@@ -136,7 +136,7 @@ def test_a_key_stored_late_waits_for_orphan_revocations() -> None:
 
 
 @pytest.mark.parametrize("way", ["disabled", "gone"])
-def test_an_old_key_stays_if_the_current_one_was_just_disabled(way: str) -> None:
+def test_old_key_stays_if_current_disabled(way: str) -> None:
     """The listing is minutes old where an account is large: the key in use is read again, right before."""
     world = World()
     old = world.managed(NAME, left=200 * DAY)
@@ -152,7 +152,7 @@ def test_an_old_key_stays_if_the_current_one_was_just_disabled(way: str) -> None
     assert world.infobip.key(old.id).enabled
 
 
-def test_a_429_ends_the_sweep_of_that_account_and_of_no_other() -> None:
+def test_429_ends_sweep_of_one_account() -> None:
     world = due()
     world.managed("prod/voice", left=19 * DAY, age=70 * DAY)
     world.managed("other/mail", account="other", left=20 * DAY, age=70 * DAY)
@@ -170,7 +170,7 @@ def test_a_429_ends_the_sweep_of_that_account_and_of_no_other() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(60, Outcome.DONE), (61, Outcome.DEFERRED)])
-def test_what_shows_a_key_to_be_an_orphan_is_a_minute_old_at_most(seconds: int, outcome: Outcome) -> None:
+def test_orphan_evidence_is_minute_old(seconds: int, outcome: Outcome) -> None:
     """A run that stores such an old key waits for longer than that, and then finds it ended."""
     world = World()
     world.managed(NAME, left=80 * DAY)

@@ -22,7 +22,7 @@ from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 
-def test_adoption_rotation_grace_and_revocation_of_a_key() -> None:
+def test_whole_life_of_key() -> None:
     world = World()
     old = world.managed("prod/sms", adopted=False, left=20 * DAY, age=70 * DAY, extra={"note": "a", "n": 1.5})
     sweep = world.sweep()
@@ -66,7 +66,7 @@ def test_adoption_rotation_grace_and_revocation_of_a_key() -> None:
     assert world.sweep().results == ()
 
 
-def test_plain_value_stays_plain_and_first_key_is_json() -> None:
+def test_plain_stays_plain_first_is_json() -> None:
     world = World()
     world.managed("plain", plain=True, left=5 * DAY)
     world.store.create_secret("empty", world.tags(scopes="sms:manage voice:manage"))
@@ -78,7 +78,7 @@ def test_plain_value_stays_plain_and_first_key_is_json() -> None:
     assert world.sweep().results == ()
 
 
-def test_bug_at_one_secret_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bug_at_one_secret_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.managed("a", left=5 * DAY)
     world.managed("b", left=6 * DAY)
@@ -94,7 +94,7 @@ def test_bug_at_one_secret_does_not_stop_the_others(monkeypatch: pytest.MonkeyPa
     assert world.consumer_works("a")
 
 
-def test_secrets_of_an_unknown_account_are_named() -> None:
+def test_secrets_of_unknown_account() -> None:
     world = World()
     world.managed("a/right")
     for name in ("b/typo", "c/typo"):
@@ -122,7 +122,7 @@ def test_secrets_of_an_unknown_account_are_named() -> None:
 
 @pytest.mark.parametrize("refuse", [False, True])
 @pytest.mark.parametrize(("left", "updates"), [(20 * DAY, 32), (HOUR, 0)])
-def test_every_revocation_counts_against_the_day(refuse: bool, left: timedelta, updates: int) -> None:
+def test_every_revocation_counts_against_day(refuse: bool, left: timedelta, updates: int) -> None:
     """An expiry that Infobip does not take does not hide a revocation. Keys that expired by themselves need none."""
     world = World(options=Options(refuse_past_end=refuse, daily_creates=None), policy=Policy(daily_limit=200))
     for number in range(60):
@@ -137,7 +137,7 @@ def test_every_revocation_counts_against_the_day(refuse: bool, left: timedelta, 
     assert len(world.live_keys()) == 60 + (28 if updates else 0)
 
 
-def test_key_that_one_listing_lacks_keeps_its_grace() -> None:
+def test_key_missing_in_listing_has_grace() -> None:
     world = World()
     for number in range(8):
         world.managed(f"s/{number}", left=200 * DAY, age=10 * DAY)
@@ -161,7 +161,7 @@ def test_key_that_one_listing_lacks_keeps_its_grace() -> None:
 # ---- what a sweep costs ----------------------------------------------------------------------------------------------
 
 
-def test_labelled_values_of_other_accounts_are_not_read() -> None:
+def test_other_accounts_values_are_not_read() -> None:
     world = World()
     world.managed("a", account="one")
     world.managed("b", account="two")
@@ -218,7 +218,7 @@ def label_reads(accounts: int, monkeypatch: pytest.MonkeyPatch, *, orphans: bool
 
 
 @pytest.mark.parametrize("orphans", [False, True])
-def test_no_account_reads_the_labels_of_all_the_others(monkeypatch: pytest.MonkeyPatch, orphans: bool) -> None:
+def test_no_account_reads_others_labels(monkeypatch: pytest.MonkeyPatch, orphans: bool) -> None:
     few, sweep = label_reads(2, monkeypatch, orphans=orphans)
     assert sum(len(plan.actions) for plan in sweep.plan.accounts) == 2 * orphans
     many, sweep = label_reads(24, monkeypatch, orphans=orphans)
@@ -229,7 +229,7 @@ def test_no_account_reads_the_labels_of_all_the_others(monkeypatch: pytest.Monke
     assert sum(many.values()) <= sum(few.values()) + 24 * READS_A_SECRET * orphans
 
 
-def test_adoption_that_time_never_allows_is_overdue() -> None:
+def test_adoption_without_time_is_overdue() -> None:
     """A worker whose time suffices only to list defers the adoption in every sweep; after a day that is no success."""
     world = World()
     world.managed("prod/new", adopted=False)

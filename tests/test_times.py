@@ -9,13 +9,13 @@ from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.orphans import ORPHAN_AGE
 
 
-def test_a_promotion_waits_before_its_key_may_be_an_orphan() -> None:
+def test_promotion_waits_before_orphan_age() -> None:
     assert ALMOST_ORPHAN + MAX_SKEW <= ORPHAN_AGE
 
 
-def test_the_wait_outlasts_a_revocation_that_was_decided() -> None:
+def test_wait_outlasts_decided_revocation() -> None:
     assert REVOKE_IN_FLIGHT > MAX_CHECK_AGE
 
 
-def test_a_stale_create_is_checked_long_before_it_is_an_orphan() -> None:
+def test_stale_create_checked_before_orphan() -> None:
     assert STALE_CREATE + REVOKE_IN_FLIGHT < ALMOST_ORPHAN

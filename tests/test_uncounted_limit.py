@@ -59,7 +59,7 @@ def in_parts(world: World, event: str) -> Counter[datetime]:
 
 
 @pytest.mark.parametrize(("every", "a_day"), [(10 * MINUTE, 32), (HOUR, 24), (6 * HOUR, 4)])
-def test_each_part_has_one_create_and_one_update(every: timedelta, a_day: int) -> None:
+def test_each_part_has_one_of_each(every: timedelta, a_day: int) -> None:
     world = busy_world(a_day * 2, every, grace="6h")
     done = sweeps(world, DAY)
     assert set(in_parts(world, "key.created").values()) == {1}
@@ -74,7 +74,7 @@ def test_each_part_has_one_create_and_one_update(every: timedelta, a_day: int) -
     assert max(world.infobip.creates_used(account), world.infobip.updates_used(account)) <= 32
 
 
-def test_sweep_right_after_another_uses_nothing_more() -> None:
+def test_next_sweep_uses_nothing_more() -> None:
     world = busy_world(3, HOUR)
     for _ in range(3):
         world.sweep()
@@ -82,7 +82,7 @@ def test_sweep_right_after_another_uses_nothing_more() -> None:
     assert len(at(world, "key.created")) == 1
 
 
-def test_two_names_of_one_account_share_its_part() -> None:
+def test_two_names_share_one_part() -> None:
     world = busy_world(3, HOUR)
     user = next(iter(world.infobip.state.users.values()))
     world.accounts["alias"] = world.accounts["main"]
@@ -93,13 +93,13 @@ def test_two_names_of_one_account_share_its_part() -> None:
     assert {a.kind for plan in sweep.plan.accounts for a in plan.alerts} >= {Reason.SHARED_ACCOUNT}
 
 
-def test_rotation_with_a_slot_to_come_is_not_overdue() -> None:
+def test_rotation_with_coming_slot_in_time() -> None:
     world = busy_world(30, HOUR)
     found = [a.kind for sweep in sweeps(world, 30 * HOUR) for plan in sweep.plan.accounts for a in plan.alerts]
     assert set(found) == {Reason.LISTING_INCOMPLETE}
 
 
-def test_keys_are_replaced_before_they_expire() -> None:
+def test_keys_are_replaced_in_time() -> None:
     world = busy_world(60, HOUR, left=4 * DAY)
     sweeps(world, 4 * DAY)
     assert all(world.consumer_works(name) for name in world.names())

@@ -30,7 +30,7 @@ WRONG: dict[str, tuple[dict[str, str], str, dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize(("variables", "config", "options", "expected"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_on_this_machine_is_named(
+def test_machine_problem_is_named(
     clean_env: pytest.MonkeyPatch,
     tmp_path: Path,
     variables: dict[str, str],
@@ -45,7 +45,7 @@ def test_what_is_wrong_on_this_machine_is_named(
         make_client(make_session(**options), "secretsmanager")
 
 
-def test_where_the_region_comes_from(credentials: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_region_comes_from(credentials: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text("[default]\nregion = eu-west-1\n")
     credentials.setenv("AWS_CONFIG_FILE", str(config))
@@ -58,7 +58,7 @@ def test_where_the_region_comes_from(credentials: pytest.MonkeyPatch, tmp_path: 
 
 
 @pytest.mark.usefixtures("credentials")
-def test_waits_are_bounded_and_calls_are_tried_four_times() -> None:
+def test_waits_and_tries_are_bounded() -> None:
     config = make_client(make_session("eu-central-1"), "sqs").meta.config
     assert (config.connect_timeout, config.read_timeout) == (5, 20)
     assert config.retries["mode"] == "standard"
@@ -66,7 +66,7 @@ def test_waits_are_bounded_and_calls_are_tried_four_times() -> None:
     assert f"rotator/{__version__}" in config.user_agent_extra
 
 
-def test_a_call_is_tried_again_until_it_is_answered(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
+def test_call_is_retried_until_answered(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
     credentials.setenv("AWS_ENDPOINT_URL", aws.url)
     aws.answers = [error("ThrottlingException"), ok(ARN="arn", Name="s")]
     store = SecretsManagerStore(make_client(make_session("eu-central-1"), "secretsmanager"))

@@ -93,7 +93,7 @@ def parsed(inner: Any = None, **more: Any) -> Read | None:
 # ---- requests -----------------------------------------------------------------------------------------------------
 
 
-def test_every_name_of_the_secret_is_asked_for_at_aws_s_pace(aws: FakeAws, trail: CloudTrail) -> None:
+def test_every_name_is_looked_up_at_aws_pace(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(event())]
     clock = trail._clock
     found = trail.reads(SECRET, SINCE)
@@ -109,33 +109,33 @@ def test_every_name_of_the_secret_is_asked_for_at_aws_s_pace(aws: FakeAws, trail
     assert (found.since, found.until, found.gap) == (SINCE, NOW - LAG, "")
 
 
-def test_an_event_that_is_found_by_two_names_counts_once(aws: FakeAws, trail: CloudTrail) -> None:
+def test_event_under_two_names_counts_once(aws: FakeAws, trail: CloudTrail) -> None:
     same, other = event(), event(record(ARN))
     aws.answers = [page(same, other), page(other, same), page()]
     assert len(trail.reads(SECRET, SINCE).reads) == 2
 
 
-def test_without_any_read_by_name_all_reads_are_searched(aws: FakeAws, trail: CloudTrail) -> None:
+def test_all_reads_searched_without_names(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(event(name="PutSecretValue")), page(), page(), page(event(), event(record("other")))]
     assert [read.principal for read in trail.reads(SECRET, SINCE).reads] == [ROLE]
     (attribute,) = aws.requests[3][1]["LookupAttributes"]
     assert attribute == {"AttributeKey": "EventName", "AttributeValue": "GetSecretValue"}
 
 
-def test_an_own_read_shows_that_names_work(aws: FakeAws, trail: CloudTrail) -> None:
+def test_own_read_shows_that_names_work(aws: FakeAws, trail: CloudTrail) -> None:
     own = record(userAgent="Botocore/1.40.0 ua/2.1 rotator/0.3.0")
     aws.answers = [page(event(own)), page(), page(), page(event())]
     assert trail.reads(SECRET, SINCE).reads == ()
     assert len(aws.requests) == 3
 
 
-def test_pages_are_followed_even_if_one_is_empty(aws: FakeAws, trail: CloudTrail) -> None:
+def test_pages_are_followed_past_empty_one(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(event(), token="a"), page(token="b"), page(event()), page()]
     assert len(trail.reads(SECRET, SINCE).reads) == 2
     assert [parameters.get("NextToken") for _, parameters in aws.requests] == [None, "a", "b", None, None]
 
 
-def test_reads_older_than_the_last_page_are_unknown(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
+def test_reads_past_last_page_are_unknown(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
     oldest = NOW - timedelta(days=3)
     aws.answers = [page(event(), token="a"), page(event(at=oldest), token="b"), page()]
     found = made(aws, credentials, pages=2).reads(SECRET, SINCE)
@@ -147,7 +147,7 @@ def test_reads_older_than_the_last_page_are_unknown(aws: FakeAws, credentials: p
     assert made(aws, credentials, pages=2).reads(SECRET, SINCE).since == NOW
 
 
-def test_a_slow_log_is_cut_too(aws: FakeAws, trail: CloudTrail) -> None:
+def test_slow_log_is_cut_too(aws: FakeAws, trail: CloudTrail) -> None:
     def slow(handler: Handler) -> None:
         trail._clock.sleep(LONGEST_SEARCH.total_seconds())
         page(event(), token=str(len(aws.requests)))(handler)
@@ -158,19 +158,19 @@ def test_a_slow_log_is_cut_too(aws: FakeAws, trail: CloudTrail) -> None:
     assert found.since > SINCE
 
 
-def test_a_page_that_comes_again_ends_it(aws: FakeAws, trail: CloudTrail) -> None:
+def test_repeated_page_ends_listing(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(token="a")]
     assert isinstance(fails(trail), ReadersUnknown)
     assert len(aws.requests) == 2
 
 
-def test_not_more_than_the_history_is_asked_for(aws: FakeAws, trail: CloudTrail) -> None:
+def test_not_more_than_history_is_asked_for(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(event())]
     found = trail.reads(SECRET, NOW - timedelta(days=400))
     assert found.since == NOW - timedelta(days=90) + timedelta(hours=1)
 
 
-def test_two_at_a_time_keep_the_pace_together(aws: FakeAws, trail: CloudTrail) -> None:
+def test_two_at_once_keep_pace_together(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(event())]
     threads = [threading.Thread(target=trail.reads, args=(SECRET, SINCE)) for _ in range(4)]
     for thread in threads:
@@ -193,7 +193,7 @@ def fails(trail: CloudTrail) -> RotatorError:
 
 
 @pytest.mark.parametrize("answer", [error("AccessDeniedException", "User: x"), error("AccessDenied", status=403)])
-def test_denied_names_the_permission(aws: FakeAws, trail: CloudTrail, answer: Answer) -> None:
+def test_denied_names_permission(aws: FakeAws, trail: CloudTrail, answer: Answer) -> None:
     aws.answers = [answer]
     failure = fails(trail)
     assert isinstance(failure, ReadersUnknown)
@@ -218,7 +218,7 @@ BROKEN: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize(("answer", "expected"), BROKEN.values(), ids=BROKEN)
-def test_without_an_answer_nothing_is_known(aws: FakeAws, trail: CloudTrail, answer: Answer, expected: str) -> None:
+def test_without_answer_nothing_is_known(aws: FakeAws, trail: CloudTrail, answer: Answer, expected: str) -> None:
     aws.answers = [page(event()), answer]
     failure = fails(trail)
     assert isinstance(failure, ReadersUnknown)
@@ -227,7 +227,7 @@ def test_without_an_answer_nothing_is_known(aws: FakeAws, trail: CloudTrail, ans
     assert failure.retryable
 
 
-def test_missing_credentials_are_a_configuration_error(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_error(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
     trail = made(aws, credentials)
 
     def lost(**_: Any) -> None:
@@ -239,7 +239,7 @@ def test_missing_credentials_are_a_configuration_error(aws: FakeAws, credentials
     assert isinstance(fails(trail), ConfigurationError)
 
 
-def test_events_that_are_none_make_a_gap(aws: FakeAws, trail: CloudTrail) -> None:
+def test_events_that_are_none_make_gap(aws: FakeAws, trail: CloudTrail) -> None:
     def answer(handler: Handler) -> None:
         broken = event() | {"CloudTrailEvent": "{"}
         handler.send(200, json.dumps({"Events": [broken, event()]}).encode())
@@ -302,7 +302,7 @@ NO_READS: list[tuple[Any, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("inner", "more", "read"), [*((*each, True) for each in READS), *((*each, False) for each in NO_READS)]
 )
-def test_what_is_a_consumer_s_read(inner: Any, more: dict[str, Any], read: bool) -> None:
+def test_consumers_reads(inner: Any, more: dict[str, Any], read: bool) -> None:
     assert (parsed(inner, **more) is not None) is read
 
 
@@ -321,16 +321,16 @@ def test_which_version_was_read(parameters: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("inner", ["{", "[]", "7", "null", None, 7, "[" * 100_000])
-def test_an_event_that_can_t_be_made_out_is_not_passed_over(inner: Any) -> None:
+def test_unclear_event_makes_reads_unknown(inner: Any) -> None:
     with pytest.raises(UnreadableEvent):
         read_of({**event(), "EventTime": NOW, "CloudTrailEvent": inner}, SECRET)
 
 
 @pytest.mark.parametrize("when", ["", "yesterday", "2026-08-31T10:00:00", 7, None, "0001-01-01T00:00:00+23:59"])
-def test_an_event_without_a_time_is_not_passed_over(when: Any) -> None:
+def test_event_without_time_is_unknown(when: Any) -> None:
     with pytest.raises(UnreadableEvent):
         read_of({**event(record(eventTime=when)), "EventTime": "?"}, SECRET)
 
 
-def test_names_of_a_secret_with_a_strange_arn() -> None:
+def test_names_of_secret_with_strange_arn() -> None:
     assert names_of(SecretEntry("arn:x", "n", {}, {})) == ("arn:x", "n")

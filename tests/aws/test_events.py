@@ -38,9 +38,7 @@ def lost(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "rotator.aws.eventbridge"]
 
 
-def test_a_silent_bus_is_waited_for_once_in_a_run(
-    aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_silent_bus_is_waited_for_once(aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture) -> None:
     aws.answers = [hang]
     send(bus, 50)
     assert aws.operations == ["PutEvents"]
@@ -52,13 +50,11 @@ def test_a_silent_bus_is_waited_for_once_in_a_run(
     assert details == [{**DETAIL, "number": number} for number in range(50)]
 
 
-def test_an_event_is_waited_for_three_seconds_at_most() -> None:
+def test_event_waits_three_seconds_at_most() -> None:
     assert (PUBLISH_CONNECT_TIMEOUT + PUBLISH_READ_TIMEOUT, PUBLISH_ATTEMPTS) == (3, 1)
 
 
-def test_a_connection_that_was_closed_is_made_again(
-    aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_closed_connection_is_made_again(aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture) -> None:
     aws.answers = [DONE, drop, DONE]
     send(bus, 2)
     assert len(aws.requests) == 3
@@ -66,7 +62,7 @@ def test_a_connection_that_was_closed_is_made_again(
 
 
 @pytest.mark.parametrize(("answer", "calls"), [(error("AccessDeniedException"), 1), (text(503), 1), (drop, 2)])
-def test_after_a_failure_a_run_sends_no_more(
+def test_after_failure_run_sends_no_more(
     aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture, answer: Answer, calls: int
 ) -> None:
     aws.answers = [answer]
@@ -75,7 +71,7 @@ def test_after_a_failure_a_run_sends_no_more(
     assert len(lost(caplog)) == 5
 
 
-def test_a_lost_event_is_redacted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_event_is_redacted_in_log(caplog: pytest.LogCaptureFixture) -> None:
     redactor = Redactor()
     redactor.learn(leaks.register("a-password-that-was-read"))
 
@@ -88,7 +84,7 @@ def test_a_lost_event_is_redacted_in_the_log(caplog: pytest.LogCaptureFixture) -
     assert "a-password" not in record.getMessage()
 
 
-def test_a_detail_that_is_no_json_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_detail_without_json_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     EventBridge("rotations", lambda: None, Redactor()).send("API Key Rotated", {"secret": object(), "key_id": {1}})
     assert len(lost(caplog)) == 1
 

@@ -53,7 +53,7 @@ def test_what_aws_allows_is_read(aws: FakeAws, store: SecretsManagerStore, name:
 
 @pytest.mark.parametrize("name", ["list", "describe", "dates", "current", "version", "stage"])
 @pytest.mark.parametrize("version", [KEY_VALUE, "v" * 31, "v" * 65, "v" * 32 + "\n", "\u202e" * 40, "", None, 7])
-def test_a_version_id_that_aws_would_not_give(
+def test_version_id_that_aws_would_not_give(
     aws: FakeAws, store: SecretsManagerStore, name: str, version: object
 ) -> None:
     aws.answers = [ok(**answer(version))]
@@ -66,7 +66,7 @@ def test_a_version_id_that_aws_would_not_give(
 
 
 @pytest.mark.parametrize("name", ["version", "stage"])
-def test_an_answer_about_another_version(aws: FakeAws, store: SecretsManagerStore, name: str) -> None:
+def test_answer_about_another_version(aws: FakeAws, store: SecretsManagerStore, name: str) -> None:
     aws.answers = [ok(**answer(V2))]
     with pytest.raises(StoreError) as caught:
         CALLS[name](store, V1)
@@ -74,7 +74,7 @@ def test_an_answer_about_another_version(aws: FakeAws, store: SecretsManagerStor
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name != "dates"])
-def test_an_answer_about_another_secret(aws: FakeAws, store: SecretsManagerStore, name: str) -> None:
+def test_answer_about_another_secret(aws: FakeAws, store: SecretsManagerStore, name: str) -> None:
     """It is refused where one secret was asked for; a listing's names are what AWS says that they are."""
     aws.answers = [ok(**answer(ARN=f"arn:{KEY_VALUE}", Name=KEY_VALUE))]
     if name == "list":
@@ -87,7 +87,7 @@ def test_an_answer_about_another_secret(aws: FakeAws, store: SecretsManagerStore
 
 
 @pytest.mark.parametrize("asked", [NAME, ARN, ARN.removesuffix("-AbCdEf")])
-def test_a_secret_is_described_by_name_or_arn(aws: FakeAws, store: SecretsManagerStore, asked: str) -> None:
+def test_secret_is_described_by_name_or_arn(aws: FakeAws, store: SecretsManagerStore, asked: str) -> None:
     aws.answers = [ok(**answer())]
     assert store.describe(asked).name == NAME
 
@@ -95,14 +95,14 @@ def test_a_secret_is_described_by_name_or_arn(aws: FakeAws, store: SecretsManage
 @pytest.mark.parametrize(
     "asked", ["prod/x", "prod", f"{NAME}2", ARN.removesuffix("@-Y-AbCdEf"), ARN.removesuffix("-Y-AbCdEf")]
 )
-def test_a_longer_name_is_another_secret(aws: FakeAws, store: SecretsManagerStore, asked: str) -> None:
+def test_longer_name_is_another_secret(aws: FakeAws, store: SecretsManagerStore, asked: str) -> None:
     aws.answers = [ok(**answer(Name="prod/x-2", ARN=ARN))]
     with pytest.raises(StoreUnavailable, match=asked.replace("+", r"\+")):
         store.describe(asked)
 
 
 @pytest.mark.parametrize("changes", [{"ARN": "a" * 2049}, {"Name": "n" * 513}, {"Name": ""}, {"ARN": 7}])
-def test_a_listing_with_other_names_than_awss(
+def test_listing_with_other_names_than_awss(
     aws: FakeAws, store: SecretsManagerStore, changes: dict[str, object]
 ) -> None:
     aws.answers = [ok(**answer(**changes))]
@@ -111,7 +111,7 @@ def test_a_listing_with_other_names_than_awss(
 
 
 @pytest.mark.parametrize("label", [f"rotator:key:{KEY_VALUE}", KEY_VALUE, f"note {KEY_VALUE.upper()}"])
-def test_a_keys_value_in_a_label_is_redacted(aws: FakeAws, store: SecretsManagerStore, label: str) -> None:
+def test_keys_value_in_label_is_redacted(aws: FakeAws, store: SecretsManagerStore, label: str) -> None:
     """Threat: a key's value in a label. It is redacted. It is one secret's fault, and must not keep it, or others, from
     being read.
     """
@@ -133,7 +133,7 @@ def test_labels_that_aws_would_not_give(
         CALLS[name](store, V1)
 
 
-def test_a_batch_is_read_by_the_arns_that_were_asked_for(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_batch_is_read_by_requested_arns(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [ok(SecretValues=[answer(ARN=KEY_VALUE)]), ok(**answer())]
     assert store.read_many([ARN]) == {ARN: Secret(KEY_VALUE)}
     assert aws.operations == ["BatchGetSecretValue", "GetSecretValue"]
@@ -141,9 +141,7 @@ def test_a_batch_is_read_by_the_arns_that_were_asked_for(aws: FakeAws, store: Se
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("fields", [{"__type": KEY_VALUE}, {"__type": "Strange", "Message": f"not: '{KEY_VALUE}'"}])
-def test_an_error_with_a_value_in_it(
-    aws: FakeAws, store: SecretsManagerStore, name: str, fields: dict[str, str]
-) -> None:
+def test_error_with_value_in_it(aws: FakeAws, store: SecretsManagerStore, name: str, fields: dict[str, str]) -> None:
     aws.answers = [text(400, json.dumps(fields).encode())]
     with pytest.raises(StoreRejected) as caught:
         CALLS[name](store, V1)

@@ -14,7 +14,7 @@ from tests.aws.fake_aws import FakeAws, drop, error, ok
 V1, V2 = "1" * 32, "2" * 32
 
 
-def test_listing_asks_for_the_role_tag_and_for_the_deleted(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_listing_filters_role_not_deleted(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [ok(SecretList=[], NextToken="more"), ok(SecretList=[])]
     assert store.list_secrets() == ()
     first = {
@@ -25,20 +25,20 @@ def test_listing_asks_for_the_role_tag_and_for_the_deleted(aws: FakeAws, store: 
     assert aws.requests == [("ListSecrets", first), ("ListSecrets", {**first, "NextToken": "more"})]
 
 
-def test_a_listing_that_goes_in_circles_is_given_up(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_circular_listing_is_given_up(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [ok(SecretList=[], NextToken="again")]
     with pytest.raises(StoreUnavailable, match="ListSecrets"):
         store.list_secrets()
     assert len(aws.requests) == 2
 
 
-def test_a_listing_that_breaks_off_gives_nothing(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_broken_listing_gives_nothing(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [ok(SecretList=[{"ARN": "a", "Name": "a"}], NextToken="more"), drop]
     with pytest.raises(StoreUnavailable):
         store.list_secrets()
 
 
-def test_a_secret_on_two_pages_is_listed_once(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_secret_on_two_pages_is_listed_once(aws: FakeAws, store: SecretsManagerStore) -> None:
     secret = {"ARN": "arn:a", "Name": "a", "Tags": [{"Key": "rotator:role", "Value": "key"}]}
     newer = {**secret, "SecretVersionsToStages": {V1: ["AWSCURRENT"], V2: []}}
     aws.answers = [ok(SecretList=[secret], NextToken="more"), ok(SecretList=[newer])]
@@ -85,7 +85,7 @@ def test_what_is_sent(aws: FakeAws, store: SecretsManagerStore) -> None:
     ]
 
 
-def test_an_entry_holds_what_keeps_a_secret_from_being_managed(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_entry_has_owner_replica_rotation(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [
         ok(
             ARN="arn:aws:secretsmanager:eu-central-1:123456789012:secret:s-AbCdEf",
@@ -119,7 +119,7 @@ def value(arn: str, **more: str) -> dict[str, object]:
     return {"ARN": arn, "Name": arn[4:], "VersionId": V1, "VersionStages": ["AWSCURRENT"], **stored}
 
 
-def test_20_a_call(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_batches_of_20(aws: FakeAws, store: SecretsManagerStore) -> None:
     arns = [f"arn:{number}" for number in range(41)]
     batches = [arns[:20], arns[20:40], arns[40:]]
     aws.answers = [ok(SecretValues=[value(arn) for arn in batch]) for batch in batches]
@@ -128,7 +128,7 @@ def test_20_a_call(aws: FakeAws, store: SecretsManagerStore) -> None:
     assert aws.requests == [("BatchGetSecretValue", {"SecretIdList": batch}) for batch in batches]
 
 
-def test_a_binary_value_is_latin_1(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_binary_value_is_latin_1(aws: FakeAws, store: SecretsManagerStore) -> None:
     blob = base64.b64encode(bytes(range(256))).decode()
     aws.answers = [ok(SecretValues=[value("arn:a", SecretBinary=blob)])]
     assert store.read_many(["arn:a"]) == {"arn:a": Secret(bytes(range(256)).decode("latin-1"))}
@@ -148,7 +148,7 @@ NOT_CURRENT = {**value("arn:b", SecretString="old"), "VersionStages": ["AWSPREVI
     ids=["refused", "not in the answer", "not current"],
 )
 @pytest.mark.parametrize("denied", [True, False])
-def test_one_that_the_batch_does_not_give_is_read_by_itself(
+def test_missing_in_batch_is_read_alone(
     aws: FakeAws, store: SecretsManagerStore, batch: dict[str, object], denied: bool
 ) -> None:
     """A read of one secret names exactly what is wrong."""
@@ -163,23 +163,21 @@ def test_one_that_the_batch_does_not_give_is_read_by_itself(
         assert found["arn:b"] == Secret("value of arn:b")
 
 
-def test_one_without_a_value_is_left_out(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_one_without_value_is_left_out(aws: FakeAws, store: SecretsManagerStore) -> None:
     empty = {"SecretId": "arn:b", "ErrorCode": "ResourceNotFoundException", "Message": "no"}
     aws.answers = [ok(SecretValues=[value("arn:a")], Errors=[empty])]
     assert set(store.read_many(["arn:a", "arn:b"])) == {"arn:a"}
     assert aws.operations == ["BatchGetSecretValue"]
 
 
-def test_where_the_action_is_not_allowed_each_is_read_by_itself(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_denied_batch_reads_each_alone(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [error("AccessDeniedException", "BatchGetSecretValue"), ok(**value("arn:a")), ok(**value("arn:b"))]
     assert set(store.read_many(["arn:a", "arn:b"])) == {"arn:a", "arn:b"}
     assert aws.operations == ["BatchGetSecretValue", "GetSecretValue", "GetSecretValue"]
 
 
 @pytest.mark.parametrize("single", [drop, error("InternalServiceError", status=500)])
-def test_what_can_not_be_read_at_all_is_an_error_of_each(
-    aws: FakeAws, store: SecretsManagerStore, single: object
-) -> None:
+def test_unreadable_is_error_of_each(aws: FakeAws, store: SecretsManagerStore, single: object) -> None:
     aws.answers = [single]  # type: ignore[list-item]
     found = store.read_many(["arn:a", "arn:b"])
     assert set(found) == {"arn:a", "arn:b"}

@@ -57,9 +57,7 @@ def fails(call: Callable[[], object]) -> RotatorError:
 
 @pytest.mark.parametrize("operation", ALL)
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])
-def test_denied_names_the_action_and_the_secret(
-    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str
-) -> None:
+def test_denied_names_action_and_secret(aws: FakeAws, store: SecretsManagerStore, operation: str, code: str) -> None:
     aws.answers = [
         error(code, "User: x is not authorized to perform: y on resource: z because no identity-based policy allows it")
     ]
@@ -132,7 +130,7 @@ def test_refusals(
         assert failure.action == (expected if expected.startswith("kms:") else "")
 
 
-def test_codes_in_headers_and_with_namespaces_are_understood(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_codes_in_headers_and_namespaces(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [
         error_by_header("ResourceNotFoundException"),
         error("com.amazonaws.secretsmanager#ResourceNotFoundException"),
@@ -152,7 +150,7 @@ BROKEN: dict[str, Answer] = {
 
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("operation", ALL)
-def test_without_an_answer_only_a_write_is_in_doubt(
+def test_lost_answer_leaves_write_in_doubt(
     aws: FakeAws, store: SecretsManagerStore, operation: str, answer: Answer
 ) -> None:
     aws.answers = [answer]
@@ -162,38 +160,38 @@ def test_without_an_answer_only_a_write_is_in_doubt(
     assert {NAME, operation} <= {*failure.message.replace(":", "").split()}
 
 
-def test_a_page_of_a_proxy_is_no_empty_listing(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_page_of_proxy_is_no_empty_listing(aws: FakeAws, store: SecretsManagerStore) -> None:
     """Threat: a proxy's page in place of Secrets Manager. It is an error, not an empty list."""
     aws.answers = [text(200)]
     assert isinstance(fails(store.list_secrets), StoreUnavailable)
 
 
-def test_a_timeout_is_unknown_for_a_write_only(aws: FakeAws, make_store: StoreMaker) -> None:
+def test_timeout_is_unknown_for_write_only(aws: FakeAws, make_store: StoreMaker) -> None:
     aws.answers = [hang]
     store = make_store(read_timeout=0.2)
     assert isinstance(fails(lambda: WRITES["PutSecretValue"](store)), StoreOutcomeUnknown)
     assert isinstance(fails(lambda: store.describe(NAME)), StoreUnavailable)
 
 
-def test_a_write_that_never_left_did_nothing(make_store: StoreMaker) -> None:
+def test_write_that_never_left_did_nothing(make_store: StoreMaker) -> None:
     failure = fails(lambda: WRITES["PutSecretValue"](make_store(url="http://127.0.0.1:1")))
     assert isinstance(failure, StoreUnavailable)
     assert "AWS_ENDPOINT_URL" in failure.advice
 
 
-def test_a_refusal_after_a_lost_answer_is_unknown(aws: FakeAws, make_store: StoreMaker) -> None:
+def test_refusal_after_lost_answer_in_doubt(aws: FakeAws, make_store: StoreMaker) -> None:
     """The first attempt may have moved the label, and botocore's second is refused because of that."""
     aws.answers = [drop, error("InvalidParameterException", WRONG_FROM)]
     assert isinstance(fails(lambda: WRITES["UpdateSecretVersionStage"](make_store(attempts=2))), StoreOutcomeUnknown)
     assert aws.operations == ["UpdateSecretVersionStage"] * 2
 
 
-def test_a_refusal_after_throttling_is_a_refusal(aws: FakeAws, make_store: StoreMaker) -> None:
+def test_refusal_after_throttling_is_refusal(aws: FakeAws, make_store: StoreMaker) -> None:
     aws.answers = [error("ThrottlingException"), error("InvalidParameterException", WRONG_FROM)]
     assert isinstance(fails(lambda: WRITES["UpdateSecretVersionStage"](make_store(attempts=2))), PreconditionFailed)
 
 
-def test_credentials_that_expire_after_a_lost_answer(aws: FakeAws, make_store: StoreMaker) -> None:
+def test_lost_answer_then_expired_login(aws: FakeAws, make_store: StoreMaker) -> None:
     aws.answers = [drop, error("ExpiredTokenException")]
     assert isinstance(fails(lambda: WRITES["PutSecretValue"](make_store(attempts=2))), StoreOutcomeUnknown)
     lost = translate(NoCredentialsError(), "PutSecretValue", NAME, write=True, lost_attempt=True)
@@ -202,25 +200,25 @@ def test_credentials_that_expire_after_a_lost_answer(aws: FakeAws, make_store: S
     assert isinstance(at_once, ConfigurationError)
 
 
-def test_a_lost_answer_is_forgotten_with_its_call(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_lost_answer_is_forgotten_after_call(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [drop, error("InvalidParameterException", WRONG_FROM)]
     assert isinstance(fails(lambda: store.promote(NAME, V2, V1)), StoreOutcomeUnknown)
     assert isinstance(fails(lambda: store.promote(NAME, V2, V1)), PreconditionFailed)
 
 
-def test_staging_is_repeated_by_botocore_under_the_same_token(aws: FakeAws, make_store: StoreMaker) -> None:
+def test_staging_is_repeated_with_same_token(aws: FakeAws, make_store: StoreMaker) -> None:
     aws.answers = [drop, ok(ARN="arn", Name=NAME, VersionId=V2)]
     make_store(attempts=2).stage(NAME, V2, Secret(VALUE), ("AWSPENDING",))
     assert [parameters["ClientRequestToken"] for _, parameters in aws.requests] == [V2, V2]
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterException", "ValidationException", "InvalidRequestException"])
-def test_awss_message_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore, code: str) -> None:
+def test_awss_message_shows_no_value(aws: FakeAws, store: SecretsManagerStore, code: str) -> None:
     aws.answers = [error(code, f"Value '{VALUE}' at 'secretString' failed to satisfy constraint")]
     assert code in str(fails(lambda: WRITES["PutSecretValue"](store)))
 
 
-def test_botocores_message_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_botocores_message_shows_no_value(aws: FakeAws, store: SecretsManagerStore) -> None:
     failure = fails(lambda: store.stage(NAME, VALUE[:10], Secret(VALUE), ("AWSPENDING",)))
     assert isinstance(failure, StoreRejected)
     assert "ClientRequestToken" in str(failure)
@@ -229,7 +227,7 @@ def test_botocores_message_about_a_value_is_not_repeated(aws: FakeAws, store: Se
     assert aws.requests == []
 
 
-def test_an_absent_label_is_found_by_describing_the_secret(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_absent_label_is_found_by_describe(aws: FakeAws, store: SecretsManagerStore) -> None:
     described = ok(ARN="arn", Name=NAME, VersionIdsToStages={V1: ["AWSCURRENT"], V2: ["x"]})
     aws.answers = [error("InvalidParameterException", "an unknown message"), described]
     store.remove_label(NAME, "x", V1)
@@ -237,7 +235,7 @@ def test_an_absent_label_is_found_by_describing_the_secret(aws: FakeAws, store: 
     assert isinstance(fails(lambda: store.remove_label(NAME, "x", V2)), PreconditionFailed)
 
 
-def test_an_answer_without_text_is_a_bad_value(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_answer_without_text_is_bad_value(aws: FakeAws, store: SecretsManagerStore) -> None:
     aws.answers = [ok(ARN="arn", Name=NAME, VersionId=V1, SecretBinary="AAE=")]
     assert isinstance(fails(lambda: store.read_current(NAME)), BadSecretValue)
 

@@ -36,7 +36,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, A
     return done.stdout, json.loads(target.read_text(encoding="utf-8"))
 
 
-def test_the_figures(measured: tuple[str, dict[str, Any]]) -> None:
+def test_figures(measured: tuple[str, dict[str, Any]]) -> None:
     _, found = measured
     assert found["cold_start"] is None
     assert [(row["secrets"], row["calls"]) for row in found["sweeps"]] == [
@@ -66,7 +66,7 @@ def test_the_figures(measured: tuple[str, dict[str, Any]]) -> None:
     assert found["planner"][0]["growth"] == 1
 
 
-def test_the_table(measured: tuple[str, dict[str, Any]]) -> None:
+def test_table(measured: tuple[str, dict[str, Any]]) -> None:
     rows = [line.split("|") for line in measured[0].splitlines()]
     assert {len(cells) for cells in rows} == {5}  # as Markdown reads it
     assert [line for line in measured[0].splitlines() if "250 secrets: calls" in line] == [
@@ -74,7 +74,7 @@ def test_the_table(measured: tuple[str, dict[str, Any]]) -> None:
     ]
 
 
-def test_the_page_has_the_counts_that_are_measured(measured: tuple[str, dict[str, Any]]) -> None:
+def test_page_has_counts_that_are_measured(measured: tuple[str, dict[str, Any]]) -> None:
     table = (ROOT / "tests" / "bench" / "README.md").read_text(encoding="utf-8").splitlines()
     counted = [line for line in measured[0].splitlines() if ": calls at " in line or "daily verification" in line]
     assert len(counted) == 6
@@ -92,7 +92,7 @@ def test_the_page_has_the_counts_that_are_measured(measured: tuple[str, dict[str
     assert f"| a revocation after grace | {made}," in page
 
 
-def test_the_page_has_the_calls_of_an_idle_sweep() -> None:
+def test_page_has_calls_of_idle_sweep() -> None:
     fleet = SyntheticFleet(3_000)
     sweep(fleet)
     page = (ROOT / "tests" / "bench" / "README.md").read_text(encoding="utf-8")
@@ -102,13 +102,13 @@ def test_the_page_has_the_calls_of_an_idle_sweep() -> None:
     )
 
 
-def test_the_synthetic_fleet_answers_the_script() -> None:
+def test_synthetic_fleet_answers_script() -> None:
     fleet = SyntheticFleet(3)
     script(fleet, 3)
     assert fleet.calls == {"DescribeSecret": 3, "GetSecretValue": 3, "GET key": 3}
 
 
-def test_the_memory_of_a_sweep_grows_by_5_kb_a_secret_at_most() -> None:
+def test_sweep_memory_per_secret_is_bounded() -> None:
     sweep(SyntheticFleet(100))  # what is loaded once is not counted
     few, many = (peak_of(sweep, SyntheticFleet(count)) for count in (2_000, 4_000))
     assert (many - few) / 2_000 < MOST_A_SECRET

@@ -25,7 +25,7 @@ def test_infobip(flow: Flow, fault: AwsFault | HttpFault) -> None:
     assert not broken, "\n".join(broken[:12])
 
 
-def test_the_documents_say_how_much_is_tried() -> None:
+def test_documents_say_how_much_is_tried() -> None:
     """Each fault that is counted here hits its call: one that does not come fails its own test."""
     hits, calls, flows = total()
     text = f"{hits:,} faults at {calls} calls of {flows} flows"

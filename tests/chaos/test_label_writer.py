@@ -27,12 +27,12 @@ EXAMPLES = 25
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
-def test_without_a_forgery_the_run_breaks_no_rule(run: Flow) -> None:
+def test_without_forgery_run_breaks_no_rule(run: Flow) -> None:
     assert played(run, []) == []
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
-def test_a_forgery_at_any_call(run: Flow) -> None:
+def test_forgery_at_any_call(run: Flow) -> None:
     """Threat: any forged label or value, between any two calls. The eleven rules hold for every other secret."""
     cases = [case for case in every(SAMPLE) if case[0] is run]
     broken = [text for case in cases for text in forged(*case)]
@@ -48,7 +48,7 @@ FOUND = (
 
 
 @pytest.mark.parametrize(("name", "secret", "forgery", "index"), FOUND)
-def test_forgeries_that_broke_a_rule_once(name: str, secret: str, forgery: str, index: int) -> None:
+def test_forgeries_that_broke_rule_once(name: str, secret: str, forgery: str, index: int) -> None:
     """Threat: a value that may be any key, to stop the revocations of others. Only a real copy of the key blocks one,
     and it is reported.
     """
@@ -75,7 +75,7 @@ def alerts(sweep: Sweep, secret: str) -> set[tuple[Reason, Severity]]:
     return {(alert.kind, alert.severity) for alert in plan.alerts if alert.secret == secret}
 
 
-def test_a_copied_value_defers_a_revocation_and_is_reported() -> None:
+def test_copied_value_defers_revocation() -> None:
     """It is all that the contract lets a label writer do to others, and it takes the right to read them."""
     world = make()
     old, writer = world.first_keys[SMS], LabelWriter(world, OURS, SMS)
@@ -97,7 +97,7 @@ def test_a_copied_value_defers_a_revocation_and_is_reported() -> None:
     assert world.consumer_works(SMS)
 
 
-def test_keys_that_one_writer_needs_starve_no_other() -> None:
+def test_keys_of_one_writer_starve_no_other() -> None:
     """It puts its secrets' old, disabled keys back every hour, so that new ones are created until none are left."""
     world = World(options=Options(reveal=False), policy=Policy(daily_limit=12, reserve=4))
     world.managed(VOICE, left=2 * DAY + 6 * HOUR, age=26 * DAY, rotate_before="2d")
@@ -117,7 +117,7 @@ def test_keys_that_one_writer_needs_starve_no_other() -> None:
     assert world.current_key(VOICE).id != world.first_keys[VOICE].id
 
 
-def test_it_notices_a_label_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_notices_label_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ownership, "proof", lambda *_: OwnershipProof.BY_NAME)
     run = RUNS[0]
     texts = [

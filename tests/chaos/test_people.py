@@ -82,7 +82,7 @@ Wrong = Callable[[TwoAccounts], object]
         (disable_first, "after it was replaced"),
     ],
 )
-def test_the_rules_notice(wrong: Wrong, found: str) -> None:
+def test_rules_notice(wrong: Wrong, found: str) -> None:
     world = rotated(HOUR)
     rules = AccountRules(world)
     rules.start()
@@ -96,7 +96,7 @@ def hold_in_a_field(world: TwoAccounts) -> None:
 
 
 @pytest.mark.parametrize(("copy", "name"), [(add_binary_copy, "prod/binary"), (hold_in_a_field, VOICE)])
-def test_the_rules_notice_that_a_copied_key_is_revoked(copy: Wrong, name: str) -> None:
+def test_rules_notice_revoked_copy(copy: Wrong, name: str) -> None:
     world = rotated(73 * HOUR)
     copy(world)
     rules = AccountRules(world)
@@ -121,14 +121,14 @@ def emergency_flow(target: str, strategy: Strategy = REVOKE_ONLY) -> Flow:
     return Flow("emergency", due, lambda _: None, target, strategy)
 
 
-def test_the_rules_notice_that_a_key_is_left() -> None:
+def test_rules_notice_that_key_is_left() -> None:
     """The emergency was about another secret's key, and says that all is well."""
     found = in_an_emergency(emergency_flow("key"), lambda world: revoke(world, REVOKE_ONLY, secret=VOICE))
     assert "is enabled after a success" in found
     assert "which nobody named" in found
 
 
-def test_the_rules_notice_that_another_key_is_revoked() -> None:
+def test_rules_notice_revoked_other_key() -> None:
     def act(world: TwoAccounts) -> EmergencyReport:
         report = revoke(world, REVOKE_ONLY, secret=SMS)
         disable(world, world.first_keys[MAIL].id, OTHER)

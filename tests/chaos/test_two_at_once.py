@@ -121,7 +121,7 @@ EXAMPLES = 8
 
 
 @pytest.mark.parametrize(("case", "order"), FOUND, ids=lambda value: value.name if isinstance(value, Case) else "")
-def test_orders_that_broke_a_rule_once(case: Case, order: str) -> None:
+def test_orders_that_broke_rule_once(case: Case, order: str) -> None:
     for end in range(len(order) + 1):
         _, broken, _ = case.run(iter(order[:end]))
         assert not broken, "\n".join(broken[:12])
@@ -158,7 +158,7 @@ def replay(name: str, order: str) -> list[str]:
     return broken
 
 
-def test_an_order_replays(capsys: pytest.CaptureFixture[str]) -> None:
+def test_order_can_be_replayed(capsys: pytest.CaptureFixture[str]) -> None:
     case = EMERGENCIES[3]
     order, broken, run = case.run(iter("aaabbbbcccaaaa"))
     assert replay(case.name, order) == broken == []
@@ -166,7 +166,7 @@ def test_an_order_replays(capsys: pytest.CaptureFixture[str]) -> None:
     assert "".join(letters) == order == run.actors.order
 
 
-def test_a_mistake_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistake_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the care for what others promote meanwhile, chance finds the order in which that is ended."""
     monkeypatch.setattr("rotator.policy.suspects.is_older", lambda *_: True)
     case = EMERGENCIES[4]

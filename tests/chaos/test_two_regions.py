@@ -156,7 +156,7 @@ def test_alternately_for_weeks(aws_account: str) -> None:
             assert world.consumer_works(name)
 
 
-def test_names_without_the_arn_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_without_arn_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As they once were: each region takes the other's current keys for orphans."""
     for module in ("labels", "holdings"):
         monkeypatch.setattr(f"rotator.policy.{module}.secret_id", lambda arn: f"{len(arn.split(':')[-1]):010x}")

@@ -45,7 +45,7 @@ def test_months_of_300_secrets(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_skipping_idle_sweeps_changes_nothing() -> None:
+def test_skipping_idle_sweeps_is_harmless() -> None:
     """Two weeks with both outages, swept every time and not: the same keys, labels, values, faults and scores."""
     quick = run(5, 15, outages_from=SOON)
     whole = run(5, 15, outages_from=SOON, skip_idle=False)
@@ -58,13 +58,13 @@ def test_skipping_idle_sweeps_changes_nothing() -> None:
     assert quick.rotations > 50
 
 
-def test_the_same_seed_is_the_same_in_every_process() -> None:
+def test_same_seed_is_same_in_every_process() -> None:
     one, other = (in_a_process("--days", "2", "--seed", "3", PYTHONHASHSEED=seed).stdout for seed in ("1", "2"))
     assert one.splitlines()[1:] == other.splitlines()[1:]
     assert "end state" in one
 
 
-def test_gaps_between_faults_are_as_if_each_call_were_drawn_for() -> None:
+def test_fault_gaps_match_draws_per_call() -> None:
     chance = Chance("any", RATE)
     assert abs(sum(chance.hit() for _ in range(100_000)) - 2000) < 200
     made, passed = Chance("same", RATE), Chance("same", RATE)
@@ -124,14 +124,14 @@ def test_it_notices(spoilt: Score, kind: str, secret: str, detail: str) -> None:
     assert any(each.secret.startswith(secret) and detail in each.detail for each in found), spoilt.report()
 
 
-def test_a_report_names_the_seed_and_the_audit_lines(spoilt: Score) -> None:
+def test_report_names_seed_and_audit_lines(spoilt: Score) -> None:
     report = spoilt.report()
     assert "FAILED with seed 9" in report
     assert '"event": "sweep.started"' in report
     assert "2026-03-0" in report
 
 
-def test_it_notices_more_creates_than_a_day_allows() -> None:
+def test_too_many_creates_are_noticed() -> None:
     def allow(simulation: Simulation, hour: int) -> None:
         world = simulation.world
         world.policy = Policy(daily_limit=90)

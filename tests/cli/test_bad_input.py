@@ -101,7 +101,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_one_sentence_with_the_name_and_the_fix(stack: Stack, bad: str) -> None:
+def test_one_sentence_with_name_and_fix(stack: Stack, bad: str) -> None:
     BAD[bad].arrange(stack)
     before = stack.state()
     ran = stack.run("rotate", "app/key", "--reason", "test")
@@ -135,7 +135,7 @@ def all_at_once(stack: Stack) -> None:
     stack.client.create_secret(Name="odd/role", Tags=[{"Key": "rotator:role", "Value": "keys"}])
 
 
-def test_a_sweep_over_all_of_it_names_each_and_changes_nothing(stack: Stack) -> None:
+def test_bad_input_sweep_changes_nothing(stack: Stack) -> None:
     """Threat: one bad tag that stops the sweep. That secret is skipped; the others continue."""
     all_at_once(stack)
     before = stack.state()
@@ -168,7 +168,7 @@ def test_a_sweep_over_all_of_it_names_each_and_changes_nothing(stack: Stack) -> 
     assert stack.state() == before
 
 
-def test_a_clock_that_is_off_by_an_hour(stack: Stack) -> None:
+def test_clock_off_by_one_hour(stack: Stack) -> None:
     """Threat: a clock that is far off. The sweep changes nothing."""
     with InfobipServer(InfobipWorld(OffsetClock(offset=timedelta(hours=1)))) as ahead:
         account = ahead.world.add_account("main")
@@ -222,7 +222,7 @@ def test_infobip_does_not_answer(stack: Stack) -> None:
         (["soon"], False),
     ],
 )
-def test_a_failed_sweep_shows_what_has_expired(stack: Stack, end: object, shown: bool) -> None:
+def test_failed_sweep_shows_what_has_expired(stack: Stack, end: object, shown: bool) -> None:
     account = stack.account("main", password=WRONG_PASSWORD)
     stack.secret("app/key", account, json.dumps({"api_key": "x", "expires_at": end}))
     text = " ".join(stack.run("run").out.split())
@@ -258,7 +258,7 @@ def test_every_refusal_names_what_to_change(stack: Stack, arguments: str, named:
         "revoke --key-id K --account nobody --reason x",
     ],
 )
-def test_what_is_unknown_is_a_failure_not_usage(stack: Stack, arguments: str) -> None:
+def test_unknown_name_is_exit_1(stack: Stack, arguments: str) -> None:
     stack.seed()
     before = stack.state()
     ran = stack.run(*arguments.split())
@@ -266,7 +266,7 @@ def test_what_is_unknown_is_a_failure_not_usage(stack: Stack, arguments: str) ->
     assert re.search("nobody|nothing", ran.sentence)
 
 
-def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(stack: Stack) -> None:
+def test_failed_emergency_plan_says_fix(stack: Stack) -> None:
     account = stack.account("main", **away())
     stack.secret("app/key", account)
     before = stack.state()
@@ -279,20 +279,20 @@ def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(stack: Stack) -> 
 
 
 @pytest.mark.parametrize("command", ["rotate {} --reason x", "adopt {}", "consumers {}", "rollback {} --reason x"])
-def test_a_wrong_tag_has_one_exit_code_in_every_command(stack: Stack, command: str) -> None:
+def test_wrong_tag_has_one_exit_code(stack: Stack, command: str) -> None:
     BAD["unparsable tags"].arrange(stack)
     ran = stack.run(*command.format("app/key").split())
     assert (ran.code, "rotator:grace" in ran.sentence) == (1, True)
 
 
 @pytest.mark.parametrize("command", ["run", "run --dry-run"])
-def test_what_a_person_starts_is_audited_as_manual(stack: Stack, command: str) -> None:
+def test_command_is_audited_as_manual(stack: Stack, command: str) -> None:
     BAD["unparsable tags"].arrange(stack)
     assert {line["trigger"] for line in stack.run(*command.split()).lines} == {"manual"}
 
 
 @pytest.mark.parametrize("command", [("rotate", "--reason", "x"), ("adopt",), ("rollback", "--reason", "x")])
-def test_a_management_secret_is_not_to_be_tagged_as_a_key(stack: Stack, command: tuple[str, ...]) -> None:
+def test_management_secret_is_not_managed(stack: Stack, command: tuple[str, ...]) -> None:
     stack.account("main")
     management = "rotator/main"
     ran = stack.run(command[0], management, *command[1:])
@@ -301,7 +301,7 @@ def test_a_management_secret_is_not_to_be_tagged_as_a_key(stack: Stack, command:
     assert "tag-resource" not in ran.sentence
 
 
-def test_a_plan_for_the_year_one_is_refused(stack: Stack) -> None:
+def test_plan_for_year_one_is_refused(stack: Stack) -> None:
     stack.account("main")
     ran = stack.run("plan", "--at", "0001-01-01")
     assert (ran.code, "0001-01-01" in ran.sentence) == (2, True)

@@ -13,7 +13,7 @@ from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 RESULT = {"kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id", "detail", "outcome", "error"}
 
 
-def test_run_does_what_plan_said_and_leaves_an_intact_audit(stack: Stack, tmp_path: Path) -> None:
+def test_run_does_what_plan_said(stack: Stack, tmp_path: Path) -> None:
     keys = stack.seed()
     stack.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
     planned = stack.run("plan", "--json").document["accounts"][0]["actions"]
@@ -56,7 +56,7 @@ def test_run_for_people_names_what_failed(stack: Stack) -> None:
     assert "`rotator status`" in words
 
 
-def test_run_that_leaves_something_to_fix_is_done(stack: Stack) -> None:
+def test_run_with_something_to_fix_is_done(stack: Stack) -> None:
     """A wrong tag of one secret must not hide, sweep by sweep, whether the others are rotated."""
     stack.seed()
     ran = stack.run("run")
@@ -78,7 +78,7 @@ def test_dry_run_changes_nothing(stack: Stack) -> None:
     assert stack.state() == before
 
 
-def test_rotate_adopts_first_and_says_which_key_is_in_use(stack: Stack) -> None:
+def test_rotate_adopts_first(stack: Stack) -> None:
     keys = stack.seed()
     ran = stack.run("rotate", "prod/voice/alerts", "--reason", "vendor left", "--json")
     assert ran.code == 0
@@ -90,7 +90,7 @@ def test_rotate_adopts_first_and_says_which_key_is_in_use(stack: Stack) -> None:
     assert (audit[0]["trigger"], audit[0]["reason"]) == ("manual", "vendor left")
 
 
-def test_rotate_that_is_put_off_is_a_failure_with_its_sentence(stack: Stack) -> None:
+def test_deferred_rotate_is_failure(stack: Stack) -> None:
     stack.seed()
     faults_of(stack.world).add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
     ran = stack.run("rotate", "prod/sms/otp", "--reason", "test")
@@ -100,7 +100,7 @@ def test_rotate_that_is_put_off_is_a_failure_with_its_sentence(stack: Stack) -> 
     assert "deferred" in ran.out
 
 
-def test_rotate_that_moves_names_the_old_key(stack: Stack) -> None:
+def test_rotate_that_moves_names_old_key(stack: Stack) -> None:
     """No sweep revokes it: it is in the other Infobip account."""
     first = stack.account("main")
     stack.account("other")
@@ -128,7 +128,7 @@ def test_adopt_and_adopt_again(stack: Stack) -> None:
     assert stack.state() == before
 
 
-def test_an_audit_file_that_was_tampered_with(stack: Stack, tmp_path: Path) -> None:
+def test_audit_file_that_was_tampered_with(stack: Stack, tmp_path: Path) -> None:
     stack.seed()
     file = tmp_path / "audit.jsonl"
     assert stack.run("--audit-file", str(file), "rotate", "prod/sms/otp", "--reason", "test").code == 0
@@ -144,7 +144,7 @@ def test_an_audit_file_that_was_tampered_with(stack: Stack, tmp_path: Path) -> N
     assert (told.code, "NOT intact" in words, "line 3" in words) == (1, True, True)
 
 
-def test_rollback_says_what_is_current_and_what_comes_next(stack: Stack) -> None:
+def test_rollback_shows_current_and_next(stack: Stack) -> None:
     keys = stack.seed()
     old = keys["prod/sms/otp"]
     assert stack.run("rotate", "prod/sms/otp", "--reason", "test").code == 0

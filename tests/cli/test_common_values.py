@@ -51,7 +51,7 @@ def document_of(stack: Stack, *command: str) -> tuple[Any, list[dict[str, Any]]]
     return ran.document, [line for line in ran.lines if "run_id" in line]
 
 
-def test_a_sweep_over_common_values_is_intact(stack: Stack, values: dict[str, str]) -> None:
+def test_sweep_over_common_values_is_intact(stack: Stack, values: dict[str, str]) -> None:
     """Threat: the name of a secret or event stored as a secret's value, to blank it in audit lines. Names, ids and
     constants stay. Names win, in sentences too, wherever the value of another secret says the same.
     """
@@ -80,7 +80,7 @@ def test_what_only_reads_is_intact(stack: Stack, values: dict[str, str], command
     assert REDACTED not in out
 
 
-def test_an_emergency_is_told_whole(stack: Stack, values: dict[str, str]) -> None:
+def test_emergency_is_told_whole(stack: Stack, values: dict[str, str]) -> None:
     command = ["revoke", "--secret", "prod/payments", "--reason", "leaked", "--incident", "INC-1", "--yes"]
     document, lines = document_of(stack, *command)
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []

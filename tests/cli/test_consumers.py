@@ -107,7 +107,7 @@ def test_without_anybody(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_missing_permission_is_named(stack: Stack, as_json: bool) -> None:
+def test_missing_permission_is_named(stack: Stack, as_json: bool) -> None:
     account = stack.account("main")
     stack.secret(NAME, account)
     with serving(error("AccessDeniedException", "User is not authorized")) as fake:
@@ -131,7 +131,7 @@ def test_a_missing_permission_is_named(stack: Stack, as_json: bool) -> None:
         (("",), 1, ""),
     ],
 )
-def test_rubbish_is_answered_in_a_sentence(stack: Stack, arguments: tuple[str, ...], code: int, says: str) -> None:
+def test_rubbish_is_answered_in_sentence(stack: Stack, arguments: tuple[str, ...], code: int, says: str) -> None:
     account = stack.account("main")
     stack.secret(NAME, account)
     ran = stack.run("consumers", *arguments)
@@ -141,7 +141,7 @@ def test_rubbish_is_answered_in_a_sentence(stack: Stack, arguments: tuple[str, .
     assert ran.out == ""
 
 
-def test_names_from_outside_are_shown_harmless() -> None:
+def test_foreign_names_are_shown_harmless() -> None:
     """Threat: names of principals in CloudTrail that act on a terminal. They are escaped and shortened. A hostile
     principal can't come through an HTTP header, but through CloudTrail.
     """

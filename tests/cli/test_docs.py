@@ -62,7 +62,7 @@ def options_of(command: click.Command) -> set[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_option_that_a_document_names_exists(command: str) -> None:
+def test_documented_options_exist(command: str) -> None:
     words = [word for word in shlex.split(command)[1:] if word not in PLACEHOLDERS]
     while words and words[0] in ("--region", "--profile", "--log-format"):
         words = words[2:]
@@ -95,7 +95,7 @@ def test_most_commands_are_run() -> None:
 
 
 @pytest.mark.parametrize("command", runnable())
-def test_every_command_in_a_document_does_what_it_is_there_for(
+def test_documented_commands_work(
     stack: Stack, command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Over the example fleet without its one mistake, and after what the document says came before."""
@@ -137,7 +137,7 @@ def test_links_lead_somewhere() -> None:
             assert anchor in slugs, f"{path.name}: {target}#{anchor}"
 
 
-def test_modules_in_the_architecture_exist() -> None:
+def test_modules_in_architecture_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.py)?|[a-z_]+/[a-z_]+)`", text) + re.findall(
         r'\["(\w+/\w+)[": ]', text
@@ -147,7 +147,7 @@ def test_modules_in_the_architecture_exist() -> None:
     assert sorted({*named} - known - {path for path in named if (ROOT / "rotator" / f"{path}.py").exists()}) == []
 
 
-def test_every_event_is_in_the_table() -> None:
+def test_every_event_is_in_table() -> None:
     text = (ROOT / "docs/audit.md").read_text()
     emitted = set(re.findall(r'"((?:sweep|key|secret|rotation|revocation|emergency|alert)\.[a-z_]+)"', _sources()))
     assert set(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", text, re.MULTILINE)) == emitted
@@ -173,7 +173,7 @@ def test_every_setting_is_described() -> None:
     assert [field.name for field in fields(Settings) if f"`ROTATOR_{field.name.upper()}`" not in text] == []
 
 
-def test_every_alarm_is_in_the_runbook() -> None:
+def test_every_alarm_is_in_runbook() -> None:
     alarms = set(re.findall(r"AlarmName: .*\}-([a-z-]+)$", (ROOT / "serverless.yml").read_text(), re.MULTILINE))
     alarms = {name for name in alarms if not name.endswith("-errors")}  # one for each function, in one row
     assert len(alarms) >= 9

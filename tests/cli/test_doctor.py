@@ -74,7 +74,7 @@ def test_what_is_denied_is_named(
     assert all(name in of(checks, subject, level)[0] for name in named.split())
 
 
-def test_denied_batch_reads_are_a_warning(stack: Stack, proxy: DenyingProxy) -> None:
+def test_denied_batch_reads_are_warning(stack: Stack, proxy: DenyingProxy) -> None:
     """Sweeps go on without it, at a call for each secret."""
     proxy.denied = {"BatchGetSecretValue"}
     code, checks = examined(stack)
@@ -85,7 +85,7 @@ def test_denied_batch_reads_are_a_warning(stack: Stack, proxy: DenyingProxy) -> 
     assert of(checks, "IAM", "ok")[0].startswith("ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds ")
 
 
-def test_a_write_that_the_simulator_denies(stack: Stack, proxy: DenyingProxy) -> None:
+def test_write_that_simulator_denies(stack: Stack, proxy: DenyingProxy) -> None:
     proxy.decisions["secretsmanager:UpdateSecretVersionStage"] = "implicitDeny"
     code, checks = examined(stack)
     assert code == 1
@@ -113,9 +113,7 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize("body", NO_ANSWERS)
 @pytest.mark.parametrize("operation", ["GetCallerIdentity", "SimulatePrincipalPolicy"])
-def test_what_is_not_aws_is_a_warning_that_names_it(
-    stack: Stack, proxy: DenyingProxy, operation: str, body: str
-) -> None:
+def test_other_endpoint_is_warning(stack: Stack, proxy: DenyingProxy, operation: str, body: str) -> None:
     proxy.pages[operation] = (*NO_ANSWERS[body], "text/html")
     code, checks = examined(stack)
     subject, name = ("AWS", "STS") if operation == "GetCallerIdentity" else ("IAM", "IAM")
@@ -129,9 +127,7 @@ def test_what_is_not_aws_is_a_warning_that_names_it(
 
 
 @pytest.mark.parametrize("body", ["html", "json"])
-def test_a_page_where_sts_lends_the_role_is_no_bug(
-    stack: Stack, proxy: DenyingProxy, tmp_path: Path, body: str
-) -> None:
+def test_page_where_sts_lends_role_is_no_bug(stack: Stack, proxy: DenyingProxy, tmp_path: Path, body: str) -> None:
     proxy.pages["AssumeRoleWithWebIdentity"] = (*NO_ANSWERS[body], "text/html")
     (tmp_path / "token").write_text("a token")
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
@@ -147,7 +143,7 @@ def test_a_page_where_sts_lends_the_role_is_no_bug(
     assert of(checks, "Secrets", "fail")
 
 
-def test_an_sts_outage_does_not_accuse_the_credentials(stack: Stack, proxy: DenyingProxy) -> None:
+def test_sts_outage_accuses_no_credentials(stack: Stack, proxy: DenyingProxy) -> None:
     down = b"<ErrorResponse><Error><Code>ServiceUnavailable</Code><Message>x</Message></Error></ErrorResponse>"
     proxy.pages["GetCallerIdentity"] = (503, down, "text/xml")
     code, checks = examined(stack)
@@ -165,12 +161,12 @@ def test_an_sts_outage_does_not_accuse_the_credentials(stack: Stack, proxy: Deny
         ("", None),
     ],
 )
-def test_whom_the_simulator_can_be_asked_about(caller: str, principal: str | None) -> None:
+def test_whom_simulator_can_be_asked_about(caller: str, principal: str | None) -> None:
     assert simulated_principal(caller) == principal
 
 
 @pytest.mark.parametrize("denied", [True, False])
-def test_who_reads_is_looked_up_where_a_tag_needs_it(stack: Stack, proxy: DenyingProxy, denied: bool) -> None:
+def test_readers_are_looked_up_for_tag(stack: Stack, proxy: DenyingProxy, denied: bool) -> None:
     _, checks = examined(stack)
     assert not [check for check in checks if check["subject"] == "CloudTrail"]
     stack.client.tag_resource(SecretId="app/key", Tags=[{"Key": "rotator:gate", "Value": "adoption"}])

@@ -13,7 +13,7 @@ from tests.cli.local_stack import Stack
 from tests.policy.build import DAY, NOW, snap
 
 
-def test_json_is_the_contract_key_by_key(stack: Stack) -> None:
+def test_json_has_the_contracts_fields(stack: Stack) -> None:
     keys = stack.seed()
     before = stack.state()
     ran = stack.run("forecast", "--days", "60", "--json")
@@ -38,7 +38,7 @@ def test_json_is_the_contract_key_by_key(stack: Stack) -> None:
     assert stack.state() == before
 
 
-def test_table_fits_80_columns_and_agrees_with_json(stack: Stack) -> None:
+def test_table_fits_and_agrees_with_json(stack: Stack) -> None:
     stack.seed()
     (account,) = stack.run("forecast", "--days", "20", "--json").document["accounts"]
     busy = [[day["rotations"], day["revocations"]] for day in account["days"]]
@@ -77,7 +77,7 @@ def test_keys_that_no_slot_is_left_for(stack: Stack) -> None:
     assert "rotator:validity" in ran.out
 
 
-def test_accounts_hostile_names_and_one_that_does_not_answer(stack: Stack) -> None:
+def test_hostile_names_and_silent_account(stack: Stack) -> None:
     first = stack.account("main")
     stack.secret("prod/held", first, hold="=cmd()")
     stack.account("second", password="not-the-password")
@@ -96,7 +96,7 @@ def test_accounts_hostile_names_and_one_that_does_not_answer(stack: Stack) -> No
 
 
 @pytest.mark.parametrize("days", [1, 40, 41, 281, 400])
-def test_table_loses_no_day_and_fits_a_screen(days: int) -> None:
+def test_table_loses_no_day_and_fits_screen(days: int) -> None:
     _, lines = spans(forecast_account(snap(), Policy(), NOW, days=days).days, MOST_LINES)
     assert len(lines) <= MOST_LINES
     assert sum(line.days for line in lines) == days

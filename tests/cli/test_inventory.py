@@ -25,7 +25,7 @@ def test_every_key_and_whose_it_is(stack: Stack) -> None:
     assert stack.state() == before
 
 
-def test_disabled_keys_and_hostile_names_in_every_form(stack: Stack) -> None:
+def test_disabled_and_hostile_in_every_form(stack: Stack) -> None:
     account = stack.account("main")
     world = stack.world
     hostile = world.add_key(account, '=HYPERLINK("http://x")\x1b[2J\u202e')
@@ -45,7 +45,7 @@ def test_disabled_keys_and_hostile_names_in_every_form(stack: Stack) -> None:
     assert found[dead.id]["enabled"] is False
 
 
-def test_a_secret_without_a_key_and_an_account_without_answer(stack: Stack) -> None:
+def test_empty_secret_and_silent_account(stack: Stack) -> None:
     stack.account("main")
     create_managed(stack.client, "prod/rubbish", "main", leaks.register("no-such-key-anywhere"))
     stack.account("second", password="not-the-password")

@@ -20,7 +20,7 @@ from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
-def test_a_signal_ends_a_sweep_in_one_sentence(stack: Stack, number: signal.Signals, code: int) -> None:
+def test_signal_ends_sweep_in_one_sentence(stack: Stack, number: signal.Signals, code: int) -> None:
     stack.seed()
     go_on = threading.Event()
     fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on))
@@ -38,7 +38,7 @@ def test_a_signal_ends_a_sweep_in_one_sentence(stack: Stack, number: signal.Sign
     assert unfinished[0]["error"] == "interrupted"
 
 
-def test_a_reader_that_went_away_is_no_error(stack: Stack) -> None:
+def test_reader_that_went_away_is_no_error(stack: Stack) -> None:
     stack.seed()
     reading, writing = os.pipe()
     os.close(reading)
@@ -59,7 +59,7 @@ def test_output_that_nothing_takes_is_said(stack: Stack) -> None:
     assert os.strerror(errno.ENOSPC) in ran.err
 
 
-def test_errors_are_one_document_and_stderr_stays_json(stack: Stack) -> None:
+def test_errors_are_one_document(stack: Stack) -> None:
     ran = stack.run("rotate", "prod/none", "--reason", "x", "--json")
     assert ran.code == 1
     assert ran.document.keys() == {"error"}
@@ -69,7 +69,7 @@ def test_errors_are_one_document_and_stderr_stays_json(stack: Stack) -> None:
     assert ran.lines[0]["level"] == "error"
 
 
-def test_on_a_terminal_there_is_colour_and_logs_for_people(stack: Stack) -> None:
+def test_terminal_gets_colour_and_plain_logs(stack: Stack) -> None:
     stack.seed()
     text = on_terminal(stack, "run", "--verbose")
     assert "\x1b[" in text
@@ -80,7 +80,7 @@ def test_on_a_terminal_there_is_colour_and_logs_for_people(stack: Stack) -> None
     assert all(len(line) <= 80 for line in plain.splitlines())
 
 
-def test_stderr_shows_people_warnings_and_errors_only(stack: Stack) -> None:
+def test_stderr_shows_warnings_and_errors(stack: Stack) -> None:
     """A program gets every line; with ``--quiet`` errors alone."""
     stack.seed()
     faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
@@ -92,7 +92,7 @@ def test_stderr_shows_people_warnings_and_errors_only(stack: Stack) -> None:
     assert {line["level"] for line in stack.run("run").lines} >= {"info", "warning"}
 
 
-def test_an_emergency_shows_its_steps_live_on_a_terminal(stack: Stack) -> None:
+def test_emergency_shows_steps_on_terminal(stack: Stack) -> None:
     """The revocation is held up: the steps before it are shown already."""
     old = stack.seed()["prod/sms/otp"]
     go_on = threading.Event()
@@ -152,13 +152,13 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_a_leaked_key_is_not_read_from_a_terminal(stack: Stack) -> None:
+def test_leaked_key_is_not_read_from_tty(stack: Stack) -> None:
     """Threat: a terminal that displays a leaked key. It is not read from a terminal."""
     text = on_terminal(stack, "revoke", "--leaked-key-stdin", "--reason", "x")
     assert "--leaked-key-stdin" in text
 
 
-def test_the_sandbox_prints_an_environment_that_works(stack: Stack) -> None:
+def test_sandbox_prints_working_environment(stack: Stack) -> None:
     child = stack.start("sandbox", env=dict.fromkeys(name for name in stack.environment if name.startswith("AWS_")))
     try:
         assert child.stdout is not None
@@ -198,7 +198,7 @@ _PRINTED = {
 }
 
 
-def test_without_a_stderr_the_work_is_done_all_the_same(stack: Stack) -> None:
+def test_work_is_done_without_stderr(stack: Stack) -> None:
     stack.seed()
     command = ["sh", "-c", 'exec "$0" -m rotator run --json 2>&-', sys.executable]
     done = subprocess.run(command, env=stack.environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
@@ -207,7 +207,7 @@ def test_without_a_stderr_the_work_is_done_all_the_same(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["status", "inventory --json", "plan --json", "report -o -"])
-def test_a_closed_stdout_is_said_and_is_no_bug(stack: Stack, arguments: str) -> None:
+def test_closed_stdout_is_said_and_is_no_bug(stack: Stack, arguments: str) -> None:
     command = ["sh", "-c", f'exec "$0" -m rotator {arguments} >&-', sys.executable]
     done = subprocess.run(command, env=stack.environment, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert done.returncode == 1
@@ -217,7 +217,7 @@ def test_a_closed_stdout_is_said_and_is_no_bug(stack: Stack, arguments: str) -> 
 
 
 @pytest.mark.parametrize("out", [">&-", "> /dev/full"])
-def test_every_leaked_key_ends_though_nothing_takes_the_output(stack: Stack, out: str) -> None:
+def test_leaked_keys_end_without_output(stack: Stack, out: str) -> None:
     keys = stack.seed()
     otp, billing = keys["prod/sms/otp"], keys["prod/billing/sms"]
     command = ["sh", "-c", f'exec "$0" -m rotator revoke --leaked-key-stdin --reason x --yes {out}', sys.executable]

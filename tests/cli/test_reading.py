@@ -20,7 +20,7 @@ TWO_DAYS_LATE = {"prod/sms/otp", "prod/new", "prod/email/news", "prod/voice/aler
 """A rotation, a first key and two adoptions of the seed, if no sweep runs for two days."""
 
 
-def test_plan_json_is_the_contract_key_by_key(stack: Stack) -> None:
+def test_plan_json_has_contracts_fields(stack: Stack) -> None:
     keys = stack.seed()
     stack.clock.advance(timedelta(days=2))  # no sweep ran here for two days
     before = stack.state()
@@ -78,14 +78,14 @@ def test_plan_for_people_is_plain_when_piped(stack: Stack) -> None:
     assert all(key.id not in ran.out for key in keys.values())
 
 
-def test_errors_of_skipped_and_other_secrets_are_two_tables(stack: Stack) -> None:
+def test_skipped_and_other_errors_are_apart(stack: Stack) -> None:
     stack.seed()
     stack.client.tag_resource(SecretId="prod/sms/otp", Tags=[{"Key": "rotator:rotate-before", "Value": "0.33"}])
     shown = stack.run("plan").out
     assert re.search(r"^ {2}prod/legacy +misconfigured.*\n(.*\n)*?\n.*\n {2}prod/sms/otp +overdue", shown, re.MULTILINE)
 
 
-def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
+def test_plan_narrowed_moved_with_exit_code(stack: Stack) -> None:
     """3 there is work to do, 4 there is none but something to fix; without ``--exit-code`` that is no failure."""
     stack.seed()
     one = stack.run("plan", "--secret", "prod/sms/otp", "--json", "--exit-code")
@@ -108,7 +108,7 @@ def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
     assert stack.run("plan").code == 1
 
 
-def test_keys_that_are_not_found_are_something_to_fix(stack: Stack) -> None:
+def test_missing_keys_are_something_to_fix(stack: Stack) -> None:
     account = stack.account("main")
     for number in range(2):
         stack.world.delete_key(stack.secret(f"app/{number}", account).id)
@@ -120,7 +120,7 @@ def test_keys_that_are_not_found_are_something_to_fix(stack: Stack) -> None:
     assert "broken" in stack.run("status").out
 
 
-def test_status_json_is_the_contract_key_by_key(stack: Stack) -> None:
+def test_status_json_has_contracts_fields(stack: Stack) -> None:
     keys = stack.seed()
     stack.clock.advance(timedelta(days=2))  # no sweep ran here for two days
     ran = stack.run("status", "--json")
@@ -162,7 +162,7 @@ def test_status_json_is_the_contract_key_by_key(stack: Stack) -> None:
     assert secrets["prod/new"]["key_id"] is None
 
 
-def test_status_for_people_after_a_rotation(stack: Stack) -> None:
+def test_status_for_people_after_rotation(stack: Stack) -> None:
     keys = stack.seed()
     stack.clock.advance(timedelta(days=2))  # no sweep ran here for two days
     before = stack.run("status")
@@ -206,7 +206,7 @@ def test_doctor_names_what_to_fix(stack: Stack) -> None:
     assert stack.state() == before
 
 
-def test_doctor_says_what_is_wrong_with_settings(stack: Stack) -> None:
+def test_doctor_names_wrong_settings(stack: Stack) -> None:
     ran = stack.run("doctor", "--json", env={"ROTATOR_DAILY_LIMIT": "many", "ROTATOR_DEPLOYMNT": "x"})
     assert ran.code == 1
     (check,) = ran.document["checks"]
@@ -216,7 +216,7 @@ def test_doctor_says_what_is_wrong_with_settings(stack: Stack) -> None:
     assert stack.run("plan", env={"ROTATOR_DAILY_LIMIT": "many"}).code == 2
 
 
-def test_people_get_their_own_zone_and_programs_utc(stack: Stack) -> None:
+def test_local_zone_for_people_utc_in_json(stack: Stack) -> None:
     stack.seed()
     there = {"TZ": "America/Bogota"}  # five hours behind all the year
     people, programs = stack.run("plan", env=there), stack.run("plan", "--json", env=there)
@@ -229,7 +229,7 @@ def test_people_get_their_own_zone_and_programs_utc(stack: Stack) -> None:
     assert "(-05:00)" in stack.run("status", env=there).out
 
 
-def test_where_there_is_no_room_for_columns_a_row_is_a_block(stack: Stack) -> None:
+def test_narrow_terminal_shows_blocks(stack: Stack) -> None:
     """``COLUMNS`` says how wide, piped or not."""
     keys = stack.seed()
     said = {}
@@ -246,7 +246,7 @@ def test_where_there_is_no_room_for_columns_a_row_is_a_block(stack: Stack) -> No
     assert "|" not in said["forecast"]
 
 
-def test_columns_may_be_more_or_few_and_no_word_is_broken(stack: Stack) -> None:
+def test_columns_break_no_word(stack: Stack) -> None:
     stack.seed()
     wide = stack.run("plan", env={"COLUMNS": "300"}).out
     assert max(len(line) for line in wide.splitlines()) > 80
@@ -256,7 +256,7 @@ def test_columns_may_be_more_or_few_and_no_word_is_broken(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("command", ["plan", "status", "inventory"])
-def test_wide_shows_key_ids_that_can_be_copied(stack: Stack, command: str) -> None:
+def test_wide_shows_whole_key_ids(stack: Stack, command: str) -> None:
     keys = stack.seed()
     assert stack.run("rotate", "prod/sms/otp", "--reason", "x").code == 0
     old = keys["prod/sms/otp"].id
@@ -265,7 +265,7 @@ def test_wide_shows_key_ids_that_can_be_copied(stack: Stack, command: str) -> No
     assert old in stack.run(command, "--wide", *at).out
 
 
-def test_a_disabled_key_is_not_in_its_grace_period(stack: Stack) -> None:
+def test_disabled_key_is_not_in_grace(stack: Stack) -> None:
     old = stack.seed()["prod/sms/otp"].id
     named = f"key {old[:4]}…{old[-4:]}"
     killed = ("revoke", "--secret", "prod/sms/otp", "--reason", "x", "--strategy", "revoke-only", "--yes")
@@ -294,7 +294,7 @@ def test_what_is_due_is_next(stack: Stack) -> None:
     assert set(soon) == {("label", False), ("rotate", False)}
 
 
-def test_a_plan_counts_what_was_created_and_disabled_today(stack: Stack) -> None:
+def test_plan_counts_todays_use(stack: Stack) -> None:
     """Though nothing is due, so that a sweep would not ask."""
     account = stack.account("main")
     dead = stack.world.add_key(account, "made and disabled today")

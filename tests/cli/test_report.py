@@ -9,7 +9,7 @@ from tests import leaks
 from tests.cli.local_stack import Stack
 
 
-def test_a_page_of_the_fleet_with_its_audit(stack: Stack, tmp_path: Path) -> None:
+def test_page_of_fleet_with_its_audit(stack: Stack, tmp_path: Path) -> None:
     keys = stack.seed()
     audit = tmp_path / "audit.jsonl"
     assert stack.run("rotate", "prod/sms/otp", "--reason", "test", "--audit-file", str(audit)).code == 0
@@ -41,7 +41,7 @@ def test_to_stdout_and_as_json(stack: Stack, tmp_path: Path) -> None:
     assert document == {"file": str(file), "bytes": file.stat().st_size, "accounts": 1, "secrets": 8}
 
 
-def test_an_account_that_does_not_answer_stands_in_the_page(stack: Stack, tmp_path: Path) -> None:
+def test_silent_account_is_on_page(stack: Stack, tmp_path: Path) -> None:
     stack.account("second", password="not-the-password")
     file = tmp_path / "page.html"
     ran = stack.run("report", "-o", str(file))

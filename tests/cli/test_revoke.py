@@ -54,7 +54,7 @@ def shape(document: dict[str, Any]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only"])
-def test_the_json_of_a_dry_run_is_that_of_the_execution(stack: Stack, strategy: str) -> None:
+def test_dry_run_json_is_like_execution(stack: Stack, strategy: str) -> None:
     key = stack.seed()[OTP]
     asked = (*BY_SECRET, "--json", "--incident", "INC-1", "--strategy", strategy)
     before = stack.state()
@@ -87,7 +87,7 @@ def test_the_json_of_a_dry_run_is_that_of_the_execution(stack: Stack, strategy: 
 # ---- one emergency --------------------------------------------------------------------------------------------------
 
 
-def test_without_yes_it_is_shown_and_nothing_happens(stack: Stack) -> None:
+def test_without_yes_nothing_happens(stack: Stack) -> None:
     otp = stack.seed()[OTP].id
     before = stack.state()
     ran, dry = stack.run(*BY_SECRET), stack.run(*BY_SECRET, "--dry-run")
@@ -100,7 +100,7 @@ def test_without_yes_it_is_shown_and_nothing_happens(stack: Stack) -> None:
     assert stack.state() == before
 
 
-def test_one_key_without_a_replacement(stack: Stack) -> None:
+def test_one_key_without_replacement(stack: Stack) -> None:
     key = stack.seed()[OTP]
     misconfigure(stack)  # which does not matter: no key is made
     asked = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x", "--strategy", "revoke-only")
@@ -110,7 +110,7 @@ def test_one_key_without_a_replacement(stack: Stack) -> None:
     assert "created" not in ran.out
 
 
-def test_a_leaked_value_comes_by_stdin_and_is_never_shown(stack: Stack) -> None:
+def test_leaked_value_on_stdin_is_not_shown(stack: Stack) -> None:
     keys = stack.seed()
     leaked = keys["prod/billing/sms"]
     ran = stack.run("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=f"  {leaked.value}\n")
@@ -119,7 +119,7 @@ def test_a_leaked_value_comes_by_stdin_and_is_never_shown(stack: Stack) -> None:
     assert f"revoked   key {leaked.id[:4]}…{leaked.id[-4:]}" in ran.out
 
 
-def test_a_key_that_nothing_here_contains_is_revoked_if_it_is_named(stack: Stack) -> None:
+def test_named_key_in_no_secret_is_revoked(stack: Stack) -> None:
     stack.seed()
     key = next(key for key in stack.world.keys() if key.name == UNMANAGED_KEY)
     asked = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x")
@@ -129,7 +129,7 @@ def test_a_key_that_nothing_here_contains_is_revoked_if_it_is_named(stack: Stack
     assert (stack.run(*asked, "--yes").code, stack.world.authenticates(key.value)) == (0, False)
 
 
-def test_a_signal_says_what_is_done_and_what_to_repeat(stack: Stack) -> None:
+def test_signal_says_what_to_repeat(stack: Stack) -> None:
     """Threat: an emergency that is interrupted. It reports what was done, what was not, and the command to repeat."""
     key = stack.seed()[OTP]
     stack.world.observers.append(
@@ -153,7 +153,7 @@ def misconfigure(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
-def test_what_can_not_be_replaced_is_shown_first(stack: Stack, strategy: str) -> None:
+def test_unreplaceable_is_shown_first(stack: Stack, strategy: str) -> None:
     key = stack.seed()[OTP]
     misconfigure(stack)
     before = stack.state()
@@ -184,7 +184,7 @@ def revoke(stack: Stack, *arguments: str, incident: str = "INC-1", stdin: str | 
     return stack.run(*arguments, "--incident", incident, "--yes", stdin=stdin)
 
 
-def test_an_incident_is_a_retry_for_24_hours(stack: Stack) -> None:
+def test_incident_is_retry_for_24_hours(stack: Stack) -> None:
     stack.seed()
     assert revoke(stack, *BY_SECRET).code == 0
     again = revoke(stack, *BY_SECRET)
@@ -251,7 +251,7 @@ def test_shown_first_and_done_with_yes(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("yes", [False, True])
-def test_a_settings_file_as_json(stack: Stack, yes: bool) -> None:
+def test_settings_file_as_json(stack: Stack, yes: bool) -> None:
     keys = stack.seed()
     two = [keys[OTP], keys["prod/billing/sms"]]
     text = f"DB_PASSWORD={OTHER_SECRET}\nSMS={two[0].value}\n\nOTHER={FOREIGN}\nBILLING='{two[1].value}'\n"
@@ -278,14 +278,14 @@ def test_a_settings_file_as_json(stack: Stack, yes: bool) -> None:
     assert ended.count("emergency") == (3 if yes else 1)
 
 
-def test_a_key_in_a_header_is_as_good_as_its_value(stack: Stack) -> None:
+def test_key_in_header_is_its_value(stack: Stack) -> None:
     key = stack.seed()[OTP]
     ran = from_stdin(stack, f"curl -H 'Authorization: App {key.value}' …\n", "--yes", "--json")
     assert (ran.code, revoked(ran.document)) == (0, [key.id])
     assert not stack.world.authenticates(key.value)
 
 
-def test_places_are_hostile_text_and_may_hold_the_value_itself(stack: Stack) -> None:
+def test_hostile_places_show_no_value(stack: Stack) -> None:
     keys = stack.seed()
     otp = keys["prod/sms/otp"]
     text = "\n".join(
@@ -305,7 +305,7 @@ def test_places_are_hostile_text_and_may_hold_the_value_itself(stack: Stack) -> 
         assert "\u202e" not in ran.out
 
 
-def test_a_report_without_any_infobip_key(stack: Stack) -> None:
+def test_report_without_any_infobip_key(stack: Stack) -> None:
     stack.seed()
     asked = len(stack.world.calls)
     ran = from_stdin(stack, report(OTHER_SECRET), "--yes", "--json")
@@ -332,7 +332,7 @@ def test_what_powershell_writes(stack: Stack, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ['"{}"', "'{}'", "{},", '"{}",\n', "`{}`", " '{}'; "])
-def test_a_value_as_it_stands_in_code_is_that_value(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_quoted_in_code_is_found(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     value = leaks.register("-".join(("0123456789abcdef" * 2, "89abcdef", "0123", "4567", "89ab", "0123456789ab")))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.format(value).encode())))
     found = leaked._stdin()
@@ -361,7 +361,7 @@ def test_redacted_report_names_each_finding(stack: Stack) -> None:
     assert (stack.state(), len(stack.world.calls)) == (before, asked)
 
 
-def test_key_in_upper_case_is_looked_up_in_both(stack: Stack) -> None:
+def test_upper_case_key_is_looked_up_twice(stack: Stack) -> None:
     otp = stack.seed()[OTP]
     upper = leaks.register(str(otp.value).upper())
     assert upper != otp.value
@@ -377,7 +377,7 @@ def test_key_in_upper_case_is_looked_up_in_both(stack: Stack) -> None:
     assert not stack.world.authenticates(otp.value)
 
 
-def test_what_a_report_leaves_out_fails(stack: Stack) -> None:
+def test_what_report_leaves_out_fails(stack: Stack) -> None:
     """The rest is revoked, whoever made it."""
     otp = stack.seed()[OTP]
     by_hand = next(key for key in stack.world.keys() if key.name == UNMANAGED_KEY)
@@ -402,7 +402,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("target", UNKNOWN)
 @pytest.mark.parametrize("yes", [False, True])
-def test_a_refusal_is_the_same_document(stack: Stack, target: str, yes: bool) -> None:
+def test_refusal_is_same_document(stack: Stack, target: str, yes: bool) -> None:
     stack.seed()
     before = stack.state()
     more = ["--yes"] if yes else []
@@ -420,7 +420,7 @@ def test_a_refusal_is_the_same_document(stack: Stack, target: str, yes: bool) ->
 
 
 @pytest.mark.parametrize("form", ["{0:.40}", "{0:.20}...{1}", "{0:.8}****{1}"], ids=["cut", "shortened", "masked"])
-def test_a_part_of_a_value_is_not_looked_up(stack: Stack, form: str) -> None:
+def test_part_of_value_is_not_looked_up(stack: Stack, form: str) -> None:
     otp = str(stack.seed()[OTP].value)
     asked = len(stack.world.calls)
     ran = from_stdin(stack, form.format(otp, otp[-4:]), "--yes")

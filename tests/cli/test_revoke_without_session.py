@@ -48,7 +48,7 @@ def warnings(ran: Ran) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only", "a leaked value"])
-def test_an_emergency_works_while_the_session_is_held(stack: Stack, strategy: str) -> None:
+def test_emergency_with_session_held(stack: Stack, strategy: str) -> None:
     """Threat: a session of the management user that is kept open, to block an emergency. It uses Basic with the same
     credentials.
     """
@@ -72,9 +72,7 @@ def test_an_emergency_works_while_the_session_is_held(stack: Stack, strategy: st
         ("oauth2", TOKEN, FaultKind.STATUS_BEFORE),
     ],
 )
-def test_an_emergency_works_while_the_login_endpoint_is_down(
-    stack: Stack, auth: str, path: str, kind: FaultKind
-) -> None:
+def test_emergency_without_login_endpoint(stack: Stack, auth: str, path: str, kind: FaultKind) -> None:
     scene = held(stack, auth)
     faults_of(stack.world).add(Fault(kind, path=path, status=503, count=None))
     ran = scene.revoke("--secret", NAME)
@@ -83,7 +81,7 @@ def test_an_emergency_works_while_the_login_endpoint_is_down(
     assert scene.current_works()
 
 
-def test_a_sweep_leaves_the_session_to_its_holder(stack: Stack) -> None:
+def test_sweep_leaves_session_to_its_holder(stack: Stack) -> None:
     held(stack)
     ran = stack.run("run", "--json")
     assert ran.code == 1
@@ -92,7 +90,7 @@ def test_a_sweep_leaves_the_session_to_its_holder(stack: Stack) -> None:
     assert warnings(ran) == []
 
 
-def test_a_user_name_with_a_colon_keeps_the_session_error(stack: Stack) -> None:
+def test_colon_in_name_keeps_session_error(stack: Stack) -> None:
     scene = held(stack, username="ops:main")
     ran = scene.revoke("--secret", NAME)
     assert ran.code == 1

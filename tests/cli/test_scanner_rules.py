@@ -62,7 +62,7 @@ FOUND = {"gitleaks": 1, "kingfisher": 200}
 @pytest.mark.parametrize(
     "command", [f"{GITLEAKS} json", f"{GITLEAKS} sarif", f"{KINGFISHER} json", f"{KINGFISHER} jsonl"]
 )
-def test_a_scanner_finds_each_key_and_its_report_revokes(command: str, stack: Stack, tmp_path: Path) -> None:
+def test_scanner_report_revokes_its_keys(command: str, stack: Stack, tmp_path: Path) -> None:
     account = stack.account("main")
     keys = [stack.secret(f"prod/{name}", account) for name in PLANTED]
     folder = planted(tmp_path / "work", [str(leaks.register(key.value)) for key in keys])
@@ -112,7 +112,7 @@ KEY = leaks.register("8f14e45fceea167a5a36dedd4bea2543-1b9d6bcd-bbfd-4b2d-9b5d-a
 
 
 @pytest.mark.parametrize("scanner", rules())
-def test_each_rule_is_the_same(scanner: str) -> None:
+def test_each_rule_is_same(scanner: str) -> None:
     pattern, entropy = rules()[scanner]
     rule = re.compile(re.sub(r"\s", "", pattern) if "(?x" in pattern else pattern)
     for text in PLANTED.values():
@@ -122,6 +122,6 @@ def test_each_rule_is_the_same(scanner: str) -> None:
     assert entropy == 3  # the zeros have less
 
 
-def test_trufflehog_applies_its_rule_to_every_text_with_a_key() -> None:
+def test_trufflehog_rule_matches_every_key() -> None:
     (detector,) = document("trufflehog.yml")["detectors"]
     assert any(keyword in KEY for keyword in detector["keywords"])

@@ -92,7 +92,7 @@ def finished(line: Line) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "ctrl-c"])
-def test_a_signal_finishes_the_call_in_hand_and_begins_no_other(stack: Stack, number: signal.Signals) -> None:
+def test_signal_finishes_current_call_only(stack: Stack, number: signal.Signals) -> None:
     stack.seed()
     go_on = threading.Event()
     fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def test_a_signal_finishes_the_call_in_hand_and_begins_no_other(stack: Stack, nu
     assert not any(result["outcome"] == "failed" for result in stack.run("run", "--json").document["results"])
 
 
-def test_a_call_that_hangs_does_not_keep_the_process(stack: Stack) -> None:
+def test_hanging_call_does_not_keep_process(stack: Stack) -> None:
     account = stack.account("main")
     stack.secret("prod/sms", account, None, scopes="sms:manage")
     go_on = threading.Event()
@@ -129,7 +129,7 @@ def test_a_call_that_hangs_does_not_keep_the_process(stack: Stack) -> None:
     assert stack.run("run").code == 0
 
 
-def test_a_full_pipe_does_not_keep_the_process(stack: Stack) -> None:
+def test_full_pipe_does_not_keep_process(stack: Stack) -> None:
     stack.account("main")
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -152,7 +152,7 @@ def test_a_full_pipe_does_not_keep_the_process(stack: Stack) -> None:
         os.close(writing)
 
 
-def test_a_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
+def test_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
     account = stack.account("main")
     stack.secret("prod/sms", account)
     fault = faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
@@ -166,7 +166,7 @@ def test_a_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
     assert child.lines[-1]["event"] == "stopped"  # and not that a call hangs
 
 
-def test_the_port_answers_and_nothing_else_is_on_stdout(stack: Stack) -> None:
+def test_port_answers_and_stdout_is_clean(stack: Stack) -> None:
     account = stack.account("main")
     stack.secret("prod/sms", account)
     with serving(stack, "--metrics-port", "0") as child:

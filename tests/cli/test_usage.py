@@ -76,7 +76,7 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_usage_is_exit_2_and_a_sentence(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_error_is_exit_2(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The sentence names the option, the value, or what to use instead."""
     assert main(arguments) == 2
     out, err = capsys.readouterr()
@@ -96,7 +96,7 @@ def test_only_one_document_goes_to_stdout(capsys: pytest.CaptureFixture[str]) ->
     assert "--json" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", "--metrics-port", str(taken.getsockname()[1])]) == 2
     assert "(Address already in use)" in capsys.readouterr().err
@@ -149,7 +149,7 @@ def test_no_credentials_and_no_region(capsys: pytest.CaptureFixture[str], monkey
     assert "AWS_PROFILE" in capsys.readouterr().err
 
 
-def test_a_trigger_that_is_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_trigger(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROTATOR_TRIGGER", "cron")
     assert main(["run"]) == 2
     assert "ROTATOR_TRIGGER" in capsys.readouterr().err
@@ -173,7 +173,7 @@ def test_version_and_nothing_at_all(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_of_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     assert "_ROTATOR_COMPLETE" in capsys.readouterr().out
     completer = ShellComplete(cli, {}, "rotator", "_ROTATOR_COMPLETE")
@@ -182,7 +182,7 @@ def test_completion_knows_commands_and_options(shell: str, capsys: pytest.Captur
     assert [each.value for each in completer.get_completions(["inventory"], "--acc")] == ["--account"]
 
 
-def test_a_bug_is_one_redacted_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bug_is_one_redacted_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def broken() -> None:
         raise ValueError(f"no good: {KEY}")
@@ -242,7 +242,7 @@ def test_times_are_local_and_say_so() -> None:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Zagreb"])
-def test_the_far_ends_never_is_a_time_in_every_zone(zone: str) -> None:
+def test_last_year_in_every_zone(zone: str) -> None:
     with living_in(zone):
         for moment in (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)):
             assert brief(moment, START)

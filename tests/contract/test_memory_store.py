@@ -31,7 +31,7 @@ def versions(memory_world: MemoryWorld) -> tuple[str, str]:
     return staged(memory_world, NAME)
 
 
-def test_a_read_is_of_the_current_version_even_from_moto(moto_world: MotoWorld) -> None:
+def test_moto_read_is_of_current_version(moto_world: MotoWorld) -> None:
     """Without a stage moto reads the version that was current before: so the stage is always named."""
     old, new = staged(moto_world, NAME)
     moto_world.store.promote(NAME, new, old)
@@ -39,7 +39,7 @@ def test_a_read_is_of_the_current_version_even_from_moto(moto_world: MotoWorld) 
     assert moto_world.store.read_current(NAME).text == Secret(NEW)
 
 
-def test_a_put_by_hand_after_a_promotion(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_put_by_hand_after_promotion(store: MemoryStore, versions: tuple[str, str]) -> None:
     """PutSecretValue: AWSCURRENT moves to the new version, AWSPREVIOUS to the one that it was on."""
     old, new = versions
     store.promote(NAME, new, old)
@@ -47,14 +47,14 @@ def test_a_put_by_hand_after_a_promotion(store: MemoryStore, versions: tuple[str
     assert store.describe(NAME).versions == {third: {"AWSCURRENT"}, new: {"AWSPREVIOUS", "AWSPENDING", LABEL}}
 
 
-def test_another_value_under_a_pending_version(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_another_value_under_pending_version(store: MemoryStore, versions: tuple[str, str]) -> None:
     """PutSecretValue, ClientRequestToken: with other data than the version's the operation fails."""
     with pytest.raises(PreconditionFailed, match=NAME):
         store.stage(NAME, versions[1], Secret("third-value"), ("AWSPENDING",))
     assert store.read_version(NAME, versions[1]).text == Secret(NEW)
 
 
-def test_a_promotion_that_fails_changes_nothing(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_failed_promotion_changes_nothing(store: MemoryStore, versions: tuple[str, str]) -> None:
     """UpdateSecretVersionStage; moto takes the label off first."""
     with pytest.raises(SecretNotFound, match=NAME):
         store.promote(NAME, new_version(), versions[0])
@@ -62,9 +62,7 @@ def test_a_promotion_that_fails_changes_nothing(store: MemoryStore, versions: tu
 
 
 @pytest.mark.parametrize("label", ["AWSPENDING", LABEL])
-def test_a_label_moves_only_from_where_it_is_said_to_be(
-    store: MemoryStore, versions: tuple[str, str], label: str
-) -> None:
+def test_label_moves_only_from_its_place(store: MemoryStore, versions: tuple[str, str], label: str) -> None:
     """UpdateSecretVersionStage, RemoveFromVersionId: it must be given where the label is on another version."""
     old, new = versions
     with pytest.raises(PreconditionFailed, match=NAME):
@@ -72,21 +70,21 @@ def test_a_label_moves_only_from_where_it_is_said_to_be(
     assert label in store.describe(NAME).versions[new]
 
 
-def test_the_current_label_is_never_removed(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_current_label_is_never_removed(store: MemoryStore, versions: tuple[str, str]) -> None:
     """UpdateSecretVersionStage answers that AWSCURRENT can only be moved."""
     with pytest.raises(StoreRejected, match=NAME):
         store.remove_label(NAME, "AWSCURRENT", versions[0])
     assert store.consumer_read(NAME) == OLD
 
 
-def test_a_promotion_with_nothing_current(store: MemoryStore) -> None:
+def test_promotion_with_nothing_current(store: MemoryStore) -> None:
     """UpdateSecretVersionStage: RemoveFromVersionId is needed only where the label is on another version."""
     store.create_secret(NAME, KEY_TAGS)
     store.promote(NAME, store.start_rotation(NAME, value=NEW), None)
     assert store.consumer_read(NAME) == NEW
 
 
-def test_writes_to_a_secret_pending_deletion(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_writes_to_secret_pending_deletion(store: MemoryStore, versions: tuple[str, str]) -> None:
     """InvalidRequestException of PutSecretValue and UpdateSecretVersionStage: the secret is scheduled for deletion."""
     old, new = versions
     store.delete(NAME)
@@ -130,7 +128,7 @@ def test_tags(store: MemoryStore, tags: dict[str, str]) -> None:
     assert store.describe(NAME).tags == {"owner": "Žarko +-=._:/@"}
 
 
-def test_the_size_of_a_value(store: MemoryStore) -> None:
+def test_size_of_value(store: MemoryStore) -> None:
     """PutSecretValue, SecretString: at most 65,536 bytes."""
     store.create_secret(NAME, KEY_TAGS, OLD)
     store.stage(NAME, new_version(), Secret("x" * 65_536), ("AWSPENDING",))
@@ -138,7 +136,7 @@ def test_the_size_of_a_value(store: MemoryStore) -> None:
         store.stage(NAME, new_version(), Secret("é" * 32_769), ("AWSPENDING",))
 
 
-def test_a_version_without_labels_is_deleted_at_any_time(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_version_without_labels_is_deleted(store: MemoryStore, versions: tuple[str, str]) -> None:
     """User guide, "What's in a Secrets Manager secret?"."""
     old, new = versions
     store.promote(NAME, new, old)
@@ -147,7 +145,7 @@ def test_a_version_without_labels_is_deleted_at_any_time(store: MemoryStore, ver
         store.read_version(NAME, old)
 
 
-def test_or_is_kept_for_a_while() -> None:
+def test_unlabelled_version_stays_for_hours() -> None:
     clock = VirtualClock()
     store = MemoryStore(clock, keep_unlabelled=timedelta(hours=24))
     store.create_secret(NAME, KEY_TAGS, OLD)
@@ -163,14 +161,14 @@ def test_or_is_kept_for_a_while() -> None:
     assert first not in store.version_dates(NAME)
 
 
-def test_the_date_of_a_version(memory_world: MemoryWorld, versions: tuple[str, str]) -> None:
+def test_date_of_version(memory_world: MemoryWorld, versions: tuple[str, str]) -> None:
     """ListSecretVersionIds, CreatedDate: when the version was created; moto lists the present."""
     created = memory_world.clock.now()
     memory_world.clock.advance(timedelta(days=3))
     assert memory_world.store.version_dates(NAME)[versions[0]] == created
 
 
-def test_an_empty_pending_version(store: MemoryStore) -> None:
+def test_empty_pending_version(store: MemoryStore) -> None:
     """DescribeSecret: it lists versions without a value too; ListSecretVersionIds and GetSecretValue do not."""
     store.create_secret(NAME, KEY_TAGS, OLD)
     pending = store.start_rotation(NAME)
@@ -184,7 +182,7 @@ def test_an_empty_pending_version(store: MemoryStore) -> None:
     assert store.read_version(NAME, pending).text == Secret(NEW)
 
 
-def test_a_listing_is_as_stale_as_asked_and_a_description_never(memory_world: MemoryWorld) -> None:
+def test_only_listing_is_stale(memory_world: MemoryWorld) -> None:
     """ListSecrets: it is eventually consistent, "changes in the last five minutes might not appear"."""
     store, clock = memory_world.memory, memory_world.clock
     for name in (NAME, "prod/gone"):
@@ -206,7 +204,7 @@ def test_a_listing_is_as_stale_as_asked_and_a_description_never(memory_world: Me
         store.list_secrets()
 
 
-def test_denied_kms_refuses_values_and_nothing_else(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_denied_kms_refuses_values_only(store: MemoryStore, versions: tuple[str, str]) -> None:
     old, new = versions
     store.deny_kms(NAME)
     for call, action in (
@@ -222,7 +220,7 @@ def test_denied_kms_refuses_values_and_nothing_else(store: MemoryStore, versions
     assert store.consumer_read(NAME) == NEW
 
 
-def test_a_secret_of_another_service_is_not_written(store: MemoryStore, versions: tuple[str, str]) -> None:
+def test_other_services_secret_is_read_only(store: MemoryStore, versions: tuple[str, str]) -> None:
     store.set_owning_service(NAME, "rds")
     assert store.describe(NAME).owning_service == "rds"
     with pytest.raises(StoreRejected, match="rds"):
@@ -232,7 +230,7 @@ def test_a_secret_of_another_service_is_not_written(store: MemoryStore, versions
 
 
 @pytest.mark.usefixtures("versions")
-def test_an_error_before_a_call_stops_it_and_one_after_does_not(store: MemoryStore) -> None:
+def test_error_before_call_stops_it(store: MemoryStore) -> None:
     def fail(operation: str, secret: str) -> None:
         raise StoreOutcomeUnknown(f"{secret}: {operation} got no answer")
 

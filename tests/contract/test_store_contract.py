@@ -32,7 +32,7 @@ def staged(world: World, name: str = "prod/sms") -> tuple[str, str]:
     return current(world.store.describe(name)), version
 
 
-def test_lists_only_secrets_with_the_role_tag_by_name(world: World) -> None:
+def test_lists_only_secrets_with_role_tag(world: World) -> None:
     world.create("b", OLD)
     world.create("a", tags={"rotator:role": "management"})
     world.create("other", OLD, tags={"owner": "team"})
@@ -45,7 +45,7 @@ def test_lists_only_secrets_with_the_role_tag_by_name(world: World) -> None:
     assert list(entries[1].versions.values()) == [frozenset({"AWSCURRENT"})]
 
 
-def test_listing_and_description_say_the_same(world: World) -> None:
+def test_listing_and_description_say_same(world: World) -> None:
     staged(world)
     [listed] = world.store.list_secrets()
     assert listed == world.store.describe("prod/sms")
@@ -59,7 +59,7 @@ def test_listing_and_description_say_the_same(world: World) -> None:
     assert listed.primary_region is None
 
 
-def test_lists_and_describes_what_is_pending_deletion(world: World) -> None:
+def test_pending_deletion_is_listed(world: World) -> None:
     world.create("prod/sms", OLD)
     world.delete("prod/sms")
     [listed] = world.store.list_secrets()
@@ -68,7 +68,7 @@ def test_lists_and_describes_what_is_pending_deletion(world: World) -> None:
     assert world.store.describe("prod/sms").deleted_at == listed.deleted_at
 
 
-def test_a_value_pending_deletion_cannot_be_read(world: World) -> None:
+def test_pending_deletion_has_no_value(world: World) -> None:
     world.create("prod/sms", OLD)
     world.delete("prod/sms")
     with pytest.raises(StoreRejected, match="prod/sms: ") as caught:
@@ -88,12 +88,12 @@ CALLS: dict[str, Callable[[SecretStore], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_secret_that_is_not_there_is_named(world: World, call: Callable[[SecretStore], object]) -> None:
+def test_secret_that_is_not_there_is_named(world: World, call: Callable[[SecretStore], object]) -> None:
     with pytest.raises(SecretNotFound, match="gone"):
         call(world.store)
 
 
-def test_reads_what_is_stored_and_teaches_it_to_the_redactor(world: World) -> None:
+def test_read_value_is_taught_to_redactor(world: World) -> None:
     text = json.dumps({"api_key": "k", "note": "ž€𝄞\n"}, ensure_ascii=False)
     world.create("prod/sms", text)
     stored = world.store.read_current("prod/sms")
@@ -105,7 +105,7 @@ def test_reads_what_is_stored_and_teaches_it_to_the_redactor(world: World) -> No
     assert world.store.read_version("prod/sms", stored.version_id) == stored
 
 
-def test_a_secret_without_a_value(world: World) -> None:
+def test_secret_without_value(world: World) -> None:
     world.create("prod/sms")
     assert world.store.describe("prod/sms").versions == {}
     assert world.store.version_dates("prod/sms") == {}
@@ -113,13 +113,13 @@ def test_a_secret_without_a_value(world: World) -> None:
         world.store.read_current("prod/sms")
 
 
-def test_a_version_that_is_not_there(world: World) -> None:
+def test_missing_version(world: World) -> None:
     world.create("prod/sms", OLD)
     with pytest.raises(SecretNotFound, match="prod/sms"):
         world.store.read_version("prod/sms", new_version())
 
 
-def test_a_binary_value_is_refused_by_name(world: World) -> None:
+def test_binary_value_is_refused_by_name(world: World) -> None:
     world.create("prod/sms", OLD)
     world.put_binary("prod/sms")
     with pytest.raises(BadSecretValue, match="prod/sms"):
@@ -136,7 +136,7 @@ def test_staging_leaves_consumers_alone(world: World) -> None:
     assert world.store.read_version("prod/sms", new).text == Secret(NEW)
 
 
-def test_staging_the_same_again_does_nothing(world: World) -> None:
+def test_staging_same_again_does_nothing(world: World) -> None:
     old, new = staged(world)
     world.store.promote("prod/sms", new, old)
     world.store.remove_label("prod/sms", "AWSPENDING", new)
@@ -145,7 +145,7 @@ def test_staging_the_same_again_does_nothing(world: World) -> None:
     assert world.store.describe("prod/sms").versions == before
 
 
-def test_a_version_id_keeps_its_value(world: World) -> None:
+def test_version_id_keeps_its_value(world: World) -> None:
     world.create("prod/sms", OLD)
     version = new_version()
     world.store.stage("prod/sms", version, Secret(NEW), (LABEL,))
@@ -154,7 +154,7 @@ def test_a_version_id_keeps_its_value(world: World) -> None:
     assert world.store.read_version("prod/sms", version).text == Secret(NEW)
 
 
-def test_staging_takes_labels_off_other_versions(world: World) -> None:
+def test_staging_moves_labels(world: World) -> None:
     _, first = staged(world)
     second = new_version()
     world.store.stage("prod/sms", second, Secret("third-value"), ("AWSPENDING", "rotator:key:2"))
@@ -163,7 +163,7 @@ def test_staging_takes_labels_off_other_versions(world: World) -> None:
     assert versions[second] == {"AWSPENDING", "rotator:key:2"}
 
 
-def test_the_first_version_is_current_at_once(world: World) -> None:
+def test_first_version_is_current_at_once(world: World) -> None:
     world.create("prod/sms")
     version = new_version()
     world.store.stage("prod/sms", version, Secret(NEW), ("AWSPENDING", LABEL))
@@ -174,7 +174,7 @@ def test_the_first_version_is_current_at_once(world: World) -> None:
 @pytest.mark.parametrize(
     ("version", "labels"), [("short", ("AWSPENDING",)), (new_version(), ())], ids=["version id", "no labels"]
 )
-def test_what_cannot_be_staged_changes_nothing(world: World, version: str, labels: tuple[str, ...]) -> None:
+def test_failed_staging_changes_nothing(world: World, version: str, labels: tuple[str, ...]) -> None:
     world.create("prod/sms", OLD)
     before = world.store.describe("prod/sms").versions
     with pytest.raises(StoreRejected, match="prod/sms") as caught:
@@ -183,7 +183,7 @@ def test_what_cannot_be_staged_changes_nothing(world: World, version: str, label
     assert world.store.describe("prod/sms").versions == before
 
 
-def test_promotion_moves_current_and_previous(world: World) -> None:
+def test_promotion_moves_two_labels(world: World) -> None:
     old, new = staged(world)
     world.store.promote("prod/sms", new, old)
     assert world.store.read_current("prod/sms").text == Secret(NEW)
@@ -203,7 +203,7 @@ def test_promotion_can_be_taken_back(world: World) -> None:
 
 
 @pytest.mark.parametrize("expected", ["pending", None], ids=["another version", "none"])
-def test_promotion_is_a_compare_and_swap(world: World, expected: str | None) -> None:
+def test_promotion_is_compare_and_swap(world: World, expected: str | None) -> None:
     _, new = staged(world)
     other = new_version()
     world.store.stage("prod/sms", other, Secret("third-value"), ("rotator:key:2",))
@@ -213,7 +213,7 @@ def test_promotion_is_a_compare_and_swap(world: World, expected: str | None) -> 
     assert world.store.describe("prod/sms").versions == before
 
 
-def test_the_second_of_two_promotions_from_one_version_loses(world: World) -> None:
+def test_second_promotion_loses(world: World) -> None:
     old, new = staged(world)
     other = new_version()
     world.store.stage("prod/sms", other, Secret("third-value"), ("rotator:key:2",))
@@ -234,14 +234,14 @@ def test_labels_are_added_moved_and_removed(world: World) -> None:
     assert world.store.describe("prod/sms").versions[new] == {"AWSPENDING", LABEL}
 
 
-def test_moving_a_label_from_where_it_is_not_is_refused(world: World) -> None:
+def test_moving_absent_label_is_refused(world: World) -> None:
     old, new = staged(world)
     with pytest.raises(PreconditionFailed, match="prod/sms"):
         world.store.add_label("prod/sms", LABEL, old, remove_from=old)
     assert LABEL in world.store.describe("prod/sms").versions[new]
 
 
-def test_removing_a_label_that_is_gone_is_fine(world: World) -> None:
+def test_removing_label_that_is_gone_is_fine(world: World) -> None:
     old, new = staged(world)
     before = world.store.describe("prod/sms").versions
     world.store.remove_label("prod/sms", "rotator:key:unknown", new)
@@ -250,14 +250,14 @@ def test_removing_a_label_that_is_gone_is_fine(world: World) -> None:
     assert world.store.describe("prod/sms").versions == before
 
 
-def test_every_version_with_a_value_has_a_date(world: World) -> None:
+def test_every_version_with_value_has_date(world: World) -> None:
     old, new = staged(world)
     dates = world.store.version_dates("prod/sms")
     assert set(dates) == {old, new}
     assert all(date.tzinfo is UTC for date in dates.values())
 
 
-def test_a_replica_is_read_but_not_written(world: World) -> None:
+def test_replica_is_read_but_not_written(world: World) -> None:
     arn = world.create_replica("prod/sms", OLD)
     entry = world.store.describe(arn)
     assert (entry.primary_region, entry.region) == (PRIMARY_REGION, "eu-central-1")
@@ -277,21 +277,21 @@ def test_many_values_are_read_at_once_by_arn(world: World) -> None:
     assert world.store.read_many([]) == {}
 
 
-def test_a_binary_value_among_many_is_read_byte_by_byte(world: World) -> None:
+def test_binary_value_among_many_is_read(world: World) -> None:
     arns = [world.create("a", OLD), world.create("b", OLD)]
     world.put_binary("b")
     found = world.store.read_many(arns)
     assert [revealed(found[arn]) for arn in arns] == [OLD, "\x00\x01"]
 
 
-def test_one_without_a_value_is_left_out_of_many(world: World) -> None:
+def test_secret_without_value_among_many(world: World) -> None:
     empty, full = world.create("a"), world.create("b", OLD)
     gone = full.replace("secret:b", "secret:gone")
     found = world.store.read_many([empty, full, gone])
     assert {arn: revealed(content) for arn, content in found.items()} == {full: OLD}
 
 
-def test_one_that_can_not_be_read_stops_none_of_many(world: World) -> None:
+def test_unreadable_one_stops_none_of_many(world: World) -> None:
     arns = [world.create(f"s{number:02}", f"value-{number:02}") for number in range(25)]
     world.delete("s07")
     found = world.store.read_many(arns)

@@ -71,7 +71,7 @@ def test_it_is_valid() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_chat_gets_failures_and_emergencies(example: dict[str, Any]) -> None:
+def test_chat_gets_failures_and_emergencies(example: dict[str, Any]) -> None:
     rules = stack(example).resources("AWS::Events::Rule")
     sent = events()
     assert {event["detail-type"] for event in sent} >= {ROTATED, FAILED, EMERGENCY}
@@ -103,7 +103,7 @@ def test_one_restart_for_one_rotation(example: dict[str, Any]) -> None:
     assert shown in (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 
 
-def test_every_event_becomes_a_message_that_is_json(example: dict[str, Any]) -> None:
+def test_every_event_becomes_json_message(example: dict[str, Any]) -> None:
     rule = stack(example).resources("AWS::Events::Rule")["ChatRule"]
     transformer = rule["Targets"][0]["InputTransformer"]
     paths, template = transformer["InputPathsMap"], transformer["InputTemplate"]
@@ -123,7 +123,7 @@ def test_every_event_becomes_a_message_that_is_json(example: dict[str, Any]) -> 
         assert event["detail-type"] in json.loads(filled)["text"]
 
 
-def test_its_roles_may_do_what_their_rules_need(example: dict[str, Any]) -> None:
+def test_roles_suffice_for_their_rules(example: dict[str, Any]) -> None:
     allowed = {
         name: [(one["Action"], one["Resource"]) for one in role["Policies"][0]["PolicyDocument"]["Statement"]]
         for name, role in stack(example).resources("AWS::IAM::Role").items()
@@ -146,7 +146,7 @@ def test_either_may_be_left_out(example: dict[str, Any], without: str, left: set
     assert chosen.resources("AWS::Events::Rule").keys() == left
 
 
-def test_the_documents_name_every_event_and_field() -> None:
+def test_documents_name_events_and_fields() -> None:
     text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8").partition("## Events on EventBridge")[2]
     for kind in {event["detail-type"] for event in events()}:
         assert f"| `{kind}` |" in text

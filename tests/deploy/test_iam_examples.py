@@ -26,22 +26,22 @@ def policy(name: str) -> frozenset[tuple[str, str]]:
     return allowed(statements((FOLDER / f"{name}.json").read_text()))
 
 
-def test_the_daemon_may_do_what_the_worker_does() -> None:
+def test_daemon_may_do_what_worker_does() -> None:
     assert policy("daemon") == CALLED["worker"]
 
 
-def test_an_operator_may_also_invoke_the_functions() -> None:
+def test_operator_may_also_invoke_functions() -> None:
     assert policy("operator") == CALLED["worker"] | CALLED["revoke"] | {INVOKE}
 
 
-def test_a_reader_changes_nothing() -> None:
+def test_reader_changes_nothing() -> None:
     reads = {pair for pair in CALLED["worker"] if pair[0] in READ or pair[1] == ANY}
     assert policy("reader") == reads
     assert not [action for action, _ in policy("reader") if "Put" in action or "Update" in action]
 
 
 @pytest.mark.parametrize("name", ["reader", "operator", "daemon"])
-def test_everything_is_limited_to_tagged_secrets(name: str) -> None:
+def test_only_tagged_secrets_are_allowed(name: str) -> None:
     document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
     for one in document["Statement"]:
         if one["Resource"] == "*":
@@ -57,7 +57,7 @@ def test_everything_is_limited_to_tagged_secrets(name: str) -> None:
     [("plan",), ("status",), ("forecast",), ("inventory",), ("run", "--dry-run"), ("report", "-o", "report.html")],
     ids=lambda arguments: arguments[0],
 )
-def test_reading_commands_call_what_a_reader_may(
+def test_reading_commands_need_reader_rights(
     stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -90,7 +90,7 @@ def _counted(stack: Stack, lines: list[dict[str, Any]]) -> set[Metric]:
 
 
 @pytest.mark.parametrize("function", ["sweep", "worker"])
-def test_what_alarms_and_dashboard_read_is_written(both: Both, function: str) -> None:
+def test_metrics_of_alarms_are_written(both: Both, function: str) -> None:
     stack, applied = both
     settings = Settings.from_env({**_environment(stack, function), "ROTATOR_QUEUE_URL": "https://sqs.invalid/1/q.fifo"})
     lines, audit = _swept(settings)
@@ -111,7 +111,7 @@ def test_what_alarms_and_dashboard_read_is_written(both: Both, function: str) ->
     assert own <= there, own - there
 
 
-def test_what_aws_counts_by_itself_is_of_functions_and_queues_that_there_are(both: Both) -> None:
+def test_aws_metrics_name_existing_resources(both: Both) -> None:
     stack, applied = both
     functions = {one["function_name"] for one in applied.values("aws_lambda_function").values()}
     queues = {one["name"] for one in applied.values("aws_sqs_queue").values()}

@@ -76,7 +76,7 @@ def test_queues(both: Both) -> None:
     assert redrive["deadLetterTargetArn"] == theirs["dead"]["arn"]
 
 
-def test_messages_outlive_the_work_on_them(plain_template: Stack) -> None:
+def test_messages_outlive_work_on_them(plain_template: Stack) -> None:
     queue = plain_template.resources("AWS::SQS::Queue")["AccountQueue"]
     worker = _functions(plain_template)["worker"]
     assert queue["VisibilityTimeout"] > worker["Timeout"]
@@ -85,13 +85,13 @@ def test_messages_outlive_the_work_on_them(plain_template: Stack) -> None:
     assert queue["MessageRetentionPeriod"] > queue["VisibilityTimeout"] * most  # else it never is a dead letter
 
 
-def test_failed_account_does_not_block_the_next_sweep(plain_template: Stack) -> None:
+def test_failed_account_blocks_no_sweep(plain_template: Stack) -> None:
     """In a FIFO queue the next message of the account waits until the failed one is done or a dead letter."""
     queue = plain_template.resources("AWS::SQS::Queue")["AccountQueue"]
     assert int(queue["RedrivePolicy"]["maxReceiveCount"]) * queue["VisibilityTimeout"] < 3600
 
 
-def test_the_worker_is_fed_one_account_at_a_time(both: Both) -> None:
+def test_worker_gets_one_account_at_once(both: Both) -> None:
     stack, applied = both
     (mine,) = stack.resources("AWS::Lambda::EventSourceMapping").values()
     theirs = applied.values("aws_lambda_event_source_mapping")["accounts"]
@@ -122,7 +122,7 @@ def test_schedule(both: Both) -> None:
     }
 
 
-def test_log_groups_and_what_is_counted_in_them(both: Both) -> None:
+def test_log_groups_and_their_counts(both: Both) -> None:
     stack, applied = both
     groups = {one["LogGroupName"]: one["RetentionInDays"] for one in stack.resources("AWS::Logs::LogGroup").values()}
     theirs = applied.values("aws_cloudwatch_log_group").values()
@@ -192,7 +192,7 @@ def test_alarms(both: Both) -> None:
     assert dry_run is None or dry_run["period"] * dry_run["evaluation_periods"] == 7 * 86400
 
 
-def test_every_alarm_notifies_the_topic(both: Both) -> None:
+def test_every_alarm_notifies_topic(both: Both) -> None:
     stack, applied = both
     topic = stack.known["AlarmTopic"]
     for mine in stack.resources("AWS::CloudWatch::Alarm").values():
@@ -218,7 +218,7 @@ def test_events(both: Both) -> None:
 
 
 @pytest.mark.parametrize("dry_run", ["true", "false"])
-def test_a_disabled_schedule_is_shown(template: dict[str, Any], dry_run: str) -> None:
+def test_disabled_schedule_is_shown(template: dict[str, Any], dry_run: str) -> None:
     stack = Stack(template, {"ScheduleState": "DISABLED", "DryRun": dry_run}, {})
     assert stack.resolve(template["Outputs"]["Mode"]["Value"]) == "STOPPED: the schedule is disabled; nothing is swept."
 
@@ -238,7 +238,7 @@ def _printed(folder: Path, path: str, *params: str, form: str = "text") -> subpr
 
 
 @pytest.mark.parametrize(("limit", "reserve", "taken"), [("40", "40", False), ("9", "8", True), ("9", "10", False)])
-def test_a_reserve_that_leaves_nothing_is_refused(tmp_path: Path, limit: str, reserve: str, taken: bool) -> None:
+def test_reserve_that_leaves_nothing_refused(tmp_path: Path, limit: str, reserve: str, taken: bool) -> None:
     """As Terraform's validation does: the functions would refuse to start, and with them the emergency's."""
     done = _printed(tmp_path, "resources.Parameters.Reserve.Default", f"daily-limit={limit}", f"reserve={reserve}")
     assert (done.returncode == 0) is taken, done.stdout + done.stderr
@@ -249,7 +249,7 @@ def test_a_reserve_that_leaves_nothing_is_refused(tmp_path: Path, limit: str, re
 
 
 @pytest.mark.parametrize(("params", "dry_run"), [((), "false"), (("dry-run=true",), "true")])
-def test_a_stages_file_keeps_its_settings(tmp_path: Path, params: tuple[str, ...], dry_run: str) -> None:
+def test_stages_file_keeps_its_settings(tmp_path: Path, params: tuple[str, ...], dry_run: str) -> None:
     """Deployed again by the same command, a stage is as it was: with its alarm subscription, and live."""
     (tmp_path / f"stage.{STAGE}.yml").write_text('alarm-email: on-call@example.com\ndry-run: "false"\n')
     done = _printed(tmp_path, "resources.Parameters", *params, form="json")
@@ -266,7 +266,7 @@ def test_a_stages_file_keeps_its_settings(tmp_path: Path, params: tuple[str, ...
         (None, "stage.dev.yml is not here: it holds the settings of the stage dev"),
     ],
 )
-def test_a_stages_file_that_cannot_be_meant_is_refused(tmp_path: Path, settings: str | None, message: str) -> None:
+def test_meaningless_stage_file_is_refused(tmp_path: Path, settings: str | None, message: str) -> None:
     """The stage would be in dry-run, or go back to it. The message is all that is printed of the check."""
     file = tmp_path / f"stage.{STAGE}.yml"
     file.write_text(settings or "{}")
@@ -280,7 +280,7 @@ def test_a_stages_file_that_cannot_be_meant_is_refused(tmp_path: Path, settings:
     assert "serverless-settings.js:" not in printed
 
 
-def test_outputs_show_the_mode_and_commands(both: Both) -> None:
+def test_outputs_show_mode_and_commands(both: Both) -> None:
     stack, applied = both
     outputs = {name: stack.resolve(one["Value"]) for name, one in stack.template["Outputs"].items()}
     theirs = applied.outputs()

@@ -27,14 +27,14 @@ def _of_template(stack: Stack, function: str) -> frozenset[Statement]:
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, "schedule"])
-def test_both_deployments_have_the_same_policies(both: tuple[Stack, Applied], function: str) -> None:
+def test_both_deployments_have_same_policies(both: tuple[Stack, Applied], function: str) -> None:
     stack, applied = both
     policies = applied.values("aws_iam_role_policy")
     assert _of_template(stack, function) == statements(policies[function]["policy"])
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, "schedule"])
-def test_both_deployments_trust_the_same_services(both: tuple[Stack, Applied], function: str) -> None:
+def test_deployments_trust_same_services(both: tuple[Stack, Applied], function: str) -> None:
     stack, applied = both
     mine = stack.resources("AWS::IAM::Role")[f"{function.capitalize()}Role"]["AssumeRolePolicyDocument"]
     theirs = applied.values("aws_iam_role")[function]["assume_role_policy"]
@@ -42,7 +42,7 @@ def test_both_deployments_trust_the_same_services(both: tuple[Stack, Applied], f
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_allows_what_the_code_calls_and_no_more(full_template: Stack, function: str) -> None:
+def test_role_allows_only_what_code_calls(full_template: Stack, function: str) -> None:
     pairs = allowed(_of_template(full_template, function))
     mine = {(action, scope) for action, scope in pairs if action not in SERVICE[function]}
     assert mine == CALLED[function]
@@ -50,13 +50,13 @@ def test_a_role_allows_what_the_code_calls_and_no_more(full_template: Stack, fun
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_without_the_optional_parts_a_role_allows_less(plain_template: Stack, function: str) -> None:
+def test_role_allows_less_without_options(plain_template: Stack, function: str) -> None:
     actions = {action for action, _ in allowed(_of_template(plain_template, function))}
     assert not [action for action in actions if action.startswith(("kms:", "xray:", "events:", "cloudtrail:"))]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_everything_is_narrowed_that_aws_can_narrow(full_template: Stack, function: str) -> None:
+def test_rights_are_as_narrow_as_aws_can(full_template: Stack, function: str) -> None:
     for one in _of_template(full_template, function):
         for action in one.actions:
             assert (one.resources == {"*"}) == (action in UNNARROWED), (one.sid, action)
@@ -67,7 +67,7 @@ def test_everything_is_narrowed_that_aws_can_narrow(full_template: Stack, functi
             assert [variable for _, variable, _ in one.conditions] == ["kms:ViaService"]
 
 
-def test_only_the_worker_and_emergencies_can_change_a_secret() -> None:
+def test_who_can_change_secret() -> None:
     writers = {name for name, pairs in CALLED.items() if ("secretsmanager:PutSecretValue", "key") in pairs}
     assert writers == {"worker", "revoke", "rotation"}
     assert {scope for pairs in CALLED.values() for _, scope in pairs} == {ANY, "management", "key", QUEUE, BUS}

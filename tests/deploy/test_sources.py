@@ -19,7 +19,7 @@ def _blocks(kind: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", _blocks("variable"))
-def test_every_variable_is_typed_described_and_its_validation_tested(name: str) -> None:
+def test_variables_typed_described_validated(name: str) -> None:
     body = _blocks("variable")[name]
     assert re.search(r"(?m)^  type +=", body)
     assert re.search(r'(?m)^  description += "[A-Z].{15,}\."$', body)
@@ -51,7 +51,7 @@ def test_every_excuse_gives_its_reason() -> None:
         assert "ignore_checks" not in line or re.search(r"# \w.{10,}", line), line
 
 
-def test_the_tools_locks_hold_versions_and_hashes_and_no_download_address() -> None:
+def test_tool_locks_pin_without_addresses() -> None:
     lock = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))
     for name, package in lock["packages"].items():
         assert "resolved" not in package
@@ -65,7 +65,7 @@ def test_the_tools_locks_hold_versions_and_hashes_and_no_download_address() -> N
     assert len(re.findall(r"--hash=sha256:", text)) > len(pinned)
 
 
-def test_the_guide_names_existing_settings() -> None:
+def test_guide_names_existing_settings() -> None:
     guide = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     template = (ROOT / "serverless.yml").read_text(encoding="utf-8")
     parameters = set(re.findall(r"[`']([a-z]+(?:-[a-z]+)+): ", guide))

@@ -21,7 +21,7 @@ sweep-every: 1m
 """
 
 
-def test_schedule_rotates_and_emergency_revokes(cloud: Cloud) -> None:
+def test_schedule_rotates_emergency_revokes(cloud: Cloud) -> None:
     world = cloud.infobip.world
     old = {name: cloud.current(name)["api_key"] for name in SECRETS}
     consumers = {name: cloud.consume(name) for name in SECRETS}

@@ -70,9 +70,7 @@ def client_of(world: Scripted, auth: AuthMethod) -> InfobipClient:
 
 @settings(max_examples=120)
 @given(st.lists(ANSWERS, min_size=1, max_size=4), st.sampled_from(sorted(CALLS)), st.sampled_from(list(AuthMethod)))
-def test_every_call_gives_a_result_or_an_error_of_the_tree(
-    answers: list[Response | Drop], name: str, auth: AuthMethod
-) -> None:
+def test_calls_give_result_or_known_error(answers: list[Response | Drop], name: str, auth: AuthMethod) -> None:
     """Threat: any bytes as Infobip's response. Each call returns a valid result or one of the project's own errors."""
     client = client_of(Scripted(answers), auth)
     result, error = result_of(lambda: CALLS[name](client), ProviderError)
@@ -87,7 +85,7 @@ def test_every_call_gives_a_result_or_an_error_of_the_tree(
 
 @settings(max_examples=60)
 @given(st.lists(ANSWERS, min_size=1, max_size=2))
-def test_a_create_is_sent_once_whatever_is_answered(answers: list[Response | Drop]) -> None:
+def test_create_is_sent_once_for_any_answer(answers: list[Response | Drop]) -> None:
     """Threat: any response to a create. It is sent once. And unless it is refused in so many words, its outcome is
     unknown rather than failed.
     """
@@ -114,7 +112,7 @@ def server() -> Iterator[FakeServer]:
 
 @settings(max_examples=40)
 @given(data=RAW, name=st.sampled_from(["get", "create", "probe"]))
-def test_bytes_that_are_no_http_are_an_error_of_the_tree(server: FakeServer, data: bytes, name: str) -> None:
+def test_no_http_is_known_error(server: FakeServer, data: bytes, name: str) -> None:
     server.script = [raw(data)]
     client = client_for(server.url)
     _, error = result_of(lambda: CALLS[name](client), ProviderError)
@@ -126,7 +124,7 @@ def test_bytes_that_are_no_http_are_an_error_of_the_tree(server: FakeServer, dat
 
 @settings(max_examples=60)
 @given(TEXTS, TEXTS)
-def test_no_argument_changes_the_path_around_it(key_id: str, path: str) -> None:
+def test_no_argument_changes_path_around_it(key_id: str, path: str) -> None:
     """Threat: a rotator:verify-path that leaves the host, or an id that leaves its path segment. Nothing is sent. An id
     stays one segment of the path and a probe's path stays a path, or nothing is sent at all.
     """

@@ -78,7 +78,7 @@ def stack(moto: Moto) -> Iterator[LambdaStack]:
 @pytest.mark.parametrize("name", sorted(EVENTS))
 @settings(max_examples=25)
 @given(data=st.data())
-def test_any_event_gives_json_or_an_error_of_the_tree(stack: LambdaStack, name: str, data: st.DataObject) -> None:
+def test_any_event_gives_json_or_known_error(stack: LambdaStack, name: str, data: st.DataObject) -> None:
     """Threat: any event for a Lambda handler. It returns JSON or one of the project's own errors."""
     event = data.draw(EVENTS[name] | JSON, label="event")
     answer, error = result_of(lambda: getattr(lambda_handlers, name)(event, Context()), RotatorError)

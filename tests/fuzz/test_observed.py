@@ -66,7 +66,7 @@ def test_any_tags_are_read_or_explained(tags: dict[str, str]) -> None:
 
 @settings(max_examples=60)
 @given(st.lists(ENTRIES, max_size=4), st.lists(KEYS, max_size=4), st.sampled_from([START, START + timedelta(days=400)]))
-def test_any_snapshot_gives_a_plan_that_can_be_read(entries: list[SecretEntry], keys: list[Key], now: datetime) -> None:
+def test_any_snapshot_gives_readable_plan(entries: list[SecretEntry], keys: list[Key], now: datetime) -> None:
     """Threat: any labels and key names. The plan is readable, and revokes only keys that a label or their own name
     gives to this deployment.
     """
@@ -91,7 +91,7 @@ def test_any_snapshot_gives_a_plan_that_can_be_read(entries: list[SecretEntry], 
 
 @settings(max_examples=60)
 @given(st.lists(TAGS, max_size=4), TEXTS)
-def test_any_fleet_is_sorted_and_any_account_found_or_explained(secrets: list[dict[str, str]], name: str) -> None:
+def test_fleet_sorted_accounts_explained(secrets: list[dict[str, str]], name: str) -> None:
     store = MemoryStore(VirtualClock(START), strict=False)
     for number, tags in enumerate(secrets):
         store.create_secret(f"prod/{number}", {"rotator:role": "key", **tags}, None)

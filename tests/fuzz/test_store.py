@@ -84,7 +84,7 @@ def store(aws: FakeAws) -> Iterator[SecretsManagerStore]:
     status=st.sampled_from([200, 200, 200, 400, 403, 500]),
     name=st.sampled_from(sorted(CALLS)),
 )
-def test_every_call_gives_a_result_or_an_error_of_the_tree(
+def test_calls_give_result_or_known_error(
     aws: FakeAws, store: SecretsManagerStore, body: bytes, status: int, name: str
 ) -> None:
     """Threat: any bytes as Secrets Manager's response. A write is in doubt, never assumed done."""
@@ -100,7 +100,7 @@ def test_every_call_gives_a_result_or_an_error_of_the_tree(
 
 @settings(max_examples=150)
 @given(body=READS, name=st.sampled_from(["current", "version"]))
-def test_a_read_value_is_not_shown_wherever_it_is(
+def test_read_value_is_never_shown(
     aws: FakeAws, store: SecretsManagerStore, body: dict[str, object], name: str
 ) -> None:
     """Threat: a secret value where AWS returns an id. The response is rejected and the value is not shown."""

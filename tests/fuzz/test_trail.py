@@ -57,14 +57,14 @@ def read(event: dict[str, Any]) -> Read | None:
 
 
 @given(EVENTS)
-def test_an_event_is_a_read_or_none_or_unreadable(event: dict[str, Any]) -> None:
+def test_event_is_read_or_none_or_unreadable(event: dict[str, Any]) -> None:
     """Threat: a CloudTrail event that can't be read. It counts as a gap, not as "no read"."""
     found = read(event)
     assert found is None or (found.principal and found.at.tzinfo is UTC and len(found.principal) <= 512)
 
 
 @given(st.lists(st.builds(Read, TEXTS, st.datetimes(timezones=st.just(UTC)), st.booleans()), max_size=6))
-def test_a_plan_over_any_readers_prints_and_never_waits_for_ever(reads: list[Read]) -> None:
+def test_any_readers_never_wait_for_ever(reads: list[Read]) -> None:
     log = Reads(tuple(reads), datetime.min.replace(tzinfo=UTC), NOW)
     snapshot = replace(snap([SECRET], [key(), key("K2")]), readers={SECRET.arn: log})
     plan = plan_account(snapshot, POLICY, NOW)

@@ -35,7 +35,7 @@ VALUES = st.one_of(
 
 @settings(max_examples=60)
 @given(VALUES, st.sampled_from(["api_key", "key", "a.b"]))
-def test_any_value_is_read_and_replaced_or_refused(text: str, field: str) -> None:
+def test_any_value_is_replaced_or_refused(text: str, field: str) -> None:
     """Threat: a malformed secret value. It is rejected by name, and no part of it is shown."""
     secret = Secret(text)
 
@@ -76,7 +76,7 @@ CREDENTIALS = st.dictionaries(
     )
     | JSON
 )
-def test_any_management_secret_gives_a_client_or_an_error(value: Any) -> None:
+def test_management_gives_client_or_error(value: Any) -> None:
     """Threat: a malformed management secret. It is rejected by name, and no part of it is shown."""
     world = Scripted([Response(401)])
 
@@ -113,7 +113,7 @@ _OWN = {"timestamp", "level", "event", "outcome", "run_id", "seq", "prev", "depl
 
 @settings(max_examples=60)
 @given(FIELDS, st.sampled_from([text for text in HOSTILE if len(text) > 8]))
-def test_any_fields_make_one_audit_line_without_what_was_learnt(fields: dict[str, Any], secret: str) -> None:
+def test_any_fields_make_one_clean_line(fields: dict[str, Any], secret: str) -> None:
     """Threat: any text in any field of an audit line. The record stays one line and contains no secret value."""
     stream = io.StringIO()
     redactor = Redactor()

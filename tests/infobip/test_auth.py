@@ -55,7 +55,7 @@ def token(value: str = "T1", **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("auth", list(AuthMethod))
-def test_every_method_does_everything_over_the_sandbox(auth: AuthMethod) -> None:
+def test_every_method_works_over_sandbox(auth: AuthMethod) -> None:
     with sandbox() as (server, world, account, clock):
         old = world.add_key(account, "old")
         client = client_for(server.url, clock, auth=auth)
@@ -71,7 +71,7 @@ def test_every_method_does_everything_over_the_sandbox(auth: AuthMethod) -> None
 
 
 @pytest.mark.parametrize("auth", list(AuthMethod))
-def test_a_wrong_password_is_bad_credentials(auth: AuthMethod) -> None:
+def test_wrong_password_is_bad_credentials(auth: AuthMethod) -> None:
     with sandbox() as (server, world, _, clock):
         credentials = Credentials(server.url, USER, Secret("wrong"), auth)
         client = InfobipClient(credentials, clock)
@@ -93,13 +93,13 @@ def test_basic_sends_utf8() -> None:
     assert {PASSWORD, encoded} <= set(redactor.learned)
 
 
-def test_basic_is_not_repeated_after_a_401() -> None:
+def test_basic_is_not_repeated_after_401() -> None:
     with FakeServer([reply(401)]) as server, pytest.raises(BadCredentials):
         client_for(server.url).get_key("K1")
     assert len(server.seen) == 1
 
 
-def test_a_session_is_made_once_and_destroyed_at_the_end() -> None:
+def test_session_is_made_once_and_destroyed() -> None:
     with FakeServer([reply(200, {"token": "T1"}), reply(200, key()), reply(200, key()), reply(200)]) as server:
         client = client_for(server.url, auth=IBSSO, unsafe_sessions=True)
         client.get_key("K1")
@@ -117,7 +117,7 @@ def test_a_session_is_made_once_and_destroyed_at_the_end() -> None:
     assert {each.headers["authorization"] for each in server.seen[1:]} == {"IBSSO T1"}
 
 
-def test_an_idle_session_is_replaced_and_a_used_one_is_kept() -> None:
+def test_only_idle_session_is_replaced() -> None:
     with sandbox() as (server, world, _, clock):
         client = client_for(server.url, clock, auth=IBSSO)
         for _ in range(4):
@@ -135,7 +135,7 @@ def test_an_idle_session_is_replaced_and_a_used_one_is_kept() -> None:
         assert world.state.sessions == {}
 
 
-def test_an_expired_session_is_replaced_once_even_for_a_create() -> None:
+def test_expired_session_is_replaced_once() -> None:
     with sandbox() as (server, world, account, clock):
         client = client_for(server.url, clock, auth=IBSSO)
         client.list_keys()
@@ -151,7 +151,7 @@ def test_an_expired_session_is_replaced_once_even_for_a_create() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_an_open_session_of_a_killed_run_is_reported(status: int) -> None:
+def test_killed_runs_session_is_reported(status: int) -> None:
     with sandbox(Options(session_busy_status=status)) as (server, _, _, clock):
         client_for(server.url, clock, auth=IBSSO).list_keys()  # and never closed
         with pytest.raises(SessionBusy, match="60 idle minutes"):
@@ -194,13 +194,13 @@ def test_refused_logins(auth: AuthMethod, status: int, body: object, kind: type[
     assert len(server.seen) == 1 or auth is OAUTH2  # a session that may be open refuses the next one
 
 
-def test_a_lost_login_answer_is_no_create_in_doubt() -> None:
+def test_lost_login_is_no_create_in_doubt() -> None:
     with FakeServer([drop]) as server, pytest.raises(ProviderUnavailable):
         client_for(server.url, auth=IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
     assert lines(server) == [f"POST {SESSION}"]
 
 
-def test_a_throttled_login_is_repeated() -> None:
+def test_throttled_login_is_repeated() -> None:
     clock = RecordingClock()
     with FakeServer([reply(429, Retry_After="3"), reply(200, {"token": "T1"}), reply(200, key())]) as server:
         client_for(server.url, clock, auth=IBSSO).get_key("K1")
@@ -209,7 +209,7 @@ def test_a_throttled_login_is_repeated() -> None:
         client_for(server.url, auth=IBSSO).get_key("K1")
 
 
-def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
+def test_token_is_renewed_before_it_ends() -> None:
     redactor = RecordingRedactor()
     clock = RecordingClock()
     with FakeServer(
@@ -237,7 +237,7 @@ def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
     assert {PASSWORD, "T1", "T2"} <= set(redactor.learned)
 
 
-def test_a_short_lived_token_has_a_tenth_as_its_margin() -> None:
+def test_short_token_has_tenth_as_margin() -> None:
     clock = RecordingClock()
     with FakeServer(
         [reply(200, token(expires_in=100)), *[reply(200, key())] * 2, reply(200, token("T2")), reply(200, key())]
@@ -251,7 +251,7 @@ def test_a_short_lived_token_has_a_tenth_as_its_margin() -> None:
     assert server.seen[-1].headers["authorization"] == "Bearer T2"
 
 
-def test_a_token_that_is_refused_is_renewed_once() -> None:
+def test_refused_token_is_renewed_once() -> None:
     with FakeServer([reply(200, token("T1")), reply(401), reply(200, token("T2")), reply(200, key())]) as server:
         client_for(server.url, auth=OAUTH2).get_key("K1")
     assert server.seen[-1].headers["authorization"] == "Bearer T2"
@@ -328,7 +328,7 @@ def test_basic_follows_any_failed_login(auth: AuthMethod, failure: Reply, caplog
     assert PASSWORD not in warning
 
 
-def test_a_login_that_hangs_is_cut_and_basic_follows() -> None:
+def test_hanging_login_falls_back_to_basic() -> None:
     server = FakeServer()
     server.script = [silence(server.stopping), reply(200, key())]
     with server:
@@ -338,7 +338,7 @@ def test_a_login_that_hangs_is_cut_and_basic_follows() -> None:
 
 
 @pytest.mark.parametrize("auth", [IBSSO, OAUTH2])
-def test_a_login_that_works_is_used(auth: AuthMethod) -> None:
+def test_login_that_works_is_used(auth: AuthMethod) -> None:
     with sandbox() as (server, world, _, clock):
         client = client_for(server.url, clock, auth=auth, fall_back_to_basic=True)
         client.list_keys()
@@ -347,7 +347,7 @@ def test_a_login_that_works_is_used(auth: AuthMethod) -> None:
         assert world.state.sessions == {}
 
 
-def test_a_session_that_is_refused_is_left_for_basic() -> None:
+def test_refused_session_falls_back_to_basic() -> None:
     with sandbox() as (server, world, account, clock):
         client = client_for(server.url, clock, auth=IBSSO, fall_back_to_basic=True)
         client.list_keys()
@@ -359,7 +359,7 @@ def test_a_session_that_is_refused_is_left_for_basic() -> None:
         assert len(world.state.sessions) == 1
 
 
-def test_both_failures_are_reported_where_basic_is_refused_too() -> None:
+def test_basic_refused_reports_both_failures() -> None:
     busy = {"requestError": {"serviceException": {"text": "A session exists already"}}}
     with FakeServer([reply(400, busy), reply(401)]) as server, pytest.raises(BadCredentials) as caught:
         client_for(server.url, auth=IBSSO, fall_back_to_basic=True).get_key("K1")
@@ -368,7 +368,7 @@ def test_both_failures_are_reported_where_basic_is_refused_too() -> None:
     assert schemes(server) == ["login", "Basic"]
 
 
-def test_a_user_name_that_basic_cannot_send_keeps_its_error() -> None:
+def test_name_unfit_for_basic_keeps_error() -> None:
     busy = reply(400, {"requestError": {"serviceException": {"text": "A session exists already"}}})
     with FakeServer([busy]) as server, pytest.raises(SessionBusy):
         client_for(server.url, auth=IBSSO, fall_back_to_basic=True, username="a:b").get_key("K1")

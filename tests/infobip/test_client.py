@@ -28,7 +28,7 @@ END = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST = KeyRequest("a/rotator:default:v1", END, frozenset({"sms:manage"}))
 
 
-def test_listing_and_creating_name_the_account() -> None:
+def test_listing_and_creating_name_account() -> None:
     with FakeServer([reply(200, page()), reply(200, key())]) as server:
         client = client_for(server.url, account_id="SUB/1")
         client.list_keys()
@@ -37,7 +37,7 @@ def test_listing_and_creating_name_the_account() -> None:
     assert json.loads(server.seen[1].body)["accountId"] == "SUB/1"
 
 
-def test_a_name_is_searched_for_in_the_account_that_was_asked() -> None:
+def test_name_search_stays_in_its_account() -> None:
     with FakeServer([reply(200, page())]) as server:
         client_for(server.url, account_id="A").find_by_name("n", "B")
         client_for(server.url, account_id="A").find_by_name("n")
@@ -56,7 +56,7 @@ def test_names_are_compared_exactly(name_filter: NameFilter) -> None:
         assert client.find_by_name("a/b") == ()
 
 
-def test_a_key_is_read_by_its_id() -> None:
+def test_key_is_read_by_its_id() -> None:
     with sandbox() as (server, world, account, clock):
         made = world.add_key(account, "n", scopes=("sms:manage",), allowed_ips=("127.0.0.1",))
         found = client_for(server.url, clock).get_key(made.id)
@@ -71,7 +71,7 @@ def test_a_key_is_read_by_its_id() -> None:
 
 
 @pytest.mark.parametrize("key_id", ["", "a/b", "../x", "a?b", "a b", "x" * 129])
-def test_a_malformed_id_never_gets_into_a_url(key_id: str) -> None:
+def test_malformed_id_never_gets_into_url(key_id: str) -> None:
     """Threat: a malformed key id. It is rejected before it becomes part of a URL."""
     with FakeServer([reply(200, key())]) as server:
         for call in (client_for(server.url).get_key, lambda each: client_for(server.url).revoke_key(shown(each), None)):
@@ -80,7 +80,7 @@ def test_a_malformed_id_never_gets_into_a_url(key_id: str) -> None:
     assert server.seen == []
 
 
-def test_another_key_than_asked_for_is_refused() -> None:
+def test_other_key_than_asked_is_refused() -> None:
     """Threat: a response with another id than the requested one. It is rejected."""
     with sandbox() as (server, world, account, clock):
         made = world.add_key(account)
@@ -100,7 +100,7 @@ def test_another_key_than_asked_for_is_refused() -> None:
     ],
     ids=lambda fault: fault.kind,
 )
-def test_a_create_whose_answer_is_spoilt_is_found_by_its_name(fault: Fault) -> None:
+def test_spoilt_create_is_found_by_name(fault: Fault) -> None:
     with sandbox() as (server, world, _, clock):
         faults_of(world).add(fault)
         client = client_for(server.url, clock)
@@ -117,7 +117,7 @@ def test_errors_in_every_shape(body: ErrorStyle) -> None:
             client_for(server.url, clock).list_keys()
 
 
-def test_a_revocation_changes_nothing_else() -> None:
+def test_revocation_changes_nothing_else() -> None:
     with sandbox() as (server, world, account, clock):
         made = world.add_key(account, "n", scopes=("sms:manage",), allowed_ips=("127.0.0.1",))
         client = client_for(server.url, clock)
@@ -135,7 +135,7 @@ BODY = {"enabled": False}
 OF_SUB = {"accountId": "SUB"}
 
 
-def test_a_refused_expiry_does_not_keep_a_key_enabled() -> None:
+def test_refused_expiry_still_disables() -> None:
     refusal = {"violations": [{"property": "validTo", "violation": "past"}]}
     for refused in (1, 2):
         with FakeServer([*([reply(400, refusal)] * refused), reply(200, key(enabled=False))]) as server:
@@ -147,21 +147,21 @@ def test_a_refused_expiry_does_not_keep_a_key_enabled() -> None:
 
 
 @pytest.mark.parametrize("refused", range(4))
-def test_a_revocation_names_the_keys_account_as_long_as_possible(refused: int) -> None:
+def test_revocation_names_keys_account(refused: int) -> None:
     with FakeServer([*([reply(400)] * refused), reply(200, key(enabled=False))]) as server:
         client_for(server.url, account_id="MANAGEMENT").revoke_key(shown("K1", "SUB"), END)
     bodies = [OF_SUB | END_BODY, OF_SUB | LATER_BODY, OF_SUB | BODY, BODY]
     assert [each.json() for each in server.seen] == bodies[: refused + 1]
 
 
-def test_a_key_without_an_account_is_revoked_in_the_management_secrets() -> None:
+def test_revocation_without_account_of_key() -> None:
     with FakeServer([reply(200, key(enabled=False))]) as server:
         client_for(server.url, account_id="SUB").revoke_key(K1, END)
     assert [each.json() for each in server.seen] == [OF_SUB | END_BODY]
 
 
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 406, 409, 410, 412, 415, 418, 422, 423, 451])
-def test_a_revocation_refused_with_the_account_is_sent_without_it(status: int) -> None:
+def test_refused_revocation_drops_account(status: int) -> None:
     """A live leaked key is worse than a disabled one that is moved."""
     with FakeServer([reply(status), reply(200, key(enabled=False))]) as server:
         client_for(server.url).revoke_key(shown("K1", "SUB"), None)
@@ -169,14 +169,14 @@ def test_a_revocation_refused_with_the_account_is_sent_without_it(status: int) -
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_refusal_about_the_key_is_not_blamed_on_the_expiry(status: int) -> None:
+def test_key_refusal_is_not_about_expiry(status: int) -> None:
     with FakeServer([reply(status), reply(200, key(enabled=False))]) as server:
         client_for(server.url).revoke_key(shown("K1", "SUB"), END)
     assert [each.json() for each in server.seen] == [OF_SUB | END_BODY, BODY]
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, BadCredentials), (429, ProviderThrottled)])
-def test_a_revocation_not_refused_for_its_fields_is_not_sent_with_others(status: int, kind: type[Exception]) -> None:
+def test_other_refusal_is_not_resent(status: int, kind: type[Exception]) -> None:
     with FakeServer([reply(status, Retry_After="99")]) as server, pytest.raises(kind):
         client_for(server.url).revoke_key(shown("K1", "SUB"), END)
     assert [each.json() for each in server.seen] == [OF_SUB | END_BODY]
@@ -194,7 +194,7 @@ def test_a_revocation_not_refused_for_its_fields_is_not_sent_with_others(status:
         (404, 401, BadCredentials),
     ],
 )
-def test_a_revocation_is_not_found_only_if_every_answer_says_so(first: int, last: int, kind: type[Exception]) -> None:
+def test_revocation_404_needs_all_answers(first: int, last: int, kind: type[Exception]) -> None:
     with FakeServer([reply(first), reply(last)]) as server, pytest.raises(kind) as caught:
         client_for(server.url).revoke_key(shown("K1", "SUB"), None)
     assert type(caught.value) is kind
@@ -203,7 +203,7 @@ def test_a_revocation_is_not_found_only_if_every_answer_says_so(first: int, last
 @pytest.mark.parametrize("refuse_past_end", [False, True])
 @pytest.mark.parametrize("refuse_account", [None, 400, 403, 404])
 @pytest.mark.parametrize("missing_account", list(MissingAccount))
-def test_a_sub_accounts_key_is_revoked_whatever_infobip_refuses(
+def test_sub_account_key_is_revoked(
     missing_account: MissingAccount, refuse_account: int | None, refuse_past_end: bool
 ) -> None:
     """Threat: a field that Infobip rejects for a sub-account's key keeps a leaked key enabled. The account is sent, and
@@ -230,7 +230,7 @@ def test_a_sub_accounts_key_is_revoked_whatever_infobip_refuses(
         assert after.account_id == (sub.id if refuse_account is None else account.id)
 
 
-def test_another_sub_accounts_key_is_not_found() -> None:
+def test_other_sub_accounts_key_is_not_found() -> None:
     """The main account's user sees it; the management secret names the account that is meant."""
     with sandbox() as (server, world, account, clock):
         mine, other = (world.add_key(world.add_account(name, parent=account.id)) for name in ("mine", "other"))
@@ -263,12 +263,12 @@ def test_probes(status: int, verdict: ProbeVerdict) -> None:
     assert [each.headers["authorization"] for each in server.seen] == [f"App {KEY_VALUE}"]
 
 
-def test_a_probe_reads_no_body() -> None:
+def test_probe_reads_no_body() -> None:
     with FakeServer([lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")]) as server:
         assert client_for(server.url).probe(Secret(KEY_VALUE), "/").verdict is ProbeVerdict.AUTHENTICATES
 
 
-def test_a_probe_never_raises() -> None:
+def test_probe_never_raises() -> None:
     with FakeServer([drop]) as server:
         client = client_for(server.url)
         assert client.probe(Secret(KEY_VALUE), "/a").verdict is ProbeVerdict.INCONCLUSIVE
@@ -283,13 +283,13 @@ def test_a_probe_never_raises() -> None:
     assert client.probe(Secret(KEY_VALUE), "/a").detail.endswith("connection refused")
 
 
-def test_a_probe_leaves_the_host_of_a_path_with_two_slashes() -> None:
+def test_probe_path_with_two_slashes() -> None:
     with FakeServer([reply(200)]) as server:
         client_for(server.url).probe(Secret(KEY_VALUE), "//evil.example/x")
     assert server.seen[0].headers["host"] == server.host
 
 
-def test_it_works_over_an_embedded_sandbox() -> None:
+def test_it_works_over_embedded_sandbox() -> None:
     with sandbox() as (_, world, account, clock):
         world.add_key(account)
 

@@ -33,7 +33,7 @@ def found_by(client: InfobipClient) -> str | None:
         ([key("A"), key("A")], 2),
     ],
 )
-def test_a_readable_value_that_is_equal_names_its_key(keys: list[dict[str, object]], total: int) -> None:
+def test_readable_equal_value_names_its_key(keys: list[dict[str, object]], total: int) -> None:
     with FakeServer([reply(200, page(*keys, total=total))]) as server:
         assert found_by(client_for(server.url)) == "A"
     assert len(server.seen) == 1
@@ -53,7 +53,7 @@ def test_a_readable_value_that_is_equal_names_its_key(keys: list[dict[str, objec
         ([], 1),
     ],
 )
-def test_an_answer_that_is_not_one_possible_key_is_inconclusive(keys: list[dict[str, object]], total: int) -> None:
+def test_answer_not_one_key_is_inconclusive(keys: list[dict[str, object]], total: int) -> None:
     with (
         FakeServer([reply(200, page(*keys, total=total))]) as server,
         pytest.raises(ContractViolation, match="inconclusive"),
@@ -62,13 +62,13 @@ def test_an_answer_that_is_not_one_possible_key_is_inconclusive(keys: list[dict[
     assert len(server.seen) == 1
 
 
-def test_no_key_is_an_answer() -> None:
+def test_answer_without_key() -> None:
     with FakeServer([reply(200, page())]) as server:
         assert found_by(client_for(server.url)) is None
 
 
 @pytest.mark.parametrize("shown", [MASK, None, "", KEY_VALUE.upper()])
-def test_an_only_key_that_answers_every_search_is_not_named(shown: str | None) -> None:
+def test_only_key_with_ignored_filter(shown: str | None) -> None:
     with FakeServer([reply(200, page(key("A", apiKeySecret=shown)))]) as server:
         client = client_for(server.url)
         for _ in range(2):
@@ -77,7 +77,7 @@ def test_an_only_key_that_answers_every_search_is_not_named(shown: str | None) -
     assert len(server.seen) == 4
 
 
-def test_an_only_key_is_named_where_the_filter_is_known_to_work() -> None:
+def test_only_key_with_working_filter() -> None:
     masked = reply(200, page(key("A", apiKeySecret=MASK)))
     with FakeServer([masked, reply(200, page()), masked]) as server:
         client = client_for(server.url)
@@ -88,7 +88,7 @@ def test_an_only_key_is_named_where_the_filter_is_known_to_work() -> None:
     assert invented not in ("", KEY_VALUE)
 
 
-def test_the_question_whether_the_filter_works_may_fail() -> None:
+def test_filter_check_may_fail() -> None:
     with (
         FakeServer([reply(200, page(key("A", apiKeySecret=MASK))), reply(503)]) as server,
         pytest.raises(ProviderUnavailable),
@@ -122,7 +122,7 @@ def test_searches_at_infobip(reveal: bool, calls: int) -> None:
     ],
     ids=lambda faults: "+".join(fault.kind for fault in faults),
 )
-def test_no_wrong_key_is_named_whatever_goes_wrong(faults: list[Fault], others: int) -> None:
+def test_no_wrong_key_is_named(faults: list[Fault], others: int) -> None:
     with sandbox() as (server, world, account, clock):
         wanted = [world.add_key(account, f"key {number}") for number in range(others + 1)][others // 2]
         for fault in faults:

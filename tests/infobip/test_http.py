@@ -51,7 +51,7 @@ def closed_port() -> str:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_read_is_repeated_three_times_with_growing_waits(status: int) -> None:
+def test_read_is_retried_with_growing_waits(status: int) -> None:
     clock = RecordingClock()
     with FakeServer([reply(status)]) as server, pytest.raises(ProviderError) as caught:
         client_for(server.url, clock).get_key("K1")
@@ -66,7 +66,7 @@ def test_a_read_is_repeated_three_times_with_growing_waits(status: int) -> None:
 @pytest.mark.parametrize(
     "failure", [drop, reset, reply(503), raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), raw(b"what?\r\n\r\n")]
 )
-def test_a_read_that_succeeds_at_last(failure: Reply) -> None:
+def test_read_that_succeeds_at_last(failure: Reply) -> None:
     clock = RecordingClock()
     with FakeServer([failure, failure, GOOD]) as server:
         assert client_for(server.url, clock).get_key("K1").key.id == "K1"
@@ -74,7 +74,7 @@ def test_a_read_that_succeeds_at_last(failure: Reply) -> None:
     assert len(clock.sleeps) == 2
 
 
-def test_retry_after_is_honoured_up_to_thirty_seconds() -> None:
+def test_retry_after_up_to_thirty_seconds() -> None:
     clock = RecordingClock()
     date = format_datetime(clock.now() + timedelta(seconds=30 + 17), usegmt=True)
     with FakeServer([reply(429, Retry_After="30"), reply(503, Retry_After=date), GOOD]) as server:
@@ -83,7 +83,7 @@ def test_retry_after_is_honoured_up_to_thirty_seconds() -> None:
 
 
 @pytest.mark.parametrize("header", ["31", "3600", "999999999"])
-def test_a_longer_retry_after_ends_the_call_at_once(header: str) -> None:
+def test_longer_retry_after_ends_call(header: str) -> None:
     clock = RecordingClock()
     with FakeServer([reply(429, Retry_After=header)]) as server, pytest.raises(ProviderThrottled, match=header):
         client_for(server.url, clock).get_key("K1")
@@ -91,7 +91,7 @@ def test_a_longer_retry_after_ends_the_call_at_once(header: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["soon", "-5", "9" * 5000, "1.5", "Mon, 99 Foo 2026 10:00:00 GMT", ""])
-def test_a_senseless_retry_after_is_ignored(header: str) -> None:
+def test_senseless_retry_after_is_ignored(header: str) -> None:
     clock = RecordingClock()
     with FakeServer([reply(429, Retry_After=header), GOOD]) as server:
         client_for(server.url, clock).get_key("K1")
@@ -117,7 +117,7 @@ def test_a_senseless_retry_after_is_ignored(header: str) -> None:
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
     ],
 )
-def test_a_create_is_sent_once_and_its_outcome_is_unknown(failure: Reply) -> None:
+def test_create_is_sent_once_if_in_doubt(failure: Reply) -> None:
     clock = RecordingClock()
     with FakeServer([failure]) as server, pytest.raises(OutcomeUnknown, match="rotator:default:v1") as caught:
         client_for(server.url, clock).create_key(REQUEST)
@@ -137,7 +137,7 @@ def test_a_create_is_sent_once_and_its_outcome_is_unknown(failure: Reply) -> Non
         (429, ProviderThrottled),
     ],
 )
-def test_a_create_that_is_refused_certainly_did_not_happen(status: int, kind: type[ProviderError]) -> None:
+def test_refused_create_did_not_happen(status: int, kind: type[ProviderError]) -> None:
     clock = RecordingClock()
     with (
         FakeServer(
@@ -151,14 +151,14 @@ def test_a_create_that_is_refused_certainly_did_not_happen(status: int, kind: ty
     assert (len(server.seen), clock.sleeps) == (1, [])
 
 
-def test_a_create_without_a_connection_did_not_happen() -> None:
+def test_create_without_connection() -> None:
     with pytest.raises(ProviderUnavailable, match=r"127\.0\.0\.1"):
         client_for(closed_port()).create_key(REQUEST)
     with pytest.raises(ProviderUnavailable, match=r"nowhere\.invalid"):
         client_for("https://nowhere.invalid").create_key(REQUEST)
 
 
-def test_a_create_over_a_failed_handshake_did_not_happen(tmp_path: Path) -> None:
+def test_create_over_failed_handshake(tmp_path: Path) -> None:
     with (
         FakeServer([GOOD], tls=certificate(tmp_path)[0]) as server,
         pytest.raises(ProviderUnavailable, match="certificate"),
@@ -168,15 +168,13 @@ def test_a_create_over_a_failed_handshake_did_not_happen(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("greeting", [drop, reset, raw(b"HTTP/1.1 400 no TLS here\r\n\r\n")])
-def test_a_create_to_a_server_without_tls_did_not_happen(greeting: Reply) -> None:
+def test_create_to_server_without_tls(greeting: Reply) -> None:
     with FakeServer(greeting=greeting) as server, pytest.raises(ProviderUnavailable):
         client_for(server.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
 
 
 @pytest.mark.parametrize("failure", [drop, reset, below_tls])
-def test_a_create_may_have_happened_if_tls_breaks_later(
-    failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_create_is_in_doubt_if_tls_breaks(failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threat: a TLS connection that breaks after a create was sent. The create counts as sent: the key is searched for
     by its name. For ``requests`` the last of these is the same ``SSLError`` as a failed handshake.
     """
@@ -187,7 +185,7 @@ def test_a_create_may_have_happened_if_tls_breaks_later(
     assert len(server.seen) == 1
 
 
-def test_a_create_after_a_closed_connection_goes_through() -> None:
+def test_create_after_closed_connection() -> None:
     def answer_and_close(sock: socket.socket) -> None:
         GOOD(sock)
         sock.shutdown(socket.SHUT_RDWR)
@@ -200,7 +198,7 @@ def test_a_create_after_a_closed_connection_goes_through() -> None:
     assert server.connections == 3
 
 
-def test_kept_connections_are_used_again_for_reads() -> None:
+def test_kept_connections_are_reused() -> None:
     with FakeServer([GOOD]) as server:
         client = client_for(server.url)
         for _ in range(3):
@@ -208,7 +206,7 @@ def test_kept_connections_are_used_again_for_reads() -> None:
     assert server.connections == 1
 
 
-def test_a_revocation_is_repeated_and_then_in_doubt() -> None:
+def test_revocation_is_retried_then_in_doubt() -> None:
     clock = RecordingClock()
     with FakeServer([drop]) as server, pytest.raises(OutcomeUnknown):
         client_for(server.url, clock).revoke_key(K1, None)
@@ -223,7 +221,7 @@ def test_a_revocation_is_repeated_and_then_in_doubt() -> None:
         client_for(closed_port()).revoke_key(K1, None)
 
 
-def test_a_revocation_without_a_readable_answer_is_read_back() -> None:
+def test_unreadable_revocation_is_read_back() -> None:
     """Threat: a proxy that answers a revocation with 200. The key is read again; an unknown outcome is an error."""
     off = {**key(), "enabled": False}
     with FakeServer([reply(200, b"<html>ok</html>"), reply(200, off)]) as server:
@@ -242,7 +240,7 @@ def test_bodies_are_bounded() -> None:
         client_for(server.url).get_key("K1")
 
 
-def test_bodies_without_an_end_are_bounded() -> None:
+def test_bodies_without_end_are_bounded() -> None:
     """Threat: an endless body. It is cut off at 5 MiB."""
     server = FakeServer()
     server.script = [endless(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, 0, server.stopping)]
@@ -250,7 +248,7 @@ def test_bodies_without_an_end_are_bounded() -> None:
         client_for(server.url).get_key("K1")
 
 
-def test_packed_bodies_are_bounded_as_they_unpack() -> None:
+def test_packed_bodies_are_bounded() -> None:
     """Threat: a decompression bomb. It is cut off at 5 MiB unpacked."""
     bomb = gzip.compress(b" " * 50_000_000)
     with (
@@ -260,14 +258,14 @@ def test_packed_bodies_are_bounded_as_they_unpack() -> None:
         client_for(server.url).get_key("K1")
 
 
-def test_a_packed_answer_is_read() -> None:
+def test_packed_answer_is_read() -> None:
     packed = gzip.compress(b'{"id": "K1", "name": "n", "enabled": true}')
     with FakeServer([reply(200, packed, Content_Encoding="gzip")]) as server:
         assert client_for(server.url).get_key("K1").key.enabled
     assert server.seen[0].headers["accept-encoding"] == "identity"
 
 
-def test_a_huge_error_page_is_still_that_error() -> None:
+def test_huge_error_page_is_still_that_error() -> None:
     with FakeServer([reply(403, b"x" * 6_000_000)]) as server, pytest.raises(MissingRole):
         client_for(server.url).get_key("K1")
 
@@ -282,7 +280,7 @@ def drip(first: bytes, server: FakeServer) -> Reply:
     ids=["status", "headers", "body", "endless body"],
 )
 @pytest.mark.parametrize("limits", [Limits(1, 1, 0.4), Limits(1, 0.4, 9)], ids=["total", "read"])
-def test_an_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
+def test_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
     """Threat: a server that answers byte by byte, to hold a create open. One deadline bounds the whole response. No
     single read is slow. Together they get what one may take, less what connecting took of the total.
     """
@@ -294,7 +292,7 @@ def test_an_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
     assert 0.3 < time.monotonic() - started < 2
 
 
-def test_interim_answers_do_not_extend_the_deadline() -> None:
+def test_interim_answers_keep_deadline() -> None:
     server = FakeServer()
     server.script = [endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02, server.stopping)]
     started = time.monotonic()
@@ -303,7 +301,7 @@ def test_interim_answers_do_not_extend_the_deadline() -> None:
     assert time.monotonic() - started < 2
 
 
-def test_silence_after_a_part_does_not_extend_the_deadline() -> None:
+def test_partial_answer_keeps_deadline() -> None:
     server = FakeServer()
     server.script = [endless(b"", b"HTTP/1.1 200 OK\r\nX: ", 0.9, server.stopping)]
     started = time.monotonic()
@@ -312,7 +310,7 @@ def test_silence_after_a_part_does_not_extend_the_deadline() -> None:
     assert time.monotonic() - started < 1.6
 
 
-def test_a_handshake_that_drips_is_cut_off() -> None:
+def test_handshake_that_drips_is_cut_off() -> None:
     server = FakeServer()
     server.greeting = endless(b"\x16\x03\x03\x3f\xff", b"\x02", 0.05, server.stopping)
     started = time.monotonic()
@@ -321,7 +319,7 @@ def test_a_handshake_that_drips_is_cut_off() -> None:
     assert time.monotonic() - started < 2
 
 
-def test_each_answer_on_a_kept_connection_has_its_own_deadline() -> None:
+def test_kept_connection_resets_deadline() -> None:
     def slowly(sock: socket.socket) -> None:
         server.stopping.wait(0.2)
         GOOD(sock)

@@ -24,7 +24,7 @@ def seeded(world: InfobipWorld, account: SimAccount, enabled: int, disabled: int
 
 
 @pytest.mark.parametrize(("keys", "calls"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (450, 5)])
-def test_listing_takes_one_call_for_each_hundred_keys(keys: int, calls: int) -> None:
+def test_one_call_per_hundred_keys(keys: int, calls: int) -> None:
     with sandbox() as (server, world, account, clock):
         made = {world.add_key(account, f"key {number}").id for number in range(keys)}
         listing = client_for(server.url, clock).list_keys()
@@ -34,7 +34,7 @@ def test_listing_takes_one_call_for_each_hundred_keys(keys: int, calls: int) -> 
         assert [call.params for call in world.calls] == [("page", "size")] * calls
 
 
-def test_a_listing_that_does_not_add_up_is_read_again() -> None:
+def test_wrong_sums_are_listed_again() -> None:
     with FakeServer(
         [reply(200, page(key("A"), total=2)), reply(200, page()), reply(200, page(key("A"), key("B")))]
     ) as server:
@@ -46,20 +46,20 @@ def test_a_listing_that_does_not_add_up_is_read_again() -> None:
     assert len(server.seen) == 4
 
 
-def test_keys_that_move_between_pages_are_listed_once() -> None:
+def test_moving_keys_are_listed_once() -> None:
     first, second = page(key("A"), key("B"), total=3, pages=2), page(key("B"), key("C"), total=3, pages=2)
     with FakeServer([reply(200, first), reply(200, second)]) as server:
         listing = client_for(server.url).list_keys()
     assert (sorted(each.id for each in listing.keys), listing.complete) == (["A", "B", "C"], True)
 
 
-def test_a_server_that_does_not_page_at_all() -> None:
+def test_server_that_does_not_page_at_all() -> None:
     with FakeServer([reply(200, page(key("A"), total=5000))]) as server:
         assert not client_for(server.url).list_keys().complete
     assert len(server.seen) == 4
 
 
-def test_a_count_that_is_too_low_for_the_pages_is_not_trusted() -> None:
+def test_too_low_count_is_not_trusted() -> None:
     with FakeServer(
         [reply(200, page(key("A"), total=1, pages=2)), reply(200, page(key("B"), total=2, pages=2))]
     ) as server:
@@ -67,7 +67,7 @@ def test_a_count_that_is_too_low_for_the_pages_is_not_trusted() -> None:
     assert len(server.seen) == 2
 
 
-def test_without_counts_the_pages_are_read_to_their_end() -> None:
+def test_without_counts_every_page_is_read() -> None:
     with FakeServer(
         [reply(200, {"apiKeys": [key("A")], "paging": {}}), reply(200, {"apiKeys": [], "paging": {}})]
     ) as server:
@@ -76,7 +76,7 @@ def test_without_counts_the_pages_are_read_to_their_end() -> None:
 
 
 @pytest.mark.parametrize(("enabled", "disabled"), [(0, 0), (3, 250), (250, 3)])
-def test_enabled_and_disabled_keys_are_listed_apart(enabled: int, disabled: int) -> None:
+def test_enabled_and_disabled_are_apart(enabled: int, disabled: int) -> None:
     with sandbox() as (server, world, account, clock):
         ids = seeded(world, account, enabled, disabled)
         client = client_for(server.url, clock)
@@ -88,7 +88,7 @@ def test_enabled_and_disabled_keys_are_listed_apart(enabled: int, disabled: int)
         assert {each.id for each in off.keys} == {each.id for each in world.keys()} - ids
 
 
-def test_listings_by_state_name_the_account() -> None:
+def test_listings_by_state_name_account() -> None:
     with FakeServer([reply(200, page())]) as server:
         client = client_for(server.url, account_id="SUB")
         client.list_keys(enabled=True)
@@ -102,7 +102,7 @@ def test_listings_by_state_name_the_account() -> None:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_server_that_ignores_the_state_changes_nothing(enabled: bool) -> None:
+def test_ignored_state_changes_nothing(enabled: bool) -> None:
     with sandbox() as (server, world, account, clock):
         ids = seeded(world, account, 120, 130)
         faults_of(world).add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
@@ -111,7 +111,7 @@ def test_a_server_that_ignores_the_state_changes_nothing(enabled: bool) -> None:
         assert {each.id for each in listing.keys} == (ids if enabled else {each.id for each in world.keys()} - ids)
 
 
-def test_a_list_that_shrinks_while_it_is_read_is_read_again() -> None:
+def test_shrinking_list_is_read_again() -> None:
     # A was disabled between the two pages: B moved onto the first, unseen, and A is counted in its place.
     first, second = page(key("A"), total=3, pages=2), page(key("C"), total=2, pages=2)
     again = page(key("B"), key("C"))
@@ -155,7 +155,7 @@ def fetch_from(
 @pytest.mark.parametrize(
     ("disabled", "complete"), [(REACH, True), (REACH + 1, True), (2 * REACH, True), (2 * REACH + 1, False)]
 )
-def test_disabled_keys_are_read_from_both_ends(disabled: int, complete: bool) -> None:
+def test_disabled_keys_read_from_both_ends(disabled: int, complete: bool) -> None:
     fetch, requested = fetch_from(7, disabled)
     listing = list_all(fetch, enabled=False)
     assert (len(listing.keys), listing.complete) == (min(disabled, 2 * REACH), complete)
@@ -163,20 +163,20 @@ def test_disabled_keys_are_read_from_both_ends(disabled: int, complete: bool) ->
 
 
 @pytest.mark.parametrize(("disabled", "complete"), [(2 * REACH, True), (2 * REACH + 1, False)])
-def test_a_whole_listing_knows_what_it_did_not_reach(disabled: int, complete: bool) -> None:
+def test_whole_listing_knows_its_gaps(disabled: int, complete: bool) -> None:
     fetch, requested = fetch_from(7, disabled)
     listing = list_all(fetch)
     assert (len(listing.keys), listing.complete) == (7 + min(disabled, 2 * REACH), complete)
     assert len(requested) == 1 + 1 + 202
 
 
-def test_enabled_keys_are_found_however_many_are_disabled() -> None:
+def test_enabled_keys_among_many_disabled() -> None:
     fetch, requested = fetch_from(7, 3 * REACH)
     listing = list_all(fetch, enabled=True)
     assert (len(listing.keys), listing.complete, len(requested)) == (7, True, 1)
 
 
-def test_an_ignored_filter_hides_no_key_that_is_out_of_reach() -> None:
+def test_ignored_filter_hides_no_key() -> None:
     fetch, _ = fetch_from(7, 3 * REACH, ignored=True)
     listing = list_all(fetch, enabled=True)
     assert not listing.complete

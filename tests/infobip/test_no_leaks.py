@@ -120,7 +120,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_password_quoted_in_an_encoding_is_hidden(encoding: str, status: int) -> None:
+def test_encoded_password_is_hidden(encoding: str, status: int) -> None:
     echo = ENCODINGS[encoding](PASSWORD)
     answer = reply(status, {"errorCode": "E", "description": f"not allowed: {echo}!"})
     with FakeServer([answer]) as server, pytest.raises(RotatorError) as caught:
@@ -129,7 +129,7 @@ def test_a_password_quoted_in_an_encoding_is_hidden(encoding: str, status: int) 
     assert echo not in as_shown(caught.value)
 
 
-def test_urllib3_still_logs_without_the_query(caplog: pytest.LogCaptureFixture) -> None:
+def test_urllib3_still_logs_without_query(caplog: pytest.LogCaptureFixture) -> None:
     """Threat: a value in the query of a logged URL. It is removed."""
     for name in ("", "urllib3", "urllib3.connectionpool"):  # whatever another test has set
         caplog.set_level(logging.DEBUG, logger=name)

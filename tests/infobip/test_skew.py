@@ -39,7 +39,7 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize("step", [timedelta(hours=72), timedelta(minutes=-10), timedelta(seconds=2)])
-def test_a_step_after_the_last_answer_shows_at_once(pair: Pair, step: timedelta) -> None:
+def test_clock_step_shows_at_once(pair: Pair, step: timedelta) -> None:
     pair.client.count_keys()
     pair.true.advance(timedelta(minutes=5))
     assert pair.client.skew() == ZERO
@@ -54,7 +54,7 @@ def test_a_step_after_the_last_answer_shows_at_once(pair: Pair, step: timedelta)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.999999])
-def test_neither_whole_seconds_nor_time_that_passes_are_skew(pair: Pair, fraction: float) -> None:
+def test_rounding_and_time_are_no_skew(pair: Pair, fraction: float) -> None:
     pair.true.advance(timedelta(seconds=fraction))
     pair.client.count_keys()
     assert pair.client.skew() == ZERO
@@ -62,7 +62,7 @@ def test_neither_whole_seconds_nor_time_that_passes_are_skew(pair: Pair, fractio
     assert pair.client.skew() == ZERO
 
 
-def test_what_whole_seconds_cannot_hide_is_skew(pair: Pair) -> None:
+def test_skew_beyond_rounding_shows(pair: Pair) -> None:
     pair.true.advance(timedelta(seconds=0.5))
     for ours, skew in ((timedelta(seconds=-0.75), 0.25), (timedelta(seconds=0.5), -1.0)):
         pair.ours.set(pair.true.now() + ours)
@@ -70,13 +70,13 @@ def test_what_whole_seconds_cannot_hide_is_skew(pair: Pair) -> None:
         assert pair.client.skew() == timedelta(seconds=skew)
 
 
-def test_an_answer_that_took_long_is_no_skew(pair: Pair) -> None:
+def test_answer_that_took_long_is_no_skew(pair: Pair) -> None:
     faults_of(pair.world).add(Fault(FaultKind.DELAY, seconds=9))
     pair.client.count_keys()
     assert pair.client.skew() == ZERO
 
 
-def test_every_answer_counts_a_refusal_too(pair: Pair) -> None:
+def test_every_answer_counts_refusal_too(pair: Pair) -> None:
     pair.client.count_keys()
     pair.ours.set(pair.ours.now() - timedelta(hours=1))
     faults_of(pair.world).add(Fault(FaultKind.STATUS_BEFORE, status=403))
@@ -85,7 +85,7 @@ def test_every_answer_counts_a_refusal_too(pair: Pair) -> None:
     assert pair.client.skew() == timedelta(hours=1)
 
 
-def test_an_answer_without_a_date_leaves_what_was_known() -> None:
+def test_answer_without_date_keeps_skew() -> None:
     dated = reply(200, key(), Date="Tue, 01 Sep 2026 10:00:07 GMT")
     with FakeServer([dated, reply(200, key(), Date="soon"), reply(200, key())]) as server:
         client = client_for(server.url)
@@ -94,7 +94,7 @@ def test_an_answer_without_a_date_leaves_what_was_known() -> None:
             assert client.skew() == timedelta(seconds=7)
 
 
-def test_a_server_whose_date_is_off_is_what_counts(pair: Pair) -> None:
+def test_servers_wrong_date_counts(pair: Pair) -> None:
     faults_of(pair.world).add(Fault(FaultKind.DATE, seconds=-90))
     pair.client.count_keys()
     assert pair.client.skew() == timedelta(seconds=-90)
@@ -102,7 +102,7 @@ def test_a_server_whose_date_is_off_is_what_counts(pair: Pair) -> None:
     assert pair.client.skew() == ZERO
 
 
-def test_a_probe_does_not_set_the_skew() -> None:
+def test_probe_does_not_set_skew() -> None:
     with FakeServer([reply(200, Date="Tue, 01 Sep 2026 10:00:07 GMT")]) as server:
         client = client_for(server.url)
         client.probe(Secret(KEY_VALUE), "/")

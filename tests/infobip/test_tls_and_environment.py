@@ -36,7 +36,7 @@ REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), 
 GOOD = reply(200, key())
 
 
-def test_tls_is_verified_against_the_environments_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_uses_environments_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threat: a false certificate. It is rejected."""
     context, bundle = certificate(tmp_path)
     with FakeServer([GOOD], tls=context) as server:
@@ -63,7 +63,7 @@ def test_old_tls_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         client_for(server.url).get_key("K1")
 
 
-def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_uses_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer([reply(407)]) as proxy:
         through(f"http://user:PROXYPASS@{proxy.host}", monkeypatch)
         with pytest.raises(ProviderUnavailable, match="proxy") as caught:
@@ -75,14 +75,14 @@ def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("answer", [drop, reply(502), None])
-def test_nothing_was_sent_without_a_tunnel(answer: Reply | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_was_sent_without_tunnel(answer: Reply | None, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer([answer or silence(threading.Event())]) as proxy:
         through(proxy.url, monkeypatch)
         with pytest.raises(ProviderUnavailable):
             client_for("https://abc.api.infobip.invalid", limits=Limits(0.5, 1, 2)).create_key(REQUEST)
 
 
-def test_nothing_was_sent_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_was_sent_without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer() as proxy:
         pass
     through(proxy.url, monkeypatch)
@@ -90,7 +90,7 @@ def test_nothing_was_sent_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> No
         client_for("https://abc.api.infobip.invalid").create_key(REQUEST)
 
 
-def test_a_tunnel_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tunnel_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = FakeServer()
     proxy.script = [endless(b"HTTP/1.1 200 OK\r\nX: ", b" ", 0.05, proxy.stopping)]
     with proxy:
@@ -128,9 +128,7 @@ def tunnel_to(host: str) -> Reply:
 
 
 @pytest.mark.parametrize("failure", [drop, reset, below_tls])
-def test_a_create_may_have_happened_if_its_tunnel_breaks(
-    failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_create_is_in_doubt_if_tunnel_breaks(failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threat: a proxy's tunnel that breaks after a create was sent. The create counts as sent. For ``requests`` a
     tunnel that ends is the same ``ProxyError`` as a proxy that makes none.
     """
@@ -143,7 +141,7 @@ def test_a_create_may_have_happened_if_its_tunnel_breaks(
     assert len(server.seen) == 1
 
 
-def test_calls_through_a_proxy_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_through_proxy_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context, bundle = certificate(tmp_path)
     with FakeServer([GOOD], tls=context) as server, FakeServer([tunnel_to(server.host)]) as proxy:
         through(proxy.url, monkeypatch)
@@ -157,7 +155,7 @@ def test_calls_through_a_proxy_are_answered(tmp_path: Path, monkeypatch: pytest.
     assert len(server.seen) == 3
 
 
-def test_plain_http_to_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_http_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer([GOOD]) as proxy, FakeServer([GOOD]) as server:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)

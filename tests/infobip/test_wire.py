@@ -41,7 +41,7 @@ def refused(body: object) -> str:
     return caught.value.message
 
 
-def test_a_whole_key() -> None:
+def test_whole_key() -> None:
     found = parse_key(
         answer(
             {
@@ -77,14 +77,14 @@ def test_a_whole_key() -> None:
     )
 
 
-def test_an_absent_field_is_not_an_empty_one() -> None:
+def test_absent_field_is_not_empty() -> None:
     bare = parse_key(answer({"id": "K", "name": "", "enabled": False})).key
     assert (bare.scopes, bare.permissions, bare.valid_to, bare.value_readable) == (None, None, None, False)
     assert parse_key(answer(key(scopeGuids=[], permissions=[]))).key.scopes == frozenset()
 
 
 @pytest.mark.parametrize("value", [None, "***", "*-1", "", "<secret api key>", KEY_VALUE + "0", KEY_VALUE.upper()])
-def test_a_mask_is_not_a_value(value: str | None) -> None:
+def test_mask_is_not_value(value: str | None) -> None:
     found = parse_key(answer(key(apiKeySecret=value)))
     assert found.value is None
     assert not found.key.value_readable
@@ -93,7 +93,7 @@ def test_a_mask_is_not_a_value(value: str | None) -> None:
 @pytest.mark.parametrize(
     ("value", "real"), [("new-shape_1", True), ("*", False), ("ab*c", False), ("a b", False), ("é", False)]
 )
-def test_a_create_may_answer_with_another_shape(value: str, real: bool) -> None:
+def test_create_with_another_shape(value: str, real: bool) -> None:
     found = parse_created(answer(key(apiKeySecret=value)))
     assert found.value == (Secret(value) if real else None)
 
@@ -137,11 +137,11 @@ def test_no_json_object(body: bytes, kind: str) -> None:
     assert kind in refused(body)
 
 
-def test_a_byte_order_mark_is_harmless() -> None:
+def test_byte_order_mark_is_harmless() -> None:
     assert parse_key(answer(b"\xef\xbb\xbf" + json.dumps(key()).encode())).key.id == "K1"
 
 
-def test_names_with_half_characters_can_be_printed() -> None:
+def test_names_with_half_characters_print() -> None:
     found = parse_key(answer(b'{"id": "K", "enabled": true, "name": "a\\ud800b\\ud83d\\ude00"}')).key
     assert found.name == "a\ufffdb😀"
     found.name.encode()
@@ -198,7 +198,7 @@ def test_no_times(text: str) -> None:
         parse_time(text)
 
 
-def test_times_are_written_in_whole_seconds_of_utc() -> None:
+def test_times_are_whole_seconds_of_utc() -> None:
     zagreb = timezone(timedelta(hours=2))
     assert format_time(datetime(2026, 9, 1, 12, 0, 0, 999_999, tzinfo=zagreb)) == "2026-09-01T10:00:00"
     with pytest.raises(ValueError, match="offset"):
@@ -210,7 +210,7 @@ def test_times_round_trip(time: datetime) -> None:
     assert parse_time(format_time(time)) == time.replace(microsecond=0)
 
 
-def test_create_body_is_sorted_and_leaves_out_what_is_empty() -> None:
+def test_create_body_sorted_without_empty() -> None:
     end = datetime(2026, 9, 1, 10, tzinfo=UTC)
     assert create_body(KeyRequest("n", end), None) == {"name": "n", "validTo": "2026-09-01T10:00:00"}
     request = KeyRequest("n", end, frozenset("cab"), frozenset({"PUBLIC_API"}), frozenset({"2.2.2.2", "1.1.1.1"}))
@@ -235,7 +235,7 @@ def test_create_body_is_sorted_and_leaves_out_what_is_empty() -> None:
     }
 
 
-def test_revoke_body_contains_the_account_and_what_revokes() -> None:
+def test_revoke_body_has_account_and_end() -> None:
     assert revoke_body(None, None) == {"enabled": False}
     assert revoke_body("A", datetime(2026, 9, 1, tzinfo=UTC)) == {
         "accountId": "A",
@@ -275,7 +275,7 @@ def test_both_shapes_of_errors() -> None:
     assert (xml.code, xml.text) == ("UNAUTHORIZED", "No")
 
 
-def test_an_error_that_quotes_secrets_is_cleaned() -> None:
+def test_error_quoting_secrets_is_cleaned() -> None:
     redactor = Redactor()
     redactor.learn("pass w")
     echo = f"bad pass w or pass+w\x1b[31m {KEY_VALUE.upper()}\n"

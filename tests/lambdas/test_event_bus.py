@@ -48,7 +48,7 @@ def taken(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> Taken:
     return take
 
 
-def test_events_of_a_sweep_and_an_emergency(stack: LambdaStack, taken: Taken) -> None:
+def test_events_of_sweep_and_emergency(stack: LambdaStack, taken: Taken) -> None:
     key = stack.secret("prod/sms", stack.account(), left=5 * DAY)
     sweep({}, Context())
     sent = {event["detail-type"]: event for event in taken()}
@@ -66,7 +66,7 @@ def test_events_of_a_sweep_and_an_emergency(stack: LambdaStack, taken: Taken) ->
     assert emergency["detail"]["outcome"] == "success"
 
 
-def test_event_of_a_failed_step(stack: LambdaStack, taken: Taken) -> None:
+def test_event_of_failed_step(stack: LambdaStack, taken: Taken) -> None:
     stack.secret("prod/sms", stack.account(), hold="audit freeze")
     token = stack.start_rotation("prod/sms")
     event = {"SecretId": "prod/sms", "ClientRequestToken": token, "Step": "createSecret"}
@@ -78,7 +78,7 @@ def test_event_of_a_failed_step(stack: LambdaStack, taken: Taken) -> None:
     assert "audit freeze" in failed["detail"]["error"]
 
 
-def test_secret_in_an_event_is_redacted(stack: LambdaStack, taken: Taken) -> None:
+def test_secret_in_event_is_redacted(stack: LambdaStack, taken: Taken) -> None:
     """Threat: a value in an event on the bus. It is redacted."""
     foundation = runtime.foundation()
     foundation.redactor.learn(leaks.register("a-password-that-was-read"))
@@ -87,7 +87,7 @@ def test_secret_in_an_event_is_redacted(stack: LambdaStack, taken: Taken) -> Non
     assert event["detail"] == {"error": "refused <redacted>", "secret": "prod/sms"}
 
 
-def test_common_value_redacts_nothing_in_an_event(stack: LambdaStack, taken: Taken) -> None:
+def test_common_value_redacts_no_event(stack: LambdaStack, taken: Taken) -> None:
     account = stack.account()
     stack.secret("prod/sms", account, left=5 * DAY)
     foundation = runtime.foundation()
@@ -102,7 +102,7 @@ def test_common_value_redacts_nothing_in_an_event(stack: LambdaStack, taken: Tak
 
 
 @pytest.mark.parametrize("wrong", ["no answer", "no client"])
-def test_lost_event_is_logged_and_stops_nothing(
+def test_lost_event_stops_nothing(
     stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[dict[str, Any]]], wrong: str
 ) -> None:
     monkeypatch.setenv("ROTATOR_EVENT_BUS", "arn:aws:events:eu-central-1:123456789012:event-bus/none")
@@ -143,7 +143,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
         yield fake
 
 
-def test_no_revocation_waits_for_a_silent_bus(
+def test_no_revocation_waits_for_silent_bus(
     stack: LambdaStack, silent: FakeAws, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     account = stack.account()
@@ -168,7 +168,7 @@ def test_no_revocation_waits_for_a_silent_bus(
     assert {line["detail"]["reason"] for line in lost} == {"leak"}
 
 
-def test_sweep_waits_for_a_silent_bus_once(stack: LambdaStack, silent: FakeAws) -> None:
+def test_sweep_waits_for_silent_bus_once(stack: LambdaStack, silent: FakeAws) -> None:
     account = stack.account()
     for number in range(3):
         stack.secret(f"prod/{number}", account, left=5 * DAY)
@@ -180,7 +180,7 @@ def test_sweep_waits_for_a_silent_bus_once(stack: LambdaStack, silent: FakeAws) 
     assert len(silent.requests) == 2  # each run tries again
 
 
-def test_no_client_is_made_without_a_bus_or_an_event(stack: LambdaStack) -> None:
+def test_no_client_without_bus_or_event(stack: LambdaStack) -> None:
     made: list[int] = []
     EventBridge(BUS, lambda: made.append(1), Redactor())
     assert made == []

@@ -107,7 +107,7 @@ def test_batch_without_messages(standing: LambdaStack) -> None:
     assert lambda_handlers.worker({"Records": []}, Context()) == {"batchItemFailures": []}
 
 
-def test_bug_is_reported_with_a_redacted_text(stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]) -> None:
+def test_bug_is_reported_with_redacted_text(stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]) -> None:
     """Threat: a value in the text of an unexpected exception. It is redacted."""
 
     class Broken(dict[str, Any]):
@@ -119,7 +119,7 @@ def test_bug_is_reported_with_a_redacted_text(stack: LambdaStack, lines: Callabl
     assert caught.value.__context__ is None
 
 
-def test_answers_of_the_rotation_handler(stack: LambdaStack) -> None:
+def test_answers_of_rotation_handler(stack: LambdaStack) -> None:
     key = stack.secret("prod/sms", stack.account())
     stack.put("prod/sms", {"api_key": key.value, "sender": "Example"}, ["AWSCURRENT", f"rotator:key:{key.id}"])
     token = stack.start_rotation("prod/sms")

@@ -54,7 +54,7 @@ def test_size_is_reported(archive: tuple[Path, str]) -> None:
     assert re.search(r"^CodeSha256 [A-Za-z0-9+/]{43}=$", archive[1], re.MULTILINE)
 
 
-def test_entries_are_sorted_dated_and_permitted_alike(archive: tuple[Path, str]) -> None:
+def test_entries_are_sorted_and_dated_alike(archive: tuple[Path, str]) -> None:
     with zipfile.ZipFile(archive[0]) as opened:
         entries = opened.infolist()
     assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
@@ -116,7 +116,7 @@ def test_boto3_can_be_bundled(tmp_path: Path) -> None:
     ],
     ids=["named", "none"],
 )
-def test_without_the_lambdas_python_nothing_is_built(tmp_path: Path, variables: dict[str, str], message: str) -> None:
+def test_nothing_is_built_without_python(tmp_path: Path, variables: dict[str, str], message: str) -> None:
     if sys.version_info[:2] == (3, 13) and "PATH" in variables:
         pytest.skip("this Python is the Lambda's")
     target = tmp_path / "a.zip"
@@ -125,7 +125,7 @@ def test_without_the_lambdas_python_nothing_is_built(tmp_path: Path, variables: 
     assert not target.exists()
 
 
-def test_a_zip_without_byte_code_is_asked_for(tmp_path: Path) -> None:
+def test_zip_without_byte_code_is_asked_for(tmp_path: Path) -> None:
     assert "WITHOUT byte code" in build(tmp_path / "a.zip", "--without-byte-code", PATH="", HOME="/none")
     with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         assert not any(name.endswith(".pyc") for name in opened.namelist())
@@ -160,7 +160,7 @@ def called(stack: LambdaStack, python: str, task: Path, beside: Path, handler: s
 
 
 @pytest.mark.parametrize("beside", ["the runtime's packages", "all packages"])
-def test_a_handler_loads_nothing_heavy(stack: LambdaStack, task: Path, runtime: Path, beside: str) -> None:
+def test_handler_loads_nothing_heavy(stack: LambdaStack, task: Path, runtime: Path, beside: str) -> None:
     stack.secret("prod/sms", stack.account(), left=5 * DAY)
     place = runtime if beside == "the runtime's packages" else Path(pytest.__file__).parent.parent
     answer, modules = called(stack, sys.executable, task, place, "sweep", {})
@@ -173,7 +173,7 @@ def test_a_handler_loads_nothing_heavy(stack: LambdaStack, task: Path, runtime: 
 
 
 @needs_313
-def test_byte_code_runs_on_the_lambdas_python(
+def test_byte_code_runs_on_lambdas_python(
     stack: LambdaStack, archive: tuple[Path, str], tmp_path: Path, runtime: Path
 ) -> None:
     python = python313()

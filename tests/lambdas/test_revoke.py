@@ -31,7 +31,7 @@ def report_of(caught: pytest.ExceptionInfo[RevocationFailed]) -> dict[str, Any]:
     return found
 
 
-def test_a_whole_secret(stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]) -> None:
+def test_whole_secret(stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]) -> None:
     account = stack.account()
     first = stack.secret(NAME, account, left=5 * DAY)
     sweep({}, Context())
@@ -55,7 +55,7 @@ def test_a_whole_secret(stack: LambdaStack, lines: Callable[[], list[dict[str, A
     assert {line["reason"] for line in audit if line["event"] == "key.revoked"} == {REASON}
 
 
-def test_one_key_of_an_account(stack: LambdaStack) -> None:
+def test_one_key_of_account(stack: LambdaStack) -> None:
     account = stack.account()
     key = stack.secret(NAME, account)
     answer = revoke({"key_id": key.id, "account": "main", "reason": REASON, "strategy": "revoke-only"}, Context())
@@ -63,7 +63,7 @@ def test_one_key_of_an_account(stack: LambdaStack) -> None:
     assert stack.live(account) == []
 
 
-def test_a_dry_run_says_what_would_be_done(stack: LambdaStack) -> None:
+def test_dry_run_says_what_would_be_done(stack: LambdaStack) -> None:
     key = stack.secret(NAME, stack.account())
     before = stack.state()
     answer = revoke({"secret_id": NAME, "reason": REASON, "dry_run": True}, Context())
@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_would_be_done(stack: LambdaStack) -> None:
     assert stack.state() == before
 
 
-def test_a_call_that_lambda_repeats_makes_no_second_key(stack: LambdaStack) -> None:
+def test_repeated_call_makes_no_second_key(stack: LambdaStack) -> None:
     account = stack.account()
     stack.secret(NAME, account)
     context = Context()
@@ -85,7 +85,7 @@ def test_a_call_that_lambda_repeats_makes_no_second_key(stack: LambdaStack) -> N
     assert stack.world.creates_used(account) == 1
 
 
-def test_what_stays_enabled_is_raised_with_the_report(stack: LambdaStack) -> None:
+def test_what_stays_enabled_is_raised(stack: LambdaStack) -> None:
     account = stack.account()
     old = stack.secret(NAME, account)
     faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
@@ -106,7 +106,7 @@ def test_what_stays_enabled_is_raised_with_the_report(stack: LambdaStack) -> Non
 
 
 @pytest.mark.parametrize("word", ["replaced", "strategy", "replace-first", NAME, "INC-2026-1", "planned"])
-def test_a_common_value_leaves_the_report_of_a_failure_whole(stack: LambdaStack, word: str) -> None:
+def test_common_value_keeps_failure_report(stack: LambdaStack, word: str) -> None:
     account = stack.account()
     old = stack.secret(NAME, account)
     faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
@@ -128,9 +128,7 @@ def test_a_common_value_leaves_the_report_of_a_failure_whole(stack: LambdaStack,
         ({"key_id": "0" * 32, "account": "main", "reason": REASON}, "0" * 32),
     ],
 )
-def test_an_unknown_target_is_an_error_and_changes_nothing(
-    stack: LambdaStack, event: dict[str, Any], said: str
-) -> None:
+def test_unknown_target_changes_nothing(stack: LambdaStack, event: dict[str, Any], said: str) -> None:
     stack.secret(NAME, stack.account())
     stack.account("other")
     before = stack.state()
@@ -169,7 +167,7 @@ def refused(stack: LambdaStack, **more: Any) -> str:
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-def test_a_retry_within_24_hours_makes_no_second_key(stack: LambdaStack, strategy: str) -> None:
+def test_retry_in_day_makes_no_second_key(stack: LambdaStack, strategy: str) -> None:
     stack.secret(NAME, stack.account())
     command(strategy=strategy)
     made = current_id(stack)
@@ -181,7 +179,7 @@ def test_a_retry_within_24_hours_makes_no_second_key(stack: LambdaStack, strateg
 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
-def test_after_24_hours_the_name_is_refused(stack: LambdaStack, lines: Lines, strategy: str, dry_run: bool) -> None:
+def test_after_24_hours_name_is_refused(stack: LambdaStack, lines: Lines, strategy: str, dry_run: bool) -> None:
     stack.secret(NAME, stack.account())
     command()
     made = current_id(stack)
@@ -200,7 +198,7 @@ def test_after_24_hours_the_name_is_refused(stack: LambdaStack, lines: Lines, st
     assert stack.consumer_works(NAME)
 
 
-def test_a_key_that_was_rotated_since_still_dates_the_name(stack: LambdaStack) -> None:
+def test_rotated_key_still_dates_incident(stack: LambdaStack) -> None:
     """INC-1's key is revoked: its version is ``AWSPREVIOUS``."""
     stack.secret(NAME, stack.account())
     command("INC-1")
@@ -212,7 +210,7 @@ def test_a_key_that_was_rotated_since_still_dates_the_name(stack: LambdaStack) -
     assert "INC-1" in refused(stack)
 
 
-def test_a_name_without_a_trace_is_a_new_incident(stack: LambdaStack) -> None:
+def test_name_without_trace_is_new_incident(stack: LambdaStack) -> None:
     stack.secret(NAME, stack.account())
     for incident in ("INC-1", "INC-2", "INC-3"):
         command(incident)
@@ -224,7 +222,7 @@ def test_a_name_without_a_trace_is_a_new_incident(stack: LambdaStack) -> None:
 
 
 @pytest.mark.parametrize("renamed", [True, False])
-def test_a_key_that_is_not_found_is_dated_by_its_version(stack: LambdaStack, renamed: bool) -> None:
+def test_missing_key_is_dated_by_version(stack: LambdaStack, renamed: bool) -> None:
     """Or Infobip can't be asked. moto gives a version the date of the question, so it counts as new: a retry."""
     old = stack.secret(NAME, stack.account())
     faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
@@ -240,7 +238,7 @@ def test_a_key_that_is_not_found_is_dated_by_its_version(stack: LambdaStack, ren
     assert current_id(stack) == made
 
 
-def test_what_could_not_be_revoked_is_left_after_24_hours(stack: LambdaStack) -> None:
+def test_unrevoked_is_left_after_24_hours(stack: LambdaStack) -> None:
     old = stack.secret(NAME, stack.account())
     faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed):
@@ -252,7 +250,7 @@ def test_what_could_not_be_revoked_is_left_after_24_hours(stack: LambdaStack) ->
 
 
 @pytest.mark.parametrize("incident", ["INC-1", "INC-2"])
-def test_revoke_only_revokes_whatever_is_current(stack: LambdaStack, incident: str) -> None:
+def test_revoke_only_takes_current_key(stack: LambdaStack, incident: str) -> None:
     """It makes no key that would date the name; who asks for it gets it, even of the key that the incident made."""
     key = stack.secret(NAME, stack.account())
     for left in ([key.id], []):

@@ -172,7 +172,7 @@ def due(stack: LambdaStack, name: str, account: Any) -> Any:
     return stack.secret(name, account, left=5 * DAY)
 
 
-def test_two_sweeps_in_one_process_then_an_error(stack: LambdaStack, lambdas: Lambdas) -> None:
+def test_two_sweeps_then_error(stack: LambdaStack, lambdas: Lambdas) -> None:
     due(stack, "prod/sms", stack.account())
     function = lambdas.start("sweep")
     first = function.invoke({"detail-type": "Scheduled Event", "account": "123456789012"})
@@ -195,7 +195,7 @@ def test_two_sweeps_in_one_process_then_an_error(stack: LambdaStack, lambdas: La
     assert "During handling of the above exception" not in log
 
 
-def test_worker_after_sweep_by_a_queue(stack: LambdaStack, lambdas: Lambdas) -> None:
+def test_worker_after_sweep_by_queue(stack: LambdaStack, lambdas: Lambdas) -> None:
     due(stack, "prod/sms", stack.account())
     sqs = stack.aws("sqs")
     url = sqs.create_queue(QueueName="sweeps.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
@@ -244,7 +244,7 @@ def test_little_time_left(stack: LambdaStack, lambdas: Lambdas) -> None:
     assert stack.state() == before
 
 
-def test_function_stopped_at_its_time_limit_is_continued(stack: LambdaStack, lambdas: Lambdas) -> None:
+def test_stopped_function_is_continued(stack: LambdaStack, lambdas: Lambdas) -> None:
     account = stack.account()
     old = due(stack, "prod/sms", account)
     released = threading.Event()
@@ -263,7 +263,7 @@ def test_function_stopped_at_its_time_limit_is_continued(stack: LambdaStack, lam
     assert stack.world.creates_used(account) <= 2
 
 
-def test_wrong_setting_is_the_answer_and_no_crash(stack: LambdaStack, lambdas: Lambdas) -> None:
+def test_wrong_setting_is_answer(stack: LambdaStack, lambdas: Lambdas) -> None:
     stack.account()
     outcome = lambdas.start("sweep", ROTATOR_RESERVE="many").invoke({})
     assert (outcome.kind, outcome.document["errorType"]) == ("error", "ConfigurationError")

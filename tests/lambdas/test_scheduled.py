@@ -73,7 +73,7 @@ def record(account: str, message_id: str = "", group: str = "") -> dict[str, Any
 @pytest.mark.parametrize(
     "event", [SCHEDULED, {}, None, "<aws.scheduler.execution-id>", [], {"version": "1"}, {"account": None}]
 )
-def test_anything_from_a_scheduler_sweeps_every_account(stack: LambdaStack, event: Any) -> None:
+def test_scheduler_sweeps_every_account(stack: LambdaStack, event: Any) -> None:
     old = [due(stack, f"prod/{name}", stack.account(name)) for name in ("main", "other")]
     answer = sweep(event, Context())
     assert json.loads(json.dumps(answer)) == answer
@@ -127,7 +127,7 @@ def test_dry_run_plans_and_changes_nothing(
     assert audit == {("lambda", "manual") if by == "event" else ("scheduler", "schedule")}
 
 
-def test_sweep_that_failed_in_part_does_the_rest_and_raises(stack: LambdaStack, lines: Lines) -> None:
+def test_partly_failed_sweep_raises(stack: LambdaStack, lines: Lines) -> None:
     due(stack, "prod/main", stack.account("main"))
     due(stack, "prod/other", stack.account("other", password="wrong-and-never-shown"))
     with pytest.raises(SweepFailed) as caught:
@@ -143,7 +143,7 @@ def test_sweep_that_failed_in_part_does_the_rest_and_raises(stack: LambdaStack, 
     assert (line["accounts"], line["accounts_failed"], line["done"]) == (2, 1, 1)
 
 
-def test_wrong_tag_is_a_problem_and_no_failure(stack: LambdaStack, lines: Lines) -> None:
+def test_wrong_tag_is_no_failure(stack: LambdaStack, lines: Lines) -> None:
     account = stack.account()
     stack.secret("prod/main", account, grace="soon")
     due(stack, "prod/other", account)
@@ -161,7 +161,7 @@ def test_wrong_tag_is_a_problem_and_no_failure(stack: LambdaStack, lines: Lines)
     assert [line["outcome"] for line in found if line["event"] == "alert.raised"] == ["failure"] * 2
 
 
-def test_wrong_setting_is_an_error_and_the_next_call_works(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_setting_fails_one_call(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.account()
     monkeypatch.setenv("ROTATOR_RESERVE", "many")
     runtime.forget()
@@ -171,7 +171,7 @@ def test_wrong_setting_is_an_error_and_the_next_call_works(stack: LambdaStack, m
     assert sweep({}, Context())["accounts"] == 1
 
 
-def test_no_time_for_what_is_overdue_is_a_failure(stack: LambdaStack) -> None:
+def test_no_time_for_overdue_is_failure(stack: LambdaStack) -> None:
     """A listing so slow that every call ends before it acts must not count as a success for ever."""
     due(stack, "prod/main", stack.account())
     before = stack.state()
@@ -181,7 +181,7 @@ def test_no_time_for_what_is_overdue_is_a_failure(stack: LambdaStack) -> None:
     assert sweep({}, Context())["done"] == 1
 
 
-def test_message_for_an_overdue_account_is_kept(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_for_overdue_account_is_kept(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
     take = queue(stack, monkeypatch)
     due(stack, "prod/main", stack.account())
     sweep({}, Context())
@@ -193,7 +193,7 @@ def test_message_for_an_overdue_account_is_kept(stack: LambdaStack, monkeypatch:
     assert worker(event, Context()) == {"batchItemFailures": []}
 
 
-def test_when_time_runs_short_the_rest_is_deferred(stack: LambdaStack) -> None:
+def test_rest_is_deferred_when_time_is_short(stack: LambdaStack) -> None:
     account = stack.account()
     for number in range(4):
         due(stack, f"prod/{number}", account)
@@ -202,7 +202,7 @@ def test_when_time_runs_short_the_rest_is_deferred(stack: LambdaStack) -> None:
     assert sweep({}, Context())["done"] == 2
 
 
-def test_clients_are_made_once_and_credentials_read_once(stack: LambdaStack) -> None:
+def test_clients_and_credentials_made_once(stack: LambdaStack) -> None:
     account = stack.account()
     for number in range(3):
         due(stack, f"prod/{number}", account)
@@ -218,7 +218,7 @@ def test_clients_are_made_once_and_credentials_read_once(stack: LambdaStack) -> 
     assert len([secret for secret in read if "rotator/main" in secret]) == 1
 
 
-def test_each_call_is_a_run_and_forgets_what_it_read(stack: LambdaStack, lines: Lines) -> None:
+def test_each_call_is_its_own_run(stack: LambdaStack, lines: Lines) -> None:
     due(stack, "prod/main", stack.account())
     runs = [sweep({}, Context())["run_id"] for _ in range(2)]
     assert len(set(runs)) == 2
@@ -232,7 +232,7 @@ def test_each_call_is_a_run_and_forgets_what_it_read(stack: LambdaStack, lines: 
 # ---- sweep, with a queue --------------------------------------------------------------------------------------------
 
 
-def test_with_a_queue_each_account_gets_one_message(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_account_gets_one_message(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
     take = queue(stack, monkeypatch)
     names = ["main", "a name with spaces", "ops@example", *(f"account-{number}" for number in range(12))]
     for name in names:
@@ -247,7 +247,7 @@ def test_with_a_queue_each_account_gets_one_message(stack: LambdaStack, monkeypa
     assert len({message["attributes"]["MessageGroupId"] for message in messages}) == 15
 
 
-def test_the_same_scheduled_minute_is_sent_once(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_scheduled_minute_is_sent_once(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
     take = queue(stack, monkeypatch)
     stack.account()
     sweep(SCHEDULED, Context())
@@ -266,9 +266,7 @@ def test_the_same_scheduled_minute_is_sent_once(stack: LambdaStack, monkeypatch:
     assert len(take()) == 1
 
 
-def test_secrets_without_an_account_are_reported(
-    stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, lines: Lines
-) -> None:
+def test_secrets_without_account_reported(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
     take = queue(stack, monkeypatch)
     stack.account()
     for name, role in (("prod/forgotten", "key"), ("prod/misspelt", "kee")):
@@ -283,7 +281,7 @@ def test_secrets_without_an_account_are_reported(
     assert sweep({"account": "main"}, Context())["sent"] == 1
 
 
-def test_one_account_is_sent_alone_and_an_unknown_one_not(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_known_account_is_sent(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> None:
     take = queue(stack, monkeypatch)
     for name in ("main", "other"):
         stack.account(name)
@@ -301,7 +299,7 @@ def test_one_account_is_sent_alone_and_an_unknown_one_not(stack: LambdaStack, mo
         ("{aws}/123456789012/standard", ConfigurationError, "FIFO"),
     ],
 )
-def test_unusable_queue_is_an_error(
+def test_unusable_queue_is_error(
     stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, url: str, kind: type[Exception], text: str
 ) -> None:
     monkeypatch.setenv("ROTATOR_QUEUE_URL", url.format(aws=stack.aws_url))
@@ -333,7 +331,7 @@ def test_failed_rotation_fails_its_message(stack: LambdaStack) -> None:
     assert worker({"Records": [record("main")]}, Context())["batchItemFailures"] == [{"itemIdentifier": "message-main"}]
 
 
-def test_after_a_failure_the_rest_of_its_group_waits(stack: LambdaStack) -> None:
+def test_rest_of_failed_group_waits(stack: LambdaStack) -> None:
     stack.account("main", password="wrong-and-never-shown")
     due(stack, "prod/other", stack.account("other"))
     records = [record("main", "1"), record("other", "2"), record("main", "3")]
@@ -342,14 +340,14 @@ def test_after_a_failure_the_rest_of_its_group_waits(stack: LambdaStack) -> None
     assert stack.value("prod/other")["key_id"]
 
 
-def test_two_messages_for_one_account_are_one_sweep(stack: LambdaStack, lines: Lines) -> None:
+def test_two_messages_are_one_sweep(stack: LambdaStack, lines: Lines) -> None:
     due(stack, "prod/main", stack.account("main"))
     records = [record("main", "1"), record("main", "2")]
     assert worker({"Records": records}, Context()) == {"batchItemFailures": []}
     assert len([line for line in lines() if line["event"] == "sweep.started"]) == 1
 
 
-def test_messages_without_time_are_delivered_again(stack: LambdaStack) -> None:
+def test_late_messages_are_delivered_again(stack: LambdaStack) -> None:
     due(stack, "prod/main", stack.account("main"))
     due(stack, "prod/other", stack.account("other"))
     before = stack.state()

@@ -31,7 +31,7 @@ def budget(*ago: timedelta, total: int | None = None) -> Budget:
     return Budget.of(made(*ago), FIVE, NOW, total)
 
 
-def test_without_a_limit_there_is_always_a_slot() -> None:
+def test_without_limit_there_is_always_slot() -> None:
     free = Budget()
     assert free.creates is None
     assert [free.take_create(NOW, 1000) for _ in range(50)] == [AT_ONCE] * 50
@@ -52,13 +52,13 @@ def test_without_a_limit_there_is_always_a_slot() -> None:
         ((*(DAY - n * 10 * SECOND for n in (1, 2, 3)), *[HOUR] * 4), [30 * SECOND, None]),
     ],
 )
-def test_what_the_day_leaves(ago: tuple[timedelta, ...], waits: list[timedelta | None]) -> None:
+def test_slots_left_today(ago: tuple[timedelta, ...], waits: list[timedelta | None]) -> None:
     found = budget(*ago)
     assert [found.take_create(NOW) for _ in waits] == waits
     assert LONGEST_WAIT == MINUTE
 
 
-def test_the_sweep_goes_on_meanwhile() -> None:
+def test_sweep_goes_on_meanwhile() -> None:
     late = budget(DAY - 5 * MINUTE, *[HOUR] * 4)
     assert late.take_create(NOW) is None
     assert late.take_create(NOW + 4 * MINUTE) == MINUTE
@@ -83,19 +83,19 @@ def test_updates_are_counted_for_themselves(used: tuple[datetime, ...] | None, f
         *((first, [(then, True)] * 5 + [(then, False)]) for first, then in ((None, 999), (100, None), (None, None))),
     ],
 )
-def test_what_others_create_meanwhile_is_taken_off(first: int | None, totals: list[tuple[int | None, bool]]) -> None:
+def test_creates_of_others_are_deducted(first: int | None, totals: list[tuple[int | None, bool]]) -> None:
     found = budget(total=first)
     assert [found.take_create(NOW, total) == AT_ONCE for total, _ in totals] == [given for _, given in totals]
 
 
-def test_others_take_the_slots_that_are_free_first() -> None:
+def test_others_take_first_free_slots() -> None:
     """Two slots are free in 10 and in 20 seconds; another sweep has taken one: 20 seconds are to be waited."""
     found = Budget.of(made(DAY - 10 * SECOND, DAY - 20 * SECOND, *[HOUR] * 3), FIVE, NOW, 100)
     assert found.take_create(NOW, 101) == 20 * SECOND
     assert found.take_create(NOW, 102) is None
 
 
-def test_accounts_that_share_one_never_take_more_than_there_is() -> None:
+def test_shared_budget_is_not_exceeded() -> None:
     found = Budget(Limit(200), Limit(200))
     with ThreadPoolExecutor(8) as pool:
         creates = [*pool.map(lambda _: found.take_create(NOW) is not None, range(400))]
@@ -123,18 +123,18 @@ def test_accounts_that_share_one_never_take_more_than_there_is() -> None:
         (key(age=HOUR, left=-MINUTE, enabled=False), 1, 1),
     ],
 )
-def test_what_the_keys_tell_of_the_last_24_hours(one: Key, creates: int, updates: int) -> None:
+def test_what_keys_tell_of_last_24_hours(one: Key, creates: int, updates: int) -> None:
     quota = slots_used(snap(keys=[one, key("K2")]), NOW).quota(Policy(daily_limit=10, reserve=3))
     assert quota == Quota(creates, 10, updates, 10, 3)
     assert (quota.creates_left, quota.updates_left) == (7 - creates, 7 - updates)
 
 
-def test_slots_tell_when_each_was_used_in_order() -> None:
+def test_slots_tell_their_times_in_order() -> None:
     keys = [key("A", age=HOUR), key("B", age=9 * HOUR), key("C", age=2 * DAY, left=-HOUR, enabled=False)]
     assert slots_used(snap(keys=keys), NOW) == UsedSlots((NOW - 9 * HOUR, NOW - HOUR), (NOW - HOUR,))
 
 
-def test_used_updates_are_not_known_without_the_disabled_keys() -> None:
+def test_updates_unknown_without_disabled() -> None:
     idle = replace(snap(keys=[key(age=HOUR)]), history=False)
     assert slots_used(idle, NOW) == UsedSlots((NOW - HOUR,), None)
     quota = slots_used(idle, NOW).quota(Policy())
@@ -146,13 +146,13 @@ def test_used_updates_are_not_known_without_the_disabled_keys() -> None:
     ("ago", "used", "planned"),
     [(DAY - SECOND, 1, 0), (DAY - 10 * MINUTE, 1, 0), (DAY - 10 * MINUTE - SECOND, 1, 1), (HOUR, 1, 1)],
 )
-def test_a_slot_that_is_free_within_10_minutes_is_planned_with(ago: timedelta, used: int, planned: int) -> None:
+def test_slot_free_soon_is_planned_with(ago: timedelta, used: int, planned: int) -> None:
     slots, policy = UsedSlots((NOW - ago,), (NOW - ago,)), Policy(daily_limit=10, reserve=3)
     assert slots.quota(policy) == Quota(used, 10, used, 10, 3)
     assert slots.planned(policy, NOW) == Quota(planned, 10, planned, 10, 3)
 
 
-def test_nothing_is_left_rather_than_less_than_nothing() -> None:
+def test_left_is_never_negative() -> None:
     quota = Quota(creates_used=30, creates_limit=40, updates_used=50, updates_limit=40, reserve=12)
     assert (quota.creates_left, quota.updates_left) == (0, 0)
 
@@ -162,7 +162,7 @@ def action(number: int, **more: object) -> Action:
     return Action(ActionKind.REVOKE, "main", f"s{number}", Reason.GRACE_OVER, **fields)  # type: ignore[arg-type]
 
 
-def test_none_is_postponed_indefinitely_by_the_limit() -> None:
+def test_limit_postpones_none_for_ever() -> None:
     """Thirty keys of forty are due at once, and new ones come due at each sweep: the oldest go first."""
     waiting, revoked = list(range(30)), list[int]()
     for sweep in range(4):

@@ -89,7 +89,7 @@ def test_what_waits(case: Case) -> None:
     case.check()
 
 
-def test_what_an_emergency_superseded_never_waits() -> None:
+def test_superseded_by_emergency_never_waits() -> None:
     entry = secret("s", DUE, gate="adoption")
     labels = dict(zip((EMERGENCY, *list(entry.versions)[1:]), entry.versions.values(), strict=True))
     plan = Case("", snap([replace(entry, versions=labels)], BOTH)).plan()
@@ -110,7 +110,7 @@ def test_what_is_said() -> None:
     assert alert.message.values["gap"] == "cloudtrail:LookupEvents is denied"
 
 
-def test_what_waits_on_purpose_is_not_overdue() -> None:
+def test_waiting_on_purpose_is_not_overdue() -> None:
     def overdue(snapshot: AccountSnapshot) -> float:
         samples = state_samples(snapshot, Case("", snapshot).plan(), NOW, ())
         (value,) = [each.value for each in samples if each.family is OVERDUE]
@@ -125,7 +125,7 @@ def moment(versions: dict[str, str], keys: tuple[Key, ...], grace: timedelta = G
     return promoted_at(life.retiring[0], life, {each.id: each for each in keys}, grace)
 
 
-def test_when_the_promotion_was() -> None:
+def test_time_of_promotion() -> None:
     assert moment(DUE, BOTH) == PROMOTED
     assert moment(DUE, ()) == PROMOTED
     assert moment(DUE, (key(age=None), key("K2", age=None))) == PROMOTED
@@ -148,7 +148,7 @@ def test_how_long_it_waits() -> None:
     assert waits_until(item, None, GRACE) == NOW + GRACE
 
 
-def test_consumers_are_ordered_and_their_last_reads_count() -> None:
+def test_last_read_of_each_consumer_counts() -> None:
     later = replace(BEFORE, at=BEFORE.at + SECOND)
     found = consumers(reads(later, BEFORE, SINCE, Read(SMS, BEFORE.at), Read("a", SINCE.at)), PROMOTED)
     assert [(each.principal, each.last_before, each.last_since, each.waited_for) for each in found] == [
@@ -182,7 +182,7 @@ def test_principals_as_people_name_them(principal: str, name: str) -> None:
     assert principal_words(principal, arn_of("s")) == name
 
 
-def test_a_principal_of_another_account_has_its_number() -> None:
+def test_foreign_principal_shows_its_account() -> None:
     told = principal_words(SMS, arn_of("s"))
     assert "role/path/sms" in told
     assert "210987654321" in told

@@ -15,7 +15,7 @@ from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, secret, snap
 ARNS = [f"arn:aws:secretsmanager:eu-central-1:1:secret:s{number}-AbCdEf" for number in range(1000)]
 
 
-def test_minutes_are_spread_over_the_day() -> None:
+def test_minutes_are_spread_over_day() -> None:
     hours = Counter(minute_of(arn) // 60 for arn in ARNS)
     assert set(hours) == set(range(24))
     assert max(hours.values()) <= 65
@@ -32,7 +32,7 @@ def test_once_in_any_24_hours(start: datetime, every: timedelta) -> None:
         assert is_time(arn, start, start + DAY)
 
 
-def test_late_sweep_verifies_what_lies_between() -> None:
+def test_late_sweep_verifies_between() -> None:
     arn = ARNS[0]
     at = NOW.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(minutes=minute_of(arn))
     assert is_time(arn, at - MINUTE, at)

@@ -47,7 +47,7 @@ def test_one_first_sweep_in_each_part(limit: int, reserve: int, every: timedelta
     assert all(is_first(at + sweeps_until_next(at, policy) * every, policy) for at in first)
 
 
-def test_no_part_without_a_slot() -> None:
+def test_no_part_if_all_is_reserve() -> None:
     assert not any(is_first(at, Policy(daily_limit=8, reserve=8)) for at in sweeps(MINUTE))
 
 
@@ -61,7 +61,7 @@ def test_no_part_without_a_slot() -> None:
         ((NOW, NOW + SECOND), (NOW,), (0, 0)),
     ],
 )
-def test_what_is_seen_in_the_part_is_deducted(
+def test_what_is_seen_in_part_is_deducted(
     creates: tuple[datetime, ...], updates: tuple[datetime, ...], most: tuple[int, int]
 ) -> None:
     assert begin_of(NOW, Policy()) == NOW
@@ -82,7 +82,7 @@ def test_quota_and_budget_hold_one_of_each() -> None:
     assert Budget.of(slots, short, later).take_create(later) is None
 
 
-def test_use_that_is_seen_counts_against_the_day() -> None:
+def test_use_that_is_seen_counts_against_day() -> None:
     """The visible creates of a day are all slots of scheduled work: the part's create is not used either."""
     slots = UsedSlots(tuple(NOW - HOUR - number * MINUTE for number in range(32)), (), counted=False)
     assert slots.planned(Policy(), NOW).creates_left == 0
@@ -95,7 +95,7 @@ def uncounted(count: int, left: timedelta) -> AccountSnapshot:
     return replace(snap(secrets, keys=keys), history_complete=False)
 
 
-def test_one_rotation_is_planned_and_the_rest_waits() -> None:
+def test_one_rotation_planned_rest_waits() -> None:
     plan = plan_account(uncounted(5, 20 * DAY), Policy(), NOW)
     assert [action.kind.value for action in plan.actions] == ["rotate"]
     assert [skip.reason for skip in plan.skipped] == [Reason.DAILY_LIMIT] * 4
@@ -104,13 +104,13 @@ def test_one_rotation_is_planned_and_the_rest_waits() -> None:
     assert plan.quota.updates_used is None
 
 
-def test_none_is_planned_later_in_a_part() -> None:
+def test_none_is_planned_later_in_part() -> None:
     plan = plan_account(uncounted(5, 20 * DAY), Policy(sweep_every=10 * MINUTE), NOW + 30 * MINUTE)
     assert plan.actions == ()
     assert {skip.reason for skip in plan.skipped} == {Reason.DAILY_LIMIT}
 
 
-def test_what_is_not_in_time_counts_a_sweeps_slot_not_a_days() -> None:
+def test_late_counts_slots_of_sweeps() -> None:
     """Forty keys that expire in a day: hourly sweeps have 24 slots for them."""
     plan = plan_account(uncounted(40, DAY + MINUTE), Policy(), NOW)
     (alert,) = [alert for alert in plan.alerts if alert.kind is Reason.EXPIRES_BEFORE_ROTATION]
@@ -118,7 +118,7 @@ def test_what_is_not_in_time_counts_a_sweeps_slot_not_a_days() -> None:
     assert alert.message.values["a_day"] == 24
 
 
-def test_forecast_knows_the_parts() -> None:
+def test_forecast_knows_parts() -> None:
     found = forecast_account(uncounted(60, 20 * DAY), Policy(), NOW, days=4)
     assert found.per_day == 24
     assert [day.rotations for day in found.days][:2] == [24, 24]

@@ -80,7 +80,7 @@ def by_day(moments: list[datetime], days: int) -> list[int]:
 @example([(1, 17, 0)] * 3, 1)  # more have expired than there are places
 @example([(200 + number % 3, 30, 7) for number in range(12)], 2)  # a crowd in a narrow window: half of what days hold
 @example([(150, 30, 7)] * 4 + [(160, 30, 8)] * 4 + [(170, 30, 1)] * 4, 1)  # more than there are places, in three crowds
-def test_it_is_what_sweeps_do_that_the_planner_decides(found: Ages, places: int) -> None:
+def test_planner_decides_forecast(found: Ages, places: int) -> None:
     """To the rotation and the revocation, on every day, with the same scheduled early and the same keys missed."""
     fleet = fleet_of(found, places)
     told, real = forecast(fleet, 25), lived(fleet, 25)
@@ -94,7 +94,7 @@ def test_it_is_what_sweeps_do_that_the_planner_decides(found: Ages, places: int)
 # ---- what it says ---------------------------------------------------------------------------------------------------
 
 
-def test_a_window_for_each_secret_takes_little_longer_than_none() -> None:
+def test_windows_cost_little_time() -> None:
     """Where there are many windows none makes steps of its own, and openings are asked for only as far as needed."""
     seconds = []
     for windows in (False, True):
@@ -111,7 +111,7 @@ def test_a_window_for_each_secret_takes_little_longer_than_none() -> None:
     assert seconds[1] < 5 * seconds[0]
 
 
-def test_a_crowd_is_scheduled_early_and_nothing_is_at_risk() -> None:
+def test_crowd_is_early_and_not_at_risk() -> None:
     fleet = Fleet(Policy(daily_limit=12, reserve=2))
     for number in range(120):
         fleet.add(f"s{number:03}", START + 20 * DAY, START - 70 * DAY, rotate_before="5d")
@@ -127,7 +127,7 @@ def test_a_crowd_is_scheduled_early_and_nothing_is_at_risk() -> None:
     assert found.per_day == 10
 
 
-def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
+def test_too_many_show_slot_and_turn() -> None:
     fleet = Fleet(Policy(daily_limit=12, reserve=2))
     for number in range(250):
         fleet.add(f"s{number:03}", START + 20 * DAY, START - 70 * DAY, rotate_before="5d")
@@ -146,7 +146,7 @@ def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
     assert forecast(fleet, 40, limit=1000).at_risk == ()
 
 
-def test_what_is_skipped_is_at_risk_and_no_limit_helps() -> None:
+def test_skipped_is_at_risk() -> None:
     snapshot = observed("""
         held hold=audit {v1 CURRENT key:A}; legacy grace=soon {v1 CURRENT key:B}; bare {v1 CURRENT key:C};
         full {v1 CURRENT key:D} {v2 a b c d e f g h i j k l m n o}; fine {v1 CURRENT key:E};
@@ -167,7 +167,7 @@ def test_what_is_skipped_is_at_risk_and_no_limit_helps() -> None:
         assert fact in str(verdict(found))
 
 
-def test_what_is_broken_and_finds_no_place_today_is_at_risk_now() -> None:
+def test_broken_without_slot_is_at_risk() -> None:
     snapshot = observed("5 x s# {v1 CURRENT key:K#}; 5 x K# left=-1d")
     found = forecast_account(snapshot, Policy(daily_limit=5, reserve=2), NOW, days=5)
     assert [day.rotations for day in found.days] == [3, 2, 0, 0, 0]
@@ -175,7 +175,7 @@ def test_what_is_broken_and_finds_no_place_today_is_at_risk_now() -> None:
     assert all(risk.expires_at == NOW - DAY for risk in found.at_risk)
 
 
-def test_what_was_used_today_and_what_others_use_counts() -> None:
+def test_todays_and_others_use_counts() -> None:
     fleet, policy = "8 x s# {v1 CURRENT key:K#}; 8 x K# left=5d age=85d", Policy(daily_limit=6, reserve=2)
     found = forecast_account(observed(f"{fleet}; 3 x M# age=30m for=m#@v1 disabled"), policy, NOW, days=6)
     assert [day.rotations for day in found.days[:3]] == [1, 4, 3]
@@ -184,7 +184,7 @@ def test_what_was_used_today_and_what_others_use_counts() -> None:
     assert [day.rotations for day in found.days] == [4, 2, 2, 0, 0, 0]
 
 
-def test_retiring_keys_and_orphans_cost_updates() -> None:
+def test_retiring_and_orphans_cost_updates() -> None:
     secret = """
         {v1 CURRENT key:K1} {v2 key:K2 retire:K2:+2h} {v3 key:K3 retire:K3:+3h} {v4 key:K4 retire:K4:+4h}
         {v5 key:K5 retire:K5:+5h} {v6 key:K6 retire:K6:+1h}; K1; K2; K3; K4; K5; K6 disabled; KO age=1h for=s@v9
@@ -196,7 +196,7 @@ def test_retiring_keys_and_orphans_cost_updates() -> None:
     assert sum(day.revocations for day in found.days) == 0
 
 
-def test_sweeps_once_in_several_days_and_no_secret_at_all() -> None:
+def test_rare_sweeps_and_empty_fleet() -> None:
     fleet = fleet_of([(100, 30, 0), (300, 30, 0)], 3, 4 * DAY)
     assert sum(day.rotations for day in forecast(fleet, 30).days) == len(lived(fleet, 30).made)
     daily = fleet_of([(300, 30, 1)] * 9, 1, DAY)  # a slot that was used is used again by the next sweep
@@ -207,7 +207,7 @@ def test_sweeps_once_in_several_days_and_no_secret_at_all() -> None:
     assert (len(empty.days), empty.days[0].free, empty.first_full_day) == (1, 32, None)
 
 
-def test_keys_that_live_for_hours_are_looked_at_more_often() -> None:
+def test_short_lived_keys_step_finer() -> None:
     short = {"validity": "6h", "grace": "1h", "rotate_before": "0.33"}
     entry = tagged(secret("s", {"v1": "CURRENT key:K1"}), short)
     found = forecast_account(snap([entry], [key("K1", left=HOUR, age=5 * HOUR)]), Policy(), NOW, days=4)
@@ -215,13 +215,13 @@ def test_keys_that_live_for_hours_are_looked_at_more_often() -> None:
     assert sum(day.rotations for day in found.days) >= 20
 
 
-def test_a_clock_that_is_wrong_says_nothing_of_the_future() -> None:
+def test_wrong_clock_gives_no_forecast() -> None:
     found = forecast_account(snap(skew=10 * MINUTE), Policy(), NOW)
     assert found.error is not None
     assert found.days == ()
 
 
-def test_times_from_outside_that_are_no_times() -> None:
+def test_impossible_times_from_outside() -> None:
     never = [NOW.max.replace(tzinfo=NOW.tzinfo), NOW.min.replace(tzinfo=NOW.tzinfo)]
     entries = [secret(f"s{number}", {"v1": f"CURRENT key:K{number}"}) for number in range(2)]
     keys = [

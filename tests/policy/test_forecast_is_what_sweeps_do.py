@@ -81,7 +81,7 @@ def done(world: World, event: str) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rotations_revocations_and_expiries_of_each_day(seed: int) -> None:
+def test_each_days_rotations_and_expiries(seed: int) -> None:
     world = random_world(seed)
     told = forecast(world)
     missed = sweeps(world)
@@ -91,7 +91,7 @@ def test_rotations_revocations_and_expiries_of_each_day(seed: int) -> None:
     assert sum(done(world, "secret.promoted")) > 5
 
 
-def test_a_revocation_waits_for_the_limit_of_a_sweep() -> None:
+def test_revocation_waits_for_limit_of_sweep() -> None:
     """Twelve keys whose grace is over at once: a quarter of the 24 in a sweep, then five, then the last (rule 9)."""
     world = World(policy=Policy(sweep_every=12 * HOUR))
     for number in range(12):
@@ -102,7 +102,7 @@ def test_a_revocation_waits_for_the_limit_of_a_sweep() -> None:
     assert [day.revocations for day in told.days][:6] == [0, 0, 0, 11, 1, 0]
 
 
-def test_a_stored_replacement_is_promoted_without_a_create() -> None:
+def test_stored_replacement_needs_no_create() -> None:
     world = World(policy=Policy(daily_limit=4, reserve=1, sweep_every=EVERY))
     for number in range(9):
         world.managed(f"s{number:02}", left=30 * DAY, age=60 * DAY, grace="1d")

@@ -53,7 +53,7 @@ def shared(snapshot: AccountSnapshot) -> AccountSnapshot:
 
 
 @given(messy | tidy)
-def test_holdings_are_what_all_labels_together_say(snapshot: AccountSnapshot) -> None:
+def test_holdings_are_what_labels_say(snapshot: AccountSnapshot) -> None:
     current, graced, named, unknown = read_in_full(snapshot)
     names = {entry.arn: entry.name for entry in (*snapshot.secrets, *snapshot.others)}
     for seen in (snapshot, shared(snapshot)):
@@ -71,14 +71,14 @@ def test_holdings_are_what_all_labels_together_say(snapshot: AccountSnapshot) ->
 
 
 @given(messy | tidy, policies)
-def test_a_plan_is_the_same_with_a_shared_directory(snapshot: AccountSnapshot, policy: Policy) -> None:
+def test_plan_is_same_with_shared_directory(snapshot: AccountSnapshot, policy: Policy) -> None:
     assert plan_account(shared(snapshot), policy, NOW) == plan_account(snapshot, policy, NOW)
 
 
 LONG = "x" * 300
 
 
-def test_a_secret_is_found_by_a_keys_name() -> None:
+def test_secret_is_found_by_keys_name() -> None:
     entries = tuple(secret(name) for name in ("a", "a/b", LONG, LONG + "y", "z"))
     others = Others.of(entries)
 
@@ -98,7 +98,7 @@ def test_a_secret_is_found_by_a_keys_name() -> None:
     assert others.named(KeyName("a", "default", vid("v1"), "0" * 10)) is None
 
 
-def test_the_others_are_those_of_other_accounts() -> None:
+def test_others_are_those_of_other_accounts() -> None:
     mine = secret("m", {"v1": "CURRENT key:K1"})
     theirs = secret("t", {"v1": "CURRENT key:K1", "v0": "PREVIOUS"}, account="other")
     others = Others(Directory({"main": (mine,), "other": (theirs,)}), "main")

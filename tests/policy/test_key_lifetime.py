@@ -20,7 +20,7 @@ def spec(**tags: str) -> Spec:
     return parse_spec({"rotator:role": "key", "rotator:account": "main", **named})
 
 
-def test_up_to_a_tenth_is_taken_off_and_evenly() -> None:
+def test_jitter_is_at_most_tenth_and_even() -> None:
     lives = [lifetime(spec(), f"prod/s{number}") for number in range(1000)]
     assert all(81 * DAY <= life <= 90 * DAY for life in lives)
     days = Counter(life // DAY for life in lives)
@@ -28,7 +28,7 @@ def test_up_to_a_tenth_is_taken_off_and_evenly() -> None:
     assert max(days.values()) < 150
 
 
-def test_the_same_name_always_gets_the_same() -> None:
+def test_same_name_gets_same_minute() -> None:
     assert share("prod/sms") == 0.8681174903768714
     assert lifetime(spec(validity="30d"), "prod/sms") / lifetime(spec(), "prod/sms") == pytest.approx(1 / 3, rel=1e-5)
 
@@ -45,7 +45,7 @@ def test_the_same_name_always_gets_the_same() -> None:
         ({"validity": "2h", "rotate_before": "1h", "grace": "1h"}, 114 * timedelta(minutes=1)),
     ],
 )
-def test_never_so_short_that_it_is_due_at_once_or_outlived(tags: dict[str, str], shortest: timedelta) -> None:
+def test_validity_outlives_grace_and_start(tags: dict[str, str], shortest: timedelta) -> None:
     lives = [lifetime(spec(**tags), f"s{number}") for number in range(300)]
     assert shortest <= min(lives) <= shortest + (max(lives) - shortest) / 20 + SECOND
     assert max(lives) <= spec(**tags).validity

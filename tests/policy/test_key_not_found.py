@@ -104,13 +104,13 @@ def test_key_that_is_not_found(case: Case) -> None:
     case.check()
 
 
-def test_the_alert_says_what_may_be_wrong_and_the_way_out() -> None:
+def test_alert_names_account_and_way_out() -> None:
     (alert,) = CURRENT[0].plan().alerts
     for words in ("rotator:account", "`rotator rotate s --reason ...`"):
         assert words in alert.detail
 
 
-def test_the_commands_remove_every_label_and_are_quoted_for_a_shell() -> None:
+def test_commands_are_quoted_for_shell() -> None:
     entry = secret("it's s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1", "v0": "retire:K1:-1h"})
     (alert,) = Case("", snap([entry], [key("K2")])).plan().alerts
     commands = [shlex.split(each) for each in alert.detail.split("`")[1].split(" && ")]
@@ -121,7 +121,7 @@ def test_the_commands_remove_every_label_and_are_quoted_for_a_shell() -> None:
     }
 
 
-def test_only_a_person_moves_a_secret() -> None:
+def test_only_person_moves_secret() -> None:
     """With ``moves``, as for ``rotator rotate``, what was stored is resumed and the secret is not skipped."""
     (case,) = table("x\n s scopes=a {v1 CURRENT key:K1} {v2 PENDING key:K2}; K2")
     plan = plan_account(case.snapshot, case.policy, case.now, moves=True)

@@ -40,13 +40,13 @@ moments = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 30), timezones=s
 
 
 @given(key_ids)
-def test_key_labels_are_read_back_and_short_enough(key_id: str) -> None:
+def test_key_labels_are_read_back(key_id: str) -> None:
     assert parse_key_label(key_label(key_id)) == key_id
     assert len(key_label(key_id)) <= 256
 
 
 @given(st.text() | st.text(max_size=140).map("rotator:key:".__add__))
-def test_what_parses_as_a_key_label_is_what_would_be_written(label: str) -> None:
+def test_key_label_parses_only_as_written(label: str) -> None:
     key_id = parse_key_label(label)
     assert key_id is None or key_label(key_id) == label
 
@@ -64,7 +64,7 @@ def test_other_labels_are_no_key_labels(label: str) -> None:
 
 
 @pytest.mark.parametrize("key_id", ["", "a b", "é", "a" * 129, "a:b", "a\n", "../x"])
-def test_a_malformed_key_id_is_refused(key_id: str) -> None:
+def test_malformed_key_id_is_refused(key_id: str) -> None:
     assert not is_key_id(key_id)
     with pytest.raises(ValueError, match="key id"):
         key_label(key_id)
@@ -87,7 +87,7 @@ def test_retire_label(at: datetime, stamp: str) -> None:
 
 
 @given(key_ids, moments)
-def test_retire_labels_are_read_back_and_never_early(key_id: str, at: datetime) -> None:
+def test_retire_labels_are_never_early(key_id: str, at: datetime) -> None:
     label = retire_label(key_id, at)
     parsed = parse_retire_label(label)
     assert parsed is not None
@@ -102,7 +102,7 @@ def test_retire_labels_are_read_back_and_never_early(key_id: str, at: datetime) 
     | st.from_regex(r"rotator:retire:[A-Za-z0-9_-]{1,5}:[0-9]{8}T[0-9]{6}Z", fullmatch=True)
     | st.from_regex(r"rotator:retire:[A-Za-z0-9:_-]{1,5}:[0-9TZ]{14,17}")
 )
-def test_what_parses_as_a_retire_label_is_what_would_be_written(label: str) -> None:
+def test_retire_label_parses_only_as_written(label: str) -> None:
     parsed = parse_retire_label(label)
     assert parsed is None or retire_label(*parsed) == label
 
@@ -119,7 +119,7 @@ def test_other_times_are_no_retire_labels(stamp: str) -> None:
     assert parse_retire_label(f"rotator:retire:{KEY}:{stamp}") is None
 
 
-def test_a_retire_label_needs_a_time_that_can_be_told() -> None:
+def test_retire_label_needs_possible_time() -> None:
     with pytest.raises(ValueError, match="zone"):
         retire_label(KEY, datetime(2026, 1, 1))
     with pytest.raises(ValueError, match="year"):
@@ -136,7 +136,7 @@ def test_a_retire_label_needs_a_time_that_can_be_told() -> None:
         ("nothing that can be encoded", ARN + "\ud800"),
     ],
 )
-def test_a_secret_of_the_same_name_has_another_id(what: str, other: str) -> None:
+def test_secret_of_same_name_has_another_id(what: str, other: str) -> None:
     written = key_name("prod/sms/otp", ARN, "default", VERSION)
     assert written == f"prod/sms/otp/rotator:default:{ID}:{VERSION}"
     name = parse_key_name(written)
@@ -146,7 +146,7 @@ def test_a_secret_of_the_same_name_has_another_id(what: str, other: str) -> None
     assert not name.is_for("prod/sms/otp", other)
 
 
-def test_a_key_name_of_the_older_form_is_for_no_secret() -> None:
+def test_old_form_key_name_is_for_no_secret() -> None:
     """It tells no ARN: who holds such a key is proven by its value alone."""
     name = parse_key_name(f"prod/sms/otp/rotator:default:{VERSION}")
     assert name == KeyName("prod/sms/otp", "default", VERSION, None)
@@ -167,7 +167,7 @@ def test_key_names_are_read_back(secret: str, deployment: str, version_id: str) 
 
 
 @given(st.text() | tricky_names)
-def test_what_parses_as_a_key_name_is_what_would_be_written(name: str) -> None:
+def test_key_name_parses_only_as_written(name: str) -> None:
     parsed = parse_key_name(name)
     if parsed is None:
         return
@@ -179,14 +179,14 @@ def test_what_parses_as_a_key_name_is_what_would_be_written(name: str) -> None:
 
 
 @given(secret_names, secret_names, version_ids)
-def test_a_name_is_for_the_secret_it_would_be_written_for(one: str, other: str, version_id: str) -> None:
+def test_name_is_for_its_secret_only(one: str, other: str, version_id: str) -> None:
     parsed = parse_key_name(key_name(one, ARN, "default", version_id))
     assert parsed is not None
     same = key_name(one, ARN, "default", version_id) == key_name(other, ARN, "default", version_id)
     assert parsed.is_for(other, ARN) is same
 
 
-def test_a_shorter_beginning_is_another_secret() -> None:
+def test_shorter_beginning_is_another_secret() -> None:
     room = KEY_NAME_LIMIT - len(f"/rotator:default:{ID}:{VERSION}")
 
     def is_for(secret: str, other: str) -> bool:
@@ -231,7 +231,7 @@ def test_key_name_refuses(secret: str, deployment: str, version_id: str, said: s
         key_name(secret, ARN, deployment, version_id)
 
 
-def test_the_longest_tail_leaves_room_for_a_name() -> None:
+def test_longest_tail_leaves_room_for_name() -> None:
     name = key_name("x" * 512, ARN, "d" * 32, "a" * 64)
     assert len(name) == KEY_NAME_LIMIT
     assert name.startswith("x" * 138 + "/rotator:")

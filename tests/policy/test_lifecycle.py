@@ -28,7 +28,7 @@ def pairs(found: tuple[tuple[str, str], ...]) -> list[str]:
     return [f"{short(version)} {what}" for version, what in found]
 
 
-def test_a_secret_in_the_middle_of_its_life() -> None:
+def test_secret_in_middle_of_its_life() -> None:
     life = read(
         {
             "v4": "PENDING key:K4",
@@ -47,7 +47,7 @@ def test_a_secret_in_the_middle_of_its_life() -> None:
     assert life.holders == {"K1": vid("v1"), "K2": vid("v2"), "K3": vid("v3"), "K4": vid("v4")}
 
 
-def test_a_pending_version_without_a_key_is_another_programs() -> None:
+def test_pending_without_key_is_foreign() -> None:
     life = read({"v1": "CURRENT key:K1", "v2": "PENDING x"})
     assert (life.pending_version, life.pending_key, life.foreign_pending) == (None, None, vid("v2"))
 
@@ -82,13 +82,13 @@ def test_labels_that_can_not_be(versions: dict[str, str], fact: str | None) -> N
         ({"v2": "PREVIOUS"}, 4),
     ],
 )
-def test_how_many_labels_a_rotation_leaves(versions: dict[str, str], after: int) -> None:
+def test_how_many_labels_rotation_leaves(versions: dict[str, str], after: int) -> None:
     """The new key's, the old one's retire label, the old key's own where it had none, and AWS's three."""
     entry = secret("s", versions)
     assert labels_after_rotation(read_lifecycle(entry), entry) == after
 
 
-def test_two_of_the_twenty_labels_stay_free() -> None:
+def test_two_of_twenty_labels_stay_free() -> None:
     assert MAX_LABELS == 18
 
 
@@ -107,7 +107,7 @@ def test_two_of_the_twenty_labels_stay_free() -> None:
         ({"v1": "PREVIOUS key:K1 retire:K1:+1h", "v2": "PENDING key:K2", "v3": "CURRENT"}, "", False),
     ],
 )
-def test_whether_a_pending_version_was_never_current(versions: dict[str, str], stored: str, never: bool) -> None:
+def test_pending_version_never_current(versions: dict[str, str], stored: str, never: bool) -> None:
     """By when the versions were stored, and without these dates."""
     entry = secret("s", versions)
     dates = {vid(version): NOW + number * MINUTE for number, version in enumerate(stored.split())}
@@ -125,9 +125,7 @@ def test_whether_a_pending_version_was_never_current(versions: dict[str, str], s
         ("arn:function:mine", None, False),
     ],
 )
-def test_when_a_rotation_by_secrets_manager_is_abandoned(
-    function: str | None, changed: timedelta | None, abandoned: bool
-) -> None:
+def test_abandoned_rotation(function: str | None, changed: timedelta | None, abandoned: bool) -> None:
     at = None if changed is None else NOW + changed
     entry = replace(secret("s"), rotation_function=function, last_changed=at)
     assert is_abandoned(entry, Policy(rotation_function="arn:function:mine"), NOW) is abandoned

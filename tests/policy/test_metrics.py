@@ -69,7 +69,7 @@ def test_ready(there: str, ready: int) -> None:
     assert values(undone(there), READY) == {("s",): ready}
 
 
-def test_expiration_is_a_unix_time_or_absent() -> None:
+def test_expiration_is_unix_time_or_absent() -> None:
     there = "a; b {v1 CURRENT key:K2}; c {}; K1; K2 left=never"
     assert values(undone(there), EXPIRATION) == {("a",): (NOW + 300 * DAY).timestamp()}
 
@@ -107,13 +107,13 @@ OVERDUE_TABLE = (
     ("family", "there", "deferred", "done"),
     [*((EXPIRING, *row) for row in EXPIRING_TABLE), *((OVERDUE, *row) for row in OVERDUE_TABLE)],
 )
-def test_what_the_sweep_takes_care_of_wakes_nobody(family: Family, there: str, deferred: int, done: int) -> None:
+def test_swept_work_wakes_nobody(family: Family, there: str, deferred: int, done: int) -> None:
     new = {"new_key_id": "K9", "new_expires_at": NOW + 90 * DAY} if family is EXPIRING else {}
     work = (undone(there), after(there, Outcome.DEFERRED), after(there, Outcome.DONE, **new))
     assert [values(samples, family)[()] for samples in work] == [deferred, deferred, done]
 
 
-def test_at_risk_are_late_keys_and_those_that_expire_in_a_day() -> None:
+def test_late_and_expiring_keys_are_at_risk() -> None:
     there = "a; b {v1 CURRENT key:K2}; c {v1 CURRENT key:K3}; K1 left=24h; K2 left=24h1s; K3"
     assert values(undone(there), AT_RISK_KEYS) == {(): 1}
     made = after(there, Outcome.DONE, new_key_id="K9", new_expires_at=NOW + 90 * DAY)
@@ -124,7 +124,7 @@ def test_at_risk_are_late_keys_and_those_that_expire_in_a_day() -> None:
     assert values(state_samples(observed(there), plan, NOW, ()), AT_RISK_KEYS) == {(): 2}
 
 
-def test_all_keys_of_a_crowd_that_finds_no_place_are_at_risk() -> None:
+def test_crowd_without_slots_is_at_risk() -> None:
     snapshot = observed("20 x s# {v1 CURRENT key:K#}; 20 x K# left=3h")
     plan = plan_account(snapshot, Policy(daily_limit=12, reserve=8), NOW)
     assert len(plan.actions) == 4
@@ -134,7 +134,7 @@ def test_all_keys_of_a_crowd_that_finds_no_place_are_at_risk() -> None:
     assert values(state_samples(snapshot, plan, NOW, made), AT_RISK_KEYS) == {(): 16}
 
 
-def test_after_the_work_a_secret_stands_where_the_sweep_left_it() -> None:
+def test_states_after_sweeps_work() -> None:
     end = NOW + 90 * DAY
     samples = after(f"{OVER}; K1 left=5d; K0", Outcome.DONE, new_key_id="K9", new_expires_at=end)
     assert values(samples, EXPIRATION) == {("s",): end.timestamp()}
@@ -146,7 +146,7 @@ def test_after_the_work_a_secret_stands_where_the_sweep_left_it() -> None:
     assert values(after(f"{OVER}; K1; K0", Outcome.DONE), KEYS)[("ok",)] == 1
 
 
-def test_the_budget_is_the_plans_until_the_work_has_used_some() -> None:
+def test_budget_metric_follows_work() -> None:
     there = "s; K1; 5 x N# age=1h"
     assert values(undone(there), CREATES_USED) == {(): 5}
     assert values(undone(there), CREATES_LEFT) == {(): 40 - 8 - 5}
@@ -154,7 +154,7 @@ def test_the_budget_is_the_plans_until_the_work_has_used_some() -> None:
     assert values(samples, CREATES_LEFT) == {(): 0}
 
 
-def test_counters_count_what_became_of_actions() -> None:
+def test_counters_count_outcomes() -> None:
     plan = planned(f"{OVER}; t {{v1 CURRENT key:K3}}; K1; K0; K3 left=1d")
     rotate, revoke = plan.actions
     results = (Result(rotate, Outcome.DONE, new_key_id="K9"), Result(revoke, Outcome.DONE))
@@ -171,27 +171,27 @@ def test_counters_count_what_became_of_actions() -> None:
     assert {sample.value for sample in cleaned} == {0}
 
 
-def test_an_unswept_account_is_a_failure_with_its_reason() -> None:
+def test_unswept_account_is_failure() -> None:
     plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error="Infobip did not answer")
     assert values(count_samples(plan, ()), FAILURES) == {("sweep", "not-observed"): 1}
     skewed = planned("s; K1; with skew=1h")
     assert values(count_samples(skewed, ()), FAILURES) == {("sweep", "clock-skew"): 1}
 
 
-def test_a_counter_is_known_before_it_grows() -> None:
+def test_counter_is_known_before_it_grows() -> None:
     zeros = count_samples(planned("s; K1"), ())
     assert all(sample.value == 0 for sample in zeros)
     assert {sample.family for sample in zeros} == {f for f in FAMILIES if f.kind == "counter"}
 
 
-def test_only_a_success_sets_the_last_success() -> None:
+def test_only_success_sets_last_success() -> None:
     good = sweep_samples(True, NOW - timedelta(seconds=90), NOW)
     assert [sample.value for sample in good] == [90, NOW.timestamp()]
     assert LAST_SUCCESS not in {sample.family for sample in sweep_samples(False, NOW, NOW)}
     assert [sample.value for sample in sweep_samples(False, NOW + HOUR, NOW)] == [0]  # the clock was set back
 
 
-def test_hostile_names_are_made_fit_for_a_terminal() -> None:
+def test_hostile_names_fit_terminal() -> None:
     name = 'a"b\\c\n\x1b[2J\u202e\ud800<script>=1+1'
     snapshot = snap([secret(name)], [key()])
     (labels,) = values(state_samples(snapshot, plan_account(snapshot, POLICY, NOW), NOW, ()), READY)
@@ -199,7 +199,7 @@ def test_hostile_names_are_made_fit_for_a_terminal() -> None:
     assert "<script>" in labels[0]  # escaping for HTML is for who writes HTML
 
 
-def test_families_have_the_names_of_the_field() -> None:
+def test_families_have_usual_names() -> None:
     for family in FAMILIES:
         assert family.name.startswith("rotator_")
         assert family.help.endswith(".")

@@ -106,20 +106,20 @@ UNKNOWN = table("""
 
 
 @pytest.mark.parametrize("case", [*ORPHANS, *UNKNOWN], ids=str)
-def test_keys_without_a_secret(case: Case) -> None:
+def test_keys_without_secret(case: Case) -> None:
     """Threat: a key that only looks like an orphan. It is revoked only if name, deployment, ARN, version and age all
     prove that no consumer can have it, and no managed secret contains it.
     """
     case.check()
 
 
-def test_an_orphan_is_due_at_30_minutes_and_costs_an_update() -> None:
+def test_orphan_due_time_and_cost() -> None:
     (action,) = ORPHANS[0].plan().actions
     assert (action.due_at, action.deadline, action.costs_update) == (at("-30m"), None, True)
     assert (action.account, action.arn) == ("main", S.arn)
 
 
-def test_outside_text_in_an_alert_is_printable() -> None:
+def test_outside_text_in_alert_is_printable() -> None:
     snapshot = snap(
         [S], [key(), key("U", left=DAY, name="evil\x1b[2J\n"), key("Z", age=HOUR, name=own("no\nline", "v8"))]
     )
@@ -127,7 +127,7 @@ def test_outside_text_in_an_alert_is_printable() -> None:
         assert alert.detail.isprintable()
 
 
-def test_an_orphan_is_searched_for_in_all_values_before_it_goes() -> None:
+def test_orphan_is_searched_for_in_values() -> None:
     """Somebody may have put its value into a secret by hand; which one, no label says."""
     young = key("Y", age=MINUTE, name=own("s", "v9"))
     plan = Case("", snap([S], [key(), key("Z", age=HOUR, name=own("s", "v8")), young])).plan()
@@ -135,7 +135,7 @@ def test_an_orphan_is_searched_for_in_all_values_before_it_goes() -> None:
     assert plan.questions.versions == frozenset()
 
 
-def test_a_key_is_reported_for_the_secret_that_it_is_named_for() -> None:
+def test_key_is_reported_for_named_secret() -> None:
     """A version id that two secrets have (a copy, made with the same token) must not make it a matter of order."""
     entries = [
         secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS"}),

@@ -28,7 +28,7 @@ from tests.policy.tables import table
         (key(left=-2 * DAY, age=DAY), timedelta(0)),
     ],
 )
-def test_a_day_or_a_tenth_of_the_keys_lifetime(one: Key | None, expected: timedelta) -> None:
+def test_day_or_tenth_of_keys_lifetime(one: Key | None, expected: timedelta) -> None:
     assert allowed_delay(one) == expected
 
 
@@ -197,7 +197,7 @@ def after(plan: AccountPlan, *changed: Result) -> list[Alert]:
 
 
 @pytest.mark.parametrize("plan", [ROTATION, REVOCATION, ADOPTION], ids=["rotation", "revocation", "adoption"])
-def test_what_got_done_is_no_alert_and_what_kept_it_is_the_cause(plan: AccountPlan) -> None:
+def test_done_work_is_no_alert(plan: AccountPlan) -> None:
     (action,) = plan.actions
     assert [(alert.action, alert.by_account) for alert in plan.alerts] == [(action.kind, False)]
     assert after(plan, Result(action, Outcome.DONE)) == []

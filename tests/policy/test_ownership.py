@@ -73,7 +73,7 @@ def test_by_value(expected: str, keys: list[Key], value: Resolution | str | None
     assert found.ok is expected.startswith("by-")
 
 
-def test_the_current_value_says_nothing_of_another_version() -> None:
+def test_current_value_proves_current_only() -> None:
     snapshot = snap([S], [key(), key("K2")], values={("s", "v2"): "K2"})
     ownership = Ownership(snapshot, "default")
     assert is_current(S, vid("v2"))
@@ -85,7 +85,7 @@ def test_the_current_value_says_nothing_of_another_version() -> None:
     assert ownership.resolution(S, vid("v1")) is None
 
 
-def test_the_key_as_it_was_read_last_counts() -> None:
+def test_key_as_it_was_read_last_counts() -> None:
     """It was renamed in the portal after the listing, or was not listed."""
     listed = snap([S], [key(name=MINE)])
     assert Ownership(listed, "default").proof(S, vid("v1"), "K1", key(name="renamed")) is OwnershipProof.UNREAD
@@ -94,7 +94,7 @@ def test_the_key_as_it_was_read_last_counts() -> None:
     assert Ownership(namesake, "default").proof(S, vid("v1"), "K1", key(name=MINE)) is OwnershipProof.UNREAD
 
 
-def test_a_name_that_can_not_be_written_proves_nothing() -> None:
+def test_unwritable_name_proves_nothing() -> None:
     nameless, odd = replace(S, name=""), replace(S, versions={"v1": S.versions[vid("v1")]})
     assert proof(key(name=f"/rotator:default:{vid('v1')}"), entry=nameless) is OwnershipProof.UNREAD
     assert (
@@ -117,7 +117,7 @@ def test_a_name_that_can_not_be_written_proves_nothing() -> None:
         (ELSEWHERE, True),
     ],
 )
-def test_a_foreign_key_is_named_for_another_arn_or_deployment(name: str, foreign: bool) -> None:
+def test_foreign_by_arn_or_deployment(name: str, foreign: bool) -> None:
     assert Ownership(snap([S]), "default").is_foreign(S, key(name=name)) is foreign
 
 
@@ -125,7 +125,7 @@ def test_a_foreign_key_is_named_for_another_arn_or_deployment(name: str, foreign
     ("name", "ours"),
     [(MINE, True), (own("gone", "v1"), True), (OLDER, True), (own("s", "v1", "blue"), False), ("by hand", False)],
 )
-def test_a_name_is_our_own_by_its_deployment(name: str, ours: bool) -> None:
+def test_name_is_our_own_by_its_deployment(name: str, ours: bool) -> None:
     assert (Ownership(snap([S]), "default").own_name(key(name=name)) is not None) is ours
 
 
@@ -188,11 +188,11 @@ PROOFS = table(
 
 
 @pytest.mark.parametrize("case", PROOFS, ids=str)
-def test_what_is_done_on_a_proof_and_what_is_asked_for_first(case: Case) -> None:
+def test_work_needs_proof_first(case: Case) -> None:
     case.check()
 
 
-def test_disabled_keys_are_asked_for_where_a_slot_is_used() -> None:
+def test_disabled_keys_are_read_if_slot_used() -> None:
     idle = replace(snap([secret("s")], [key(name=MINE)]), history=False)
     assert not Case("", idle).check().questions
     due = replace(snap([secret("s")], [key(name=MINE, left=DAY)]), history=False)

@@ -165,7 +165,7 @@ def test_guards(case: Case) -> None:
 
 
 @pytest.mark.parametrize(("skew", "direction"), [(HOUR, "behind"), (-HOUR, "ahead of")])
-def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, direction: str) -> None:
+def test_wrong_clock_fails_account(skew: timedelta, direction: str) -> None:
     plan = Case("", snap([secret("s")], [key(), key("U", age=HOUR)], skew=skew)).plan()
     assert plan.error == plan.alerts[0].detail
     assert plan.alerts[0].message.values == {"skew": HOUR, "direction": direction}
@@ -181,6 +181,6 @@ def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, direction: str) ->
         ("revocations have their own", {"kind": "revoke", "what": "updates", "limit": 4, "reserve": 2}),
     ],
 )
-def test_the_guards_say_how_many_of_how_many(name: str, values: dict[str, object]) -> None:
+def test_guards_say_how_many_of_how_many(name: str, values: dict[str, object]) -> None:
     plan = next(case for case in (*MANY, *BUDGET) if case.name.startswith(name)).plan()
     assert any(values.items() <= found.message.values.items() for found in (*plan.alerts, *plan.skipped))

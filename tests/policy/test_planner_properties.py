@@ -302,7 +302,7 @@ def test_every_rule_holds_in_messy_worlds(snapshot: AccountSnapshot, policy: Pol
 
 
 @pytest.mark.parametrize("words", ["CURRENT", "CURRENT key:K1"])
-def test_the_worlds_are_as_they_say(words: str) -> None:
+def test_worlds_are_as_they_say(words: str) -> None:
     """The properties would be true of nothing: what they look for does occur."""
     snapshot = snap([secret("a", {"v0": words})], values={("a", "v0"): "K1"})
     assert in_use(snapshot) == {"K1"}

@@ -45,7 +45,7 @@ def test_revocation(case: Case) -> None:
     case.check()
 
 
-def test_when_an_action_is_due_and_whether_it_costs_an_update() -> None:
+def test_due_times_and_cost_of_actions() -> None:
     (action,) = TIME[2].plan().actions
     assert (action.due_at, action.deadline, action.costs_update) == (at("-1h"), None, True)
     for dead, due in zip(DEAD[:2], (at("-1h"), NOW), strict=True):
@@ -179,7 +179,7 @@ def test_kept(case: Case) -> None:
         "{v1 CURRENT key:T1} {v2 CURRENT key:K1}",
     ],
 )
-def test_a_key_that_inconsistent_labels_name_is_not_revoked(versions: str) -> None:
+def test_inconsistent_labels_keep_key(versions: str) -> None:
     snapshot_case = case(
         "", f"s {{v2 CURRENT key:K2}} {{v1 PREVIOUS key:K1 retire:K1:-1h}}; t {versions}; K1; K2; T1; A1"
     )

@@ -93,7 +93,7 @@ UNTIL = ("+10d", "-1d", "+200d", "+0s", "+9d", "+9d")
 
 
 @pytest.mark.parametrize(("case", "due", "until"), [*zip(TIMES, DUE, UNTIL, strict=True)], ids=map(str, TIMES))
-def test_since_when_it_is_due_and_until_when_it_must_be_done(case: Case, due: str, until: str) -> None:
+def test_due_time_and_deadline(case: Case, due: str, until: str) -> None:
     (action,) = case.check().actions
     assert (action.due_at, action.deadline, action.costs_update) == (at(due), at(until), False)
     assert (action.account, action.arn) == ("main", arn_of("s"))
@@ -118,7 +118,7 @@ LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     ids=range(8),
 )
 @pytest.mark.parametrize("tags", [{}, {"rotate_before": "14d", "max_age": "30d"}])
-def test_planning_never_raises_whatever_the_times(odd: Key, tags: dict[str, str]) -> None:
+def test_planning_never_raises(odd: Key, tags: dict[str, str]) -> None:
     """One key with year 1 or 9999 (the far end's "never") must not stop the sweep of its whole account."""
     keys = [key(), odd]
     snapshot = snap([tagged(secret("s"), tags), secret("t", {"v1": "CURRENT key:T1"})], [*keys, key("T1", left=DAY)])

@@ -20,7 +20,7 @@ def look(one: Key | None = None) -> View:
     return make_view(snapshot, snapshot.secrets[0])
 
 
-def test_the_order_of_the_policy() -> None:
+def test_order_of_policy() -> None:
     """Which of several reasons is said is part of what people rely on."""
     skip, rotate, blocked = (
         " ".join(predicate.__name__ for predicate in chain) for chain in (SKIP_WHEN, ROTATE_WHEN, ROTATE_BLOCKED)
@@ -37,15 +37,15 @@ def test_the_order_of_the_policy() -> None:
 @pytest.mark.parametrize(
     ("life", "margin"), [(100 * DAY, DAY), (10 * DAY, DAY), (10 * DAY - 10 * SECOND, DAY - SECOND), (10 * HOUR, HOUR)]
 )
-def test_a_rotation_starts_a_day_or_a_tenth_of_a_life_before(life: timedelta, margin: timedelta) -> None:
+def test_start_before_deadline(life: timedelta, margin: timedelta) -> None:
     assert latest_start(look(key(left=HOUR, age=life - HOUR)), at("+1h")) == at("+1h") - margin
 
 
-def test_without_a_known_life_a_rotation_starts_a_day_before() -> None:
+def test_start_without_known_lifetime() -> None:
     for one in (None, key(left=None), key(age=None)):
         assert latest_start(look(one), at("+9d")) == at("+8d")
 
 
-def test_nothing_is_due_where_the_tags_can_not_be_read() -> None:
+def test_nothing_due_with_unreadable_tags() -> None:
     snapshot = observed("s grace=soon max-age=1h; K1 left=1d")
     assert renew_at(make_view(snapshot, snapshot.secrets[0])) is None

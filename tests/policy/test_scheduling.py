@@ -120,7 +120,7 @@ def test_what_is_scheduled_early(case: Case) -> None:
 # ---- not in time -----------------------------------------------------------------------------------------------------
 
 
-def test_what_can_not_be_done_in_time_is_an_alert_now() -> None:
+def test_impossible_in_time_is_alert_now() -> None:
     plan = planned(group(120, LEFT))
     alert = late(plan)
     assert alert is not None
@@ -136,20 +136,20 @@ def test_what_can_not_be_done_in_time_is_an_alert_now() -> None:
     assert len(plan.actions) == 10
 
 
-def test_a_single_one_is_named() -> None:
+def test_single_one_is_named() -> None:
     alert = late(planned(group(111, LEFT)))
     assert alert is not None
     assert (alert.secret, alert.key_id, alert.count) == ("s110", "Ks110", 1)
 
 
-def test_untrusted_names_are_printable_and_few() -> None:
+def test_untrusted_names_printable_and_few() -> None:
     alert = late(planned(group(130, LEFT, "\x1b[31mevil\n")))
     assert alert is not None
     assert alert.detail.isprintable()
     assert alert.detail.count("evil") == MAX_NAMES
 
 
-def test_a_broken_secret_without_a_slot_is_in_the_alert() -> None:
+def test_broken_without_slot_is_in_alert() -> None:
     made = [key(f"N{n}", left=90 * DAY, age=HOUR) for n in range(10)]
     broken = [secret("x", {"v1": "CURRENT key:KX"})], [key("KX", left=-DAY), *made]
     alert = late(planned(broken))
@@ -173,11 +173,11 @@ def test_a_broken_secret_without_a_slot_is_in_the_alert() -> None:
         (36 * HOUR, 36 * HOUR),
     ],
 )
-def test_a_slot_is_used_again_by_the_first_sweep_a_day_later(every: timedelta, expected: timedelta) -> None:
+def test_slot_is_used_again_after_day(every: timedelta, expected: timedelta) -> None:
     assert quota_window(Policy(sweep_every=every)) == expected
 
 
-def test_slots_come_back_in_the_order_in_which_they_were_used() -> None:
+def test_slots_come_back_in_order() -> None:
     slots = Slots(NOW, HOUR, 24, a_day=2, today=[0, 5], broken=0)
     expiries = [0, 1, 2, 6, 24, 25]
     assert slots.too_late(expiries) == [1, 2, 5]
@@ -185,7 +185,7 @@ def test_slots_come_back_in_the_order_in_which_they_were_used() -> None:
     assert replace(slots, a_day=0).too_late(expiries) == [0, 1, 2, 3, 4, 5]
 
 
-def test_what_starts_now_uses_a_slot_that_is_free_now() -> None:
+def test_early_start_uses_free_slot() -> None:
     slots = Slots(NOW, HOUR, 24, a_day=2, today=[0, 5], broken=0)
     assert slots.too_late([0, 1, 5], 0) == [0]
     assert slots.too_late([4, 5, 23, 24], 1) == [0, 2]
@@ -195,7 +195,7 @@ def test_what_starts_now_uses_a_slot_that_is_free_now() -> None:
 
 
 @given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(0, 3), min_size=1, max_size=3))
-def test_no_other_choice_has_fewer_that_are_too_late(expiries: list[int], free: list[int]) -> None:
+def test_no_choice_has_fewer_too_late(expiries: list[int], free: list[int]) -> None:
     expiries.sort()
     free.sort()
     all_slots = sorted(slot + 4 * again for slot in free for again in range(8))
@@ -211,7 +211,7 @@ def test_no_other_choice_has_fewer_that_are_too_late(expiries: list[int], free: 
     assert len(expiries) - len(late) == most
 
 
-def test_a_slot_that_is_free_within_minutes_is_free() -> None:
+def test_slot_free_within_minutes_is_free() -> None:
     """Sweeps once a day, each creates some minutes after it began: yesterday's slots are used again today."""
     policy = replace(TEN, sweep_every=DAY)
     made = [key(f"N{n}", left=90 * DAY, age=DAY - 5 * MINUTE) for n in range(10)]
@@ -220,7 +220,7 @@ def test_a_slot_that_is_free_within_minutes_is_free() -> None:
     assert early(planned(group(68, LEFT), ([], made), policy=policy)) == []
 
 
-def test_slots_of_an_emergency_come_back_to_the_reserve_first() -> None:
+def test_emergency_slots_refill_reserve() -> None:
     made = [key(f"N{n}", left=90 * DAY, age=(20 + n // 2 if n < 4 else 1) * HOUR) for n in range(12)]
     expiring = group(9, 5 * HOUR, rotate_before="1h", grace="1h")
     alert = late(planned(expiring, ([], made)))

@@ -105,7 +105,7 @@ jobs_of = st.lists(
 @example([Job(0, 0, None), Job(4, 0, None), Job(4, 0, "Mon 08:00-12:00 UTC")], 2)
 @example([Job(7, 0, "Mon 08:00-12:00 UTC")] * 4 + [Job(2, 0, None)] * 4, 2)
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-def test_no_expiry_is_missed_and_no_more_are_early_than_must(jobs: list[Job], slots: int) -> None:
+def test_no_missed_expiry_few_early(jobs: list[Job], slots: int) -> None:
     best = least_today(jobs, slots)
     fleet = fleet_of(jobs, slots)
     if best is None:
@@ -121,7 +121,7 @@ def test_no_expiry_is_missed_and_no_more_are_early_than_must(jobs: list[Job], sl
     assert fleet.busiest(fleet.made) <= slots
 
 
-def test_a_due_rotation_waits_for_a_window_later_today() -> None:
+def test_due_waits_for_window_later_today() -> None:
     """One slot a day, and a key whose window opens in an hour, for the last time."""
     fleet = Fleet(Policy(daily_limit=1, reserve=0))
     fleet.add("a-due", NOW + 20 * DAY, NOW - 40 * DAY, rotate_before="25d")
@@ -138,7 +138,7 @@ def test_a_due_rotation_waits_for_a_window_later_today() -> None:
     assert [action.secret for action in alone.actions] == []
 
 
-def test_what_expires_first_goes_first_before_it_is_due() -> None:
+def test_first_to_expire_goes_first() -> None:
     """Two slots are left today: one key expires today and is due in some hours; two that expire later must go too."""
     fleet = Fleet(Policy(daily_limit=3, reserve=0))
     fleet.add("made", NOW + 60 * DAY, NOW - HOUR)

@@ -136,7 +136,7 @@ def test_1500_keys_with_one_expiry_date() -> None:
     assert max(clusters.values()) <= 80  # the cluster has dissolved
 
 
-def test_39_a_day_for_ever() -> None:
+def test_39_day_for_ever() -> None:
     """Just below what Infobip allows. Five sweeps in 24 hours and 10 minutes: places are used again at once."""
     fleet = Fleet(Policy(daily_limit=40, reserve=0, sweep_every=timedelta(hours=4, minutes=50)))
     count = 39 * 12
@@ -151,7 +151,7 @@ def test_39_a_day_for_ever() -> None:
     assert fleet.busiest(fleet.ended) <= 40
 
 
-def test_150_keys_with_one_expiry_date_and_one_window() -> None:
+def test_150_keys_one_expiry_one_window() -> None:
     """Five hours a day, and a sweep in each: on most days, not on all, yesterday's places are free again by then.
 
     Scheduling counts a place for each opening, so it begins a little late, and lives on what is for safety.
@@ -170,7 +170,7 @@ def test_150_keys_with_one_expiry_date_and_one_window() -> None:
     assert fleet.busiest(fleet.made) <= 10
 
 
-def test_a_growing_fleet_with_windows_is_told_in_time_too() -> None:
+def test_growing_fleet_is_told_in_time() -> None:
     fleet = Fleet(Policy(daily_limit=10, reserve=2, sweep_every=5 * HOUR))
     days = 0
     while not fleet.missed and days < 200:
@@ -203,7 +203,7 @@ FRIDAYS, WEDNESDAYS, OFFICE = "Fri 09:00-11:00 UTC", "Wed 09:00-11:00 UTC", "Mon
         (1, 6, [(38, 3.3, OFFICE)]),  # far too many
     ],
 )
-def test_no_window_costs_a_key(every: int, places: int, crowds: list[tuple[int, float, str]]) -> None:
+def test_no_window_costs_key(every: int, places: int, crowds: list[tuple[int, float, str]]) -> None:
     """An end that can't wait wins over it, so no more keys end than if nobody had a window; and the forecast knows."""
     missed = []
     for windows in (True, False):
@@ -222,7 +222,7 @@ def test_no_window_costs_a_key(every: int, places: int, crowds: list[tuple[int, 
     assert missed[0] == missed[1]
 
 
-def test_what_is_due_begins_where_places_are_empty() -> None:
+def test_due_begins_where_days_are_empty() -> None:
     """However full the days to come are: a place that stays empty is one too few at the end."""
     begin = datetime(2026, 11, 30, 0, 5, tzinfo=UTC)
     fleet = Fleet(Policy(daily_limit=10, reserve=2, sweep_every=12 * HOUR), now=begin)
@@ -233,7 +233,7 @@ def test_what_is_due_begins_where_places_are_empty() -> None:
     assert len(fleet.made) == 8
 
 
-def test_windows_that_open_now_leave_slots_to_what_expires_first() -> None:
+def test_open_windows_leave_urgent_slots() -> None:
     """Three slots a day, and twelve keys that need them all: a window that is open is no reason to go first."""
     fleet = Fleet(Policy(daily_limit=5, reserve=2, sweep_every=2 * HOUR), now=datetime(2026, 3, 6, 5, tzinfo=UTC))
     for number in range(8):

@@ -40,7 +40,7 @@ ALONE = {
 
 
 @pytest.mark.parametrize(("tags", "said"), ALONE.items(), ids=lambda text: text or "nothing stops it")
-def test_a_secret_with_work_of_every_kind(tags: str, said: str) -> None:
+def test_secret_with_work_of_every_kind(tags: str, said: str) -> None:
     (case,) = table(f"x\n s {tags} {BUSY}; K1; K2; K3 left=1d -> {said}")
     case.check()
 
@@ -79,7 +79,7 @@ def test_skipped(case: Case) -> None:
 @pytest.mark.parametrize(
     ("age", "said"), [(None, ""), (90 * DAY, ""), (90 * DAY + SECOND, "warning management-password-old infobip -")]
 )
-def test_the_management_password_is_old_after_90_days(age: timedelta | None, said: str) -> None:
+def test_management_password_old_after_90d(age: timedelta | None, said: str) -> None:
     Case("", snap([secret("s")], [key()], password_age=age), said).check()
 
 

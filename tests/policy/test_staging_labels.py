@@ -109,7 +109,7 @@ SUSPICIOUS = table("""
 """)
 
 
-def test_a_suspicious_label_is_named_with_the_command() -> None:
+def test_suspicious_label_names_command() -> None:
     """Threat: a suspicious label. The alert has the command that removes it."""
     (alert,) = SUSPICIOUS[1].plan().alerts
     version, label = vid("v1"), f"rotator:retire:K1:{at('+400d'):%Y%m%dT%H%M%SZ}"
@@ -118,7 +118,7 @@ def test_a_suspicious_label_is_named_with_the_command() -> None:
     assert f"`aws secretsmanager update-secret-version-stage {command}`" in alert.detail
 
 
-def test_an_emergencys_own_labels_are_not_suspicious() -> None:
+def test_emergency_labels_are_fine() -> None:
     """It revoked the old key a moment after it had created the new one."""
     replaced = secret("s", {"v2": "CURRENT key:K2", "v1": "key:K1 retire:K1:-1h"})
     made = {emergency_version_id(arn_of("s"), None, "seed"): replaced.versions[vid("v2")]}

@@ -59,18 +59,18 @@ TABLE = (
 
 
 @pytest.mark.parametrize(("there", "state"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_the_word(there: str, state: State) -> None:
+def test_word(there: str, state: State) -> None:
     assert only(there).state is state
 
 
-def test_every_word_of_the_contract_is_said() -> None:
+def test_every_word_of_contract_is_said() -> None:
     assert {row[2] for row in TABLE} == set(State)
     assert set(State) == {
         *("ok", "due", "rotating", "retiring", "expired", "broken", "held", "empty", "unadopted", "misconfigured")
     }
 
 
-def test_everything_about_a_secret_in_its_grace() -> None:
+def test_state_of_secret_in_grace() -> None:
     state = only(f"s {GRACE}; K1 left=200d; K0")
     assert (state.account, state.secret, state.key_id, state.version_id) == ("main", "s", "K1", vid("v2"))
     assert (state.expires_at, state.days_left, state.hold) == (at("+200d"), 200.0, None)
@@ -78,7 +78,7 @@ def test_everything_about_a_secret_in_its_grace() -> None:
     assert only('s hold="until 1 Dec"; K1').hold == "until 1 Dec"
 
 
-def test_days_left_have_one_decimal_and_go_below_zero() -> None:
+def test_days_left_go_below_zero() -> None:
     assert [only(f"s; K1 left={left}").days_left for left in ("36h", "61m", "-12h")] == [1.5, 0.0, -0.5]
     for there in ("s; K1 left=never", "s"):
         assert (only(there).days_left, only(there).expires_at) == (None, None)
@@ -97,17 +97,17 @@ def test_days_left_have_one_decimal_and_go_below_zero() -> None:
         ("s {v1 CURRENT key:K1} {x PENDING}; K1", None, None),
     ],
 )
-def test_the_next_action_is_the_earliest(there: str, kind: ActionKind | None, when: str | None) -> None:
+def test_next_action_is_earliest(there: str, kind: ActionKind | None, when: str | None) -> None:
     state = only(there)
     assert (state.next_action, state.next_action_at) == (kind, None if when is None else at(when))
 
 
-def test_by_name_without_what_is_not_ours_to_manage() -> None:
+def test_by_name_only_own_secrets() -> None:
     foreign = "r primary=us-east-1; d deleted; o owner=appflow"
     assert [state.secret for state in said(f"{foreign}; b; a; here primary=eu-central-1; K1")] == ["a", "b", "here"]
 
 
-def test_an_action_of_a_namesake_elsewhere_is_not_this_secrets() -> None:
+def test_namesakes_action_is_ignored() -> None:
     snapshot = observed("s; K1 left=never; Z age=1h for=s@v8")
     (action,) = plan_account(snapshot, POLICY, NOW).actions
     assert action.arn == arn_of("s")
@@ -117,7 +117,7 @@ def test_an_action_of_a_namesake_elsewhere_is_not_this_secrets() -> None:
 
 
 @pytest.mark.parametrize("tags", [{"rotate_before": "14d", "max_age": "9w"}, {"max_age": "3650d"}])
-def test_status_never_raises_for_a_key_that_ends_in_the_last_year(tags: dict[str, str]) -> None:
+def test_status_of_key_ending_in_9999(tags: dict[str, str]) -> None:
     """The next opening of a window is looked for up to 30 days after the key is due: past the last day there is."""
     entry = tagged(secret("s", window="Mon 08:00-09:00 UTC"), tags)
     (state,) = states(snap([entry], [replace(key(left=None, age=None), valid_to=LAST, valid_from=LAST)]), (), NOW)

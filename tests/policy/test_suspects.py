@@ -43,6 +43,6 @@ def test_suspects(suspects: Suspects, key_id: str, created: datetime | None, mad
     assert suspects.suspect(key, "A", NOW, made_here=made_here) is expected
 
 
-def test_another_secrets_keys_are_suspect_only_if_found() -> None:
+def test_others_keys_suspect_only_if_found() -> None:
     keys = [Key(key_id, "", None, True, SINCE - DAY, None) for key_id in ("K1", "K2")]
     assert [SECRET.suspect(key, "B", NOW) for key in keys] == [True, False]

@@ -133,17 +133,17 @@ def test_values(tags: dict[str, str], field: str, value: object) -> None:
         ({"max_age": "59m"}, "max-age", "1h"),
     ],
 )
-def test_times_that_cannot_work_name_one_that_does(tags: dict[str, str], tag: str, works: str) -> None:
+def test_conflicting_times_name_working_one(tags: dict[str, str], tag: str, works: str) -> None:
     assert [(problem.tag, proposed(problem)) for problem in problems(**tags)] == [(f"rotator:{tag}", works)]
 
 
-def test_tags_with_odd_case_or_space_are_not_lost() -> None:
+def test_tags_with_odd_case_are_not_lost() -> None:
     for tag in ("Rotator:hold", " rotator:hold", "ROTATOR:HOLD", "rotator:hold "):
         (problem,) = tag_problems(MAIN | {tag: "x"})
         assert (problem.tag, named(problem)) == (tag, ["rotator:hold"])
 
 
-def test_a_missing_account_is_said() -> None:
+def test_missing_account_is_said() -> None:
     with pytest.raises(InvalidTags) as caught:
         parse_spec({"rotator:role": "key"}, "app/key")
     (problem,) = caught.value.problems
@@ -201,7 +201,7 @@ times = st.fixed_dictionaries(
 @settings(max_examples=400)
 @example({"rotator:validity": "1h", "rotator:rotate-before": "90d", "rotator:grace": "3650d"})
 @example({"rotator:validity": "2h", "rotator:rotate-before": "5m", "rotator:grace": "3h"})
-def test_the_fixes_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> None:
+def test_fixes_of_conflicting_times_work(tags: dict[str, str]) -> None:
     found = tag_problems(MAIN | tags)
     values = {problem.tag: proposed(problem) for problem in found}
     if not all(values.values()):  # a value that is wrong by itself
@@ -215,7 +215,7 @@ def test_the_fixes_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> No
     assert parsed.grace >= timedelta(hours=1) or tags.get("rotator:allow-short-grace") == "true"
 
 
-def test_problems_stay_readable_whatever_the_tags_hold() -> None:
+def test_problems_stay_readable() -> None:
     found = tag_problems({"rotator:" + "x" * 5000: "y", "rotator:account": "\x1b" * 9000, "rotator:window": "M" * 9000})
     assert len(found) == 3
     assert all(len(str(problem)) < 500 for problem in found)
@@ -258,7 +258,7 @@ WRONG: dict[str, list[dict[str, str]]] = {
 @pytest.mark.parametrize(
     ("tag", "tags"), [(tag, tags) for tag, rows in WRONG.items() for tags in rows], ids=lambda each: repr(each)[:60]
 )
-def test_a_tag_that_is_wrong_by_itself_is_named(tag: str, tags: dict[str, str]) -> None:
+def test_tag_wrong_by_itself_is_named(tag: str, tags: dict[str, str]) -> None:
     (problem,) = problems(**tags)
     assert (problem.tag, proposed(problem)) == (f"rotator:{tag}", None)
     assert problem.fix

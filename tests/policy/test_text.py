@@ -32,7 +32,7 @@ anything = st.text(st.characters(codec=None))
         ("\U000e0041", "\\U000e0041"),
     ],
 )
-def test_everything_a_terminal_would_act_upon_is_escaped(text: str, shown: str) -> None:
+def test_terminal_controls_are_escaped(text: str, shown: str) -> None:
     """Threat: characters that a terminal acts on. Each is shown as a visible escape."""
     assert printable(text) == shown
 
@@ -49,13 +49,13 @@ def test_everything_a_terminal_would_act_upon_is_escaped(text: str, shown: str) 
         ("a", 1, "a"),
     ],
 )
-def test_the_length_is_bounded_and_no_escape_is_torn(text: str, limit: int, shown: str) -> None:
+def test_length_bounded_escapes_whole(text: str, limit: int, shown: str) -> None:
     assert printable(text, limit) == shown
 
 
 @given(anything, st.integers(1, 40))
 @example("\x1b" * 40, 7)
-def test_printable_is_printable_bounded_and_stable(text: str, limit: int) -> None:
+def test_printable_is_bounded_and_stable(text: str, limit: int) -> None:
     shown = printable(text, limit)
     assert shown.isprintable()
     assert len(shown) <= limit
@@ -67,12 +67,12 @@ def test_what_is_harmless_stays(text: str) -> None:
     assert printable(text, 30) == text
 
 
-def test_a_limit_must_leave_room() -> None:
+def test_limit_must_leave_room() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         printable("x", 0)
 
 
-def test_a_long_text_is_not_read_to_its_end() -> None:
+def test_long_text_is_not_read_to_its_end() -> None:
     assert printable("x" * 50_000_000, 10) == "x" * 9 + ELLIPSIS
 
 
@@ -91,7 +91,7 @@ def test_short_id(identifier: str, shown: str) -> None:
     assert short_id(identifier) == shown
 
 
-def test_unreadable_reads_as_a_sentence_and_keeps_its_parts() -> None:
+def test_unreadable_keeps_its_parts() -> None:
     error = Unreadable("so\non", "is not a duration", "use one such as 72h")
     assert isinstance(error, ValueError)
     assert str(error) == '"so\\non" is not a duration; use one such as 72h'

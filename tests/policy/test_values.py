@@ -94,7 +94,7 @@ BAD_FIELDS = {
         for number, text in enumerate(texts)
     ],
 )
-def test_decode_refuses_and_says_which_secret(text: str, in_field: bool) -> None:
+def test_decode_refusal_names_secret(text: str, in_field: bool) -> None:
     with pytest.raises(BadSecretValue) as caught:
         decode(Secret(text), "api_key", "prod/\x1bx")
     assert "prod/\\x1bx" in caught.value.message
@@ -102,7 +102,7 @@ def test_decode_refuses_and_says_which_secret(text: str, in_field: bool) -> None
     assert caught.value.advice
 
 
-def test_each_fault_is_told_from_the_others() -> None:
+def test_each_fault_is_told_from_others() -> None:
     texts = [texts[0] for texts in (*BAD_VALUES.values(), *BAD_FIELDS.values())]
     said = set()
     for text in texts:
@@ -127,7 +127,7 @@ def test_each_fault_is_told_from_the_others() -> None:
         f'{{"x": {"[" * 100_000}, "api_key": "{OLD}"}}',
     ],
 )
-def test_no_error_holds_any_part_of_the_value(text: str) -> None:
+def test_no_error_holds_any_part_of_value(text: str) -> None:
     def written() -> Secret:
         return encode_replacement(
             Secret(text), "no_such", key=Secret(NEW), key_id=KEY_ID, expires_at=END, base_url=URL, secret_name="prod/x"
@@ -195,7 +195,7 @@ def test_recorded_key_id(text: str) -> None:
         ("", []),
     ],
 )
-def test_keys_are_found_where_a_value_cannot_be_read(text: str, keys: list[str]) -> None:
+def test_keys_are_found_in_unreadable_value(text: str, keys: list[str]) -> None:
     assert [key.reveal() for key in possible_keys(Secret(text))] == keys
 
 
@@ -211,7 +211,7 @@ def test_keys_are_found_where_a_value_cannot_be_read(text: str, keys: list[str])
         ("[1]", '{"a": 1}', ()),
     ],
 )
-def test_fields_that_differ_are_named_and_never_shown(one: str, other: str, names: tuple[str, ...]) -> None:
+def test_different_fields_are_named_only(one: str, other: str, names: tuple[str, ...]) -> None:
     assert changed_fields(Secret(one), Secret(other)) == names
     assert changed_fields(Secret(other), Secret(one)) == names
 
@@ -236,7 +236,7 @@ ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in OLD)
         f'{{"a": "{OLD}", "a": "{NEW}"}}',
     ],
 )
-def test_a_key_is_found_wherever_it_stands(content: str) -> None:
+def test_key_is_found_wherever_it_stands(content: str) -> None:
     assert contains(Secret(content), Secret(OLD))
     assert not contains(Secret(content.replace(OLD, "x")), Secret(NEW + "0"))
 
@@ -255,7 +255,7 @@ def test_no_key_stands_nowhere() -> None:
 
 
 @given(json_values, st.text(min_size=1))
-def test_what_stands_in_a_json_value_is_found_however_it_is_spelt(around: Any, wanted: str) -> None:
+def test_json_value_found_in_any_spelling(around: Any, wanted: str) -> None:
     for ascii_only in (True, False):
         assert contains(Secret(json.dumps([around, {"k": wanted}], ensure_ascii=ascii_only)), Secret(wanted))
         assert contains(Secret(json.dumps({wanted: around}, ensure_ascii=ascii_only)), Secret(wanted))
@@ -279,23 +279,23 @@ OTHERS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
 
 
 @pytest.mark.parametrize(("what", "more", "expected"), OTHERS, ids=[row[0] for row in OTHERS])
-def test_fields_that_somebody_else_filled_are_named(what: str, more: dict[str, Any], expected: tuple[str, ...]) -> None:
+def test_fields_of_others_are_named(what: str, more: dict[str, Any], expected: tuple[str, ...]) -> None:
     text = Secret(json.dumps({"api_key": OLD, **more}))
     assert others_fields(text, "api_key", KEY_ID, END, URL) == expected
     assert others_fields(text, "api_key", KEY_ID, END.replace(microsecond=7), URL) == expected
 
 
-def test_a_time_in_the_value_of_a_key_that_never_expires() -> None:
+def test_time_of_key_that_never_expires() -> None:
     text = Secret(json.dumps({"api_key": OLD, "expires_at": STAMP}))
     assert others_fields(text, "api_key", KEY_ID, None, URL) == ("expires_at",)
 
 
 @pytest.mark.parametrize("text", ["", OLD, "[1]", '{"key_id": "x"', '{"key_id": "x", "key_id": "y"}'])
-def test_what_is_no_object_has_no_such_fields(text: str) -> None:
+def test_non_object_has_no_fields(text: str) -> None:
     assert others_fields(Secret(text), "api_key", KEY_ID, END, URL) in ((), ("key_id",))
 
 
-def test_the_keys_own_field_is_not_somebody_elses() -> None:
+def test_keys_own_field_is_its_own() -> None:
     text = Secret(json.dumps({"key_id": OLD}))
     assert others_fields(text, "key_id", KEY_ID, END, URL) == ()
 
@@ -313,7 +313,7 @@ def replaced(old: str | None, field: str = "api_key", **changes: Any) -> str:
     return encode_replacement(old_secret, field, secret_name="prod/x", **{**arguments, **changes}).reveal()
 
 
-def test_a_first_value_is_json_and_a_plain_one_stays_plain() -> None:
+def test_first_is_json_plain_stays_plain() -> None:
     assert replaced(None) == f'{{"api_key": "{NEW}", {ADDED}}}'
     for old in (OLD, f"{OLD}\n", "", "any plain text"):
         assert replaced(old) == NEW
@@ -341,14 +341,14 @@ def test_a_first_value_is_json_and_a_plain_one_stays_plain() -> None:
         ),
     ],
 )
-def test_a_json_value_keeps_everything_else(old: str, new: str) -> None:
+def test_json_value_keeps_everything_else(old: str, new: str) -> None:
     assert replaced(old) == new
 
 
 @given(objects, layouts, st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 @example({"a": "api_key"}, {}, "a")
 @example({"a": '"b": 1, "b": "c"'}, {}, "b")
-def test_every_other_field_is_kept_in_its_order(fields: dict[str, Any], layout: dict[str, Any], field: str) -> None:
+def test_other_fields_keep_their_order(fields: dict[str, Any], layout: dict[str, Any], field: str) -> None:
     if field in ("key_id", "expires_at", "base_url"):
         return
     old = {**fields, field: OLD}
@@ -383,7 +383,7 @@ def test_numbers_keep_their_spelling(number: str) -> None:
         (datetime(2026, 12, 1, 11, 0, tzinfo=timezone(timedelta(hours=1))), '"2026-12-01T10:00:00Z"'),
     ],
 )
-def test_the_end_is_told_in_utc_and_never_too_late(end: datetime | None, written: str) -> None:
+def test_end_is_utc_and_never_too_late(end: datetime | None, written: str) -> None:
     assert f'"expires_at": {written}' in replaced('{"api_key": "x", "expires_at": "stale"}', expires_at=end)
     assert f'"expires_at": {written}' in replaced(None, expires_at=end)
 
@@ -396,12 +396,12 @@ def test_the_end_is_told_in_utc_and_never_too_late(end: datetime | None, written
     ],
     ids=lambda old: old[:30],
 )
-def test_encode_refuses_and_says_which_secret(old: str) -> None:
+def test_encode_refusal_names_secret(old: str) -> None:
     with pytest.raises(BadSecretValue, match="prod/x"):
         replaced(old)
 
 
-def test_a_value_of_exactly_64_kib_is_written() -> None:
+def test_value_of_exactly_64_kib_is_written() -> None:
     base = len(replaced('{"api_key": "x", "pad": ""}'))
     assert len(replaced('{"api_key": "x", "pad": "' + "p" * (MAX_BYTES - base) + '"}')) == MAX_BYTES
     with pytest.raises(BadSecretValue):
@@ -412,7 +412,7 @@ def test_a_value_of_exactly_64_kib_is_written() -> None:
     "changes",
     [{"key_id": "a b"}, {"key_id": ""}, {"key": Secret("")}, {"key": Secret("tell tale")}, {"key": Secret("tell\n")}],
 )
-def test_a_malformed_key_is_not_written(changes: dict[str, Any]) -> None:
+def test_malformed_key_is_not_written(changes: dict[str, Any]) -> None:
     for old in ('{"api_key": "x"}', "plain", None):
         with pytest.raises(BadSecretValue, match="prod/x") as caught:
             replaced(old, **changes)
@@ -420,7 +420,7 @@ def test_a_malformed_key_is_not_written(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"expires_at": datetime(2026, 12, 1)}, {"field": "key_id"}])
-def test_encode_refuses_what_only_a_wrong_call_asks_for(changes: dict[str, Any]) -> None:
+def test_encode_refuses_wrong_calls(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"a zone|field"):
         replaced('{"api_key": "x"}', **changes)
 
@@ -444,12 +444,12 @@ def test_encode_refuses_what_only_a_wrong_call_asks_for(changes: dict[str, Any])
         ('["K2"]', '["K2"]', False),
     ],
 )
-def test_values_that_differ_only_in_the_key(new: str, old: str, same: bool) -> None:
+def test_values_that_differ_only_in_key(new: str, old: str, same: bool) -> None:
     assert differs_only_in_key(Secret(new), Secret(old), "api_key") is same
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()), st.text(alphabet="0123456789abcdef", min_size=1))
-def test_replacement_differs_only_in_the_key(fields: dict[str, str], key: str) -> None:
+def test_replacement_differs_only_in_key(fields: dict[str, str], key: str) -> None:
     old = Secret(json.dumps({**fields, "api_key": "K1"}, indent=2))
     new = encode_replacement(old, "api_key", key=Secret(key), key_id="K2", expires_at=None, base_url=URL)
     assert differs_only_in_key(new, old, "api_key")

@@ -78,7 +78,7 @@ def measured(tmp_path: Path, page: str, width: int, *, dark: bool = False) -> An
 
 @pytest.mark.parametrize("count", [3, 300])
 @pytest.mark.parametrize("width", [1280, 400])
-def test_nothing_runs_over_the_edge_and_everything_is_there(tmp_path: Path, width: int, count: int) -> None:
+def test_page_fits_and_is_complete(tmp_path: Path, width: int, count: int) -> None:
     seen = measured(tmp_path, render_page(report(count)), width)
     assert seen["scroll"] <= seen["width"] == width
     assert seen["wide"] == []
@@ -88,14 +88,14 @@ def test_nothing_runs_over_the_edge_and_everything_is_there(tmp_path: Path, widt
     assert seen["title"].startswith("Infobip keys")  # no name of a secret ran
 
 
-def test_dark_where_the_system_is_dark(tmp_path: Path) -> None:
+def test_dark_where_system_is_dark(tmp_path: Path) -> None:
     page = render_page(report(3))
     light, dark = measured(tmp_path, page, 800), measured(tmp_path, page, 800, dark=True)
     assert (light["back"], dark["back"]) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
     assert light["ink"] != dark["ink"]
 
 
-def test_a_button_sorts_every_secret(tmp_path: Path) -> None:
+def test_button_sorts_every_secret(tmp_path: Path) -> None:
     given = report(30)
     (account,) = given.accounts
     orders = {
@@ -109,7 +109,7 @@ def test_a_button_sorts_every_secret(tmp_path: Path) -> None:
     assert measured(tmp_path, render_page(given), 1280)["names"] == names
 
 
-def test_the_policy_stops_what_would_be_a_script(tmp_path: Path) -> None:
+def test_policy_stops_what_would_be_script(tmp_path: Path) -> None:
     page = render_page(report(3)).replace("</body>", "<script>document.title='ran'</script></body>")
     assert "<title>Infobip keys" in browse(tmp_path, page, "--dump-dom")
 

@@ -14,7 +14,7 @@ from rotator.report.files import MOST_AUDIT_LINES, Unwritten, check_target, read
 from rotator.text import printable
 
 
-def test_a_new_page_is_private_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
+def test_mode_of_new_and_old_page(tmp_path: Path) -> None:
     target = check_target(tmp_path / "report.html")
     assert write_page(target, "<p>é\ud800") == len("<p>é\\ud800".encode())
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
@@ -25,7 +25,7 @@ def test_a_new_page_is_private_and_an_old_one_keeps_its_mode(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+def test_link_is_followed_and_stays(tmp_path: Path) -> None:
     (tmp_path / "real.html").write_text("old")
     link = tmp_path / "link.html"
     link.symlink_to("real.html")
@@ -34,7 +34,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     assert (tmp_path / "real.html").read_text() == "new"
 
 
-def test_what_can_not_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+def test_unwritable_stays_as_it_was(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     loop = tmp_path / "loop"
     loop.symlink_to("loop")
@@ -56,7 +56,7 @@ def line(number: int) -> str:
     return json.dumps({"event": "key.created", "seq": number})
 
 
-def test_the_last_lines_the_newest_first(tmp_path: Path) -> None:
+def test_last_lines_newest_first(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     file.write_text("\n".join(line(number) for number in range(5_000)) + "\n")
     lines, skipped = read_tail(file)

@@ -63,7 +63,7 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def test_it_is_one_page_that_fetches_nothing_and_runs_nothing() -> None:
+def test_page_fetches_and_runs_nothing() -> None:
     """Threat: a script or an address in the HTML report. The page's policy runs nothing and loads nothing."""
     page = render_page(report(40))
     read = Reader(page)
@@ -77,7 +77,7 @@ def test_it_is_one_page_that_fetches_nothing_and_runs_nothing() -> None:
 
 @settings(max_examples=25)
 @given(st.text(min_size=1, max_size=60))
-def test_no_text_becomes_markup_wherever_it_stands(words: str) -> None:
+def test_no_text_becomes_markup(words: str) -> None:
     """Threat: markup in a name on the HTML report. It stays text."""
     plan = AccountPlan(words, Quota(0, 40, 0, 40, 8), alerts=(alert(words, words), alert(None, f"`{words}`")))
     line = dict.fromkeys(("timestamp", "event", "outcome", "secret", "key_id", "reason", "actor"), words)
@@ -105,7 +105,7 @@ def test_it_says_what_there_is() -> None:
     assert "5737AAAA" not in read.said
 
 
-def test_every_place_is_within_the_picture() -> None:
+def test_every_place_is_within_picture() -> None:
     read = Reader(render_page(report(60, days=30)))
     for value in read.values:
         for number in re.findall(r"(?:left|width|height|bottom):(-?[0-9.]+)%", value):
@@ -114,7 +114,7 @@ def test_every_place_is_within_the_picture() -> None:
         assert both is None or float(both[1]) + float(both[2]) <= 100.01
 
 
-def test_a_bar_says_what_the_words_say() -> None:
+def test_bar_says_what_words_say() -> None:
     given = report(40)
     (account,) = given.accounts
     row = next(row for row in account.rows if row.state.retiring)
@@ -129,7 +129,7 @@ def test_a_bar_says_what_the_words_say() -> None:
     assert f'class="revocation" style="left:{axis.position(row.state.retiring[0].revoke_at)}%' in page
 
 
-def test_times_that_are_the_far_end_s_never() -> None:
+def test_times_that_are_far_end_s_never() -> None:
     axis = Axis.of(NOW, 400)
     assert axis.position(datetime.max.replace(tzinfo=UTC)) == 100
     assert axis.position(datetime.min.replace(tzinfo=UTC)) == 0
@@ -139,7 +139,7 @@ def test_times_that_are_the_far_end_s_never() -> None:
     assert Axis.of(NOW, 1).end == NOW + 30 * DAY
 
 
-def test_an_account_that_was_not_observed_and_none_at_all() -> None:
+def test_unread_account_and_no_account() -> None:
     plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error=f"Infobip did not answer {HOSTILE}")
     read = Reader(render_page(Report(NOW, "default", (AccountReport(plan),))))
     assert ": Infobip did not answer <script>" in read.said
@@ -149,7 +149,7 @@ def test_an_account_that_was_not_observed_and_none_at_all() -> None:
     assert "0 lines" in Reader(render_page(Report(NOW, "default", (), (), 0))).said
 
 
-def test_what_must_not_be_seen_is_taken_out_of_texts_alone() -> None:
+def test_only_texts_are_redacted() -> None:
     plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error="refused for hunter2<&>width")
     given = Report(NOW, "default", (AccountReport(plan),))
     page = render_page(given, lambda words: words.replace("hunter2<&>", "<redacted>"))
@@ -165,7 +165,7 @@ def alert(name: str | None, detail: str, severity: Severity = Severity.ERROR) ->
     return Alert(Reason.MISCONFIGURED, Message.text(detail), name, severity=severity)
 
 
-def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
+def test_verdict_first_equal_alerts_merged() -> None:
     names = [f"prod/s-{number:03}<b>" for number in range(MOST_LISTED + 20)]
     others = alert("prod/other", "write 90d"), alert("p", "x", Severity.WARNING)
     alerts = (*(alert(name, "write 72h") for name in names), *others)
@@ -184,7 +184,7 @@ def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
     assert 'class="verdict bad"' in page
 
 
-def test_red_is_what_expires_soon_and_is_not_replaced() -> None:
+def test_unreplaced_soon_expiring_is_red() -> None:
     secrets = [
         secret("prod/soon", {"v1": "CURRENT key:K1"}, hold="audit freeze"),
         secret("prod/later", {"v1": "CURRENT key:K2"}, hold="audit freeze"),
@@ -206,7 +206,7 @@ def test_red_is_what_expires_soon_and_is_not_replaced() -> None:
     ]
 
 
-def test_columns_fill_their_chart_which_has_an_axis_and_months() -> None:
+def test_chart_has_columns_axis_and_months() -> None:
     page = render_page(report(3))
     said = Reader(page).said
     forecast = report(3).accounts[0].forecast

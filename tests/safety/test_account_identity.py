@@ -10,9 +10,7 @@ from tests.safety.harness import DAY, InfobipServer, Region
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_credentials_of_another_account_move_no_consumer(
-    region: Region, other_infobip: InfobipServer, count: int
-) -> None:
+def test_other_credentials_move_no_consumer(region: Region, other_infobip: InfobipServer, count: int) -> None:
     """Threat: another account's credentials in the management secret. No consumer is moved, and no key is created
     there.
     """
@@ -27,7 +25,7 @@ def test_credentials_of_another_account_move_no_consumer(
     assert "rotator rotate" in json.dumps(ran.document["accounts"])
 
 
-def test_disabled_key_is_not_taken_for_another_account(region: Region) -> None:
+def test_disabled_key_is_no_other_account(region: Region) -> None:
     """A key that can be read by its id is this account's, disabled or not: it is replaced."""
     key = region.secret("prod/api")
     region.system.infobip.change_key(key.id, enabled=False)
@@ -35,7 +33,7 @@ def test_disabled_key_is_not_taken_for_another_account(region: Region) -> None:
     assert region.works(region.current_key("prod/api"))
 
 
-def test_two_names_of_one_account_share_its_quota(region: Region) -> None:
+def test_two_names_of_account_share_quota(region: Region) -> None:
     """Threat: two names for one Infobip account, to use its daily limit twice. They share one limit: the alert shared-
     account.
     """

@@ -12,7 +12,7 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("step", [-72 * HOUR, -30 * HOUR])
-def test_clock_step_during_a_sweep_shortens_no_grace(region: Region, step: timedelta) -> None:
+def test_clock_step_shortens_no_grace(region: Region, step: timedelta) -> None:
     """Threat: the machine's clock is set during a sweep. No grace period gets shorter: it is measured by Infobip's
     clock. The machine's clock is set back between the listing and the label that says when the old key is revoked.
     """

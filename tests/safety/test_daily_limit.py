@@ -9,7 +9,7 @@ from tests.safety.harness import DAY, HOUR, Region
 PER_DAY, DAYS = 5, 4
 
 
-def test_creates_of_another_client_are_counted(region: Region) -> None:
+def test_other_clients_creates_are_counted(region: Region) -> None:
     for number in range(5):
         region.secret(f"prod/api-{number}", left=20 * DAY)
     region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
@@ -23,7 +23,7 @@ def test_creates_of_another_client_are_counted(region: Region) -> None:
     assert len(region.system.rotator_keys()) <= 2, "three others and two of its own: one more than the limit allows"
 
 
-def test_daily_sweeps_use_every_slot_every_day(region: Region) -> None:
+def test_daily_sweeps_use_every_slot(region: Region) -> None:
     names = [f"prod/api-{number:02}" for number in range(DAYS * PER_DAY)]
     for name in names:
         region.secret(name, left=5 * DAY, rotate_before="30d")
@@ -44,7 +44,7 @@ def requests_of_an_idle_sweep(region: Region) -> list[str]:
     return region.system.calls()[before:]
 
 
-def test_idle_sweep_costs_the_same_after_years(region: Region) -> None:
+def test_idle_sweep_costs_same_after_years(region: Region) -> None:
     for number in range(3):
         region.secret(f"prod/api-{number}")
     on_day_one = requests_of_an_idle_sweep(region)
@@ -60,7 +60,7 @@ def test_idle_sweep_lists_enabled_keys_only(region: Region) -> None:
     assert [call for call in lists if "enabled" not in call.split()] == []
 
 
-def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None:
+def test_todays_updates_show_in_disabled(region: Region) -> None:
     """Four revocations a day: what earlier sweeps used of them shows in disabled keys only."""
     region.secret("prod/api")
     region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
@@ -75,7 +75,7 @@ def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None
     assert len([key for key in region.system.rotator_keys() if not key.enabled]) == 6
 
 
-def test_uncounted_use_leaves_one_slot_to_each_part_of_the_day(region: Region) -> None:
+def test_uncounted_use_one_slot_per_day_part(region: Region) -> None:
     """Threat: so many disabled keys that today's use can't be counted. Each part of the day has one create and one
     update, and the reserve is kept. Infobip lists none of the keys that were disabled today. Four slots a day: every
     sixth hour has one of each.

@@ -19,7 +19,7 @@ def warned_fields(region: Region) -> list[str]:
 
 @pytest.mark.parametrize("adopted", [True, False])
 @pytest.mark.parametrize(("field", "text"), OWN_FIELDS)
-def test_field_that_will_be_replaced_is_a_warning(region: Region, field: str, text: str, adopted: bool) -> None:
+def test_overwritten_field_is_warning(region: Region, field: str, text: str, adopted: bool) -> None:
     region.create("prod/api")
     key = region.key("by hand", left=20 * DAY)
     labels = [f"rotator:key:{key.id}"] if adopted else []
@@ -27,7 +27,7 @@ def test_field_that_will_be_replaced_is_a_warning(region: Region, field: str, te
     assert field in warned_fields(region)
 
 
-def test_fields_written_by_the_rotator_are_none(region: Region) -> None:
+def test_rotators_fields_are_not_reported(region: Region) -> None:
     region.secret("prod/api", left=20 * DAY)
     region.rotate("prod/api")
     region.system.advance(70 * DAY)
@@ -43,7 +43,7 @@ def two_keys(region: Region, left: timedelta = 80 * DAY) -> None:
     region.tag("prod/api", value_field="new")
 
 
-def test_key_in_the_old_field_is_not_revoked(region: Region) -> None:
+def test_key_in_old_field_is_not_revoked(region: Region) -> None:
     """Threat: rotator:value-field is changed after adoption. The key in the old field is not revoked while the value
     contains it.
     """
@@ -54,7 +54,7 @@ def test_key_in_the_old_field_is_not_revoked(region: Region) -> None:
     assert region.works(old)
 
 
-def test_key_in_the_new_field_is_adopted(region: Region) -> None:
+def test_key_in_new_field_is_adopted(region: Region) -> None:
     """Threat: rotator:value-field is changed after adoption. The value decides: the key in the new field is adopted."""
     two_keys(region)
     new = region.current_key("prod/api", "new")
@@ -63,7 +63,7 @@ def test_key_in_the_new_field_is_adopted(region: Region) -> None:
     assert f"rotator:key:{new.id}" in region.labels("prod/api")[region.current_version("prod/api")]
 
 
-def test_key_in_the_new_field_gets_its_grace_period(region: Region) -> None:
+def test_key_in_new_field_gets_its_grace(region: Region) -> None:
     """Both keys are due: the one that consumers read is replaced, and is revoked like any superseded key."""
     two_keys(region, left=15 * DAY)
     new = region.current_key("prod/api", "new")

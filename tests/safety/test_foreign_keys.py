@@ -29,7 +29,7 @@ def replaced_foreign_key(region: Region, name: str, *, labelled: bool = True) ->
 
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_foreign_key_is_replaced_with_its_scopes_and_not_revoked(region: Region, name: str, labelled: bool) -> None:
+def test_foreign_key_is_replaced_not_revoked(region: Region, name: str, labelled: bool) -> None:
     """Threat: another deployment's key in a managed secret. Its scopes are inherited by value, and it is never revoked:
     other-deployment-key.
     """
@@ -40,7 +40,7 @@ def test_foreign_key_is_replaced_with_its_scopes_and_not_revoked(region: Region,
     assert not [label for label in region.every_label("prod/api") if label.startswith("rotator:retire:")]
 
 
-def test_foreign_key_can_be_revoked_by_its_id(region: Region) -> None:
+def test_foreign_key_is_revoked_by_id(region: Region) -> None:
     key = replaced_foreign_key(region, OTHER_DEPLOYMENT)
     ran = region.run("revoke", "--key-id", key.id, "--account", "main", "--reason", "unused", "--yes")
     assert ran.code == 0
@@ -48,7 +48,7 @@ def test_foreign_key_can_be_revoked_by_its_id(region: Region) -> None:
     assert region.works(region.current_key("prod/api"))
 
 
-def test_foreign_key_without_a_secret_is_not_revoked(region: Region) -> None:
+def test_foreign_key_without_secret_is_kept(region: Region) -> None:
     region.secret("prod/api")
     version = str(uuid.uuid4())
     keys = [region.key(region.key_name("prod/api", version, "blue"), age=DAY)]
@@ -68,7 +68,7 @@ def test_recreated_secrets_key_is_no_orphan(region: Region) -> None:
     assert region.works(live), "consumers still use it: the value is not back yet"
 
 
-def test_recreated_secret_keeps_its_key_once_the_value_is_back(region: Region) -> None:
+def test_recreated_with_value_keeps_its_key(region: Region) -> None:
     region.secret("prod/api", left=20 * DAY)
     live = region.rotate("prod/api")
     region.recreate("prod/api")
@@ -78,7 +78,7 @@ def test_recreated_secret_keeps_its_key_once_the_value_is_back(region: Region) -
     assert region.current_key("prod/api").id == live.id
 
 
-def test_foreign_key_of_a_recreated_secret_is_not_revoked(region: Region) -> None:
+def test_recreated_secrets_old_key_is_kept(region: Region) -> None:
     """Its name gives the ARN of the secret that was deleted: a person decides, and the warning names the command."""
     region.secret("prod/api", left=20 * DAY)
     live = region.rotate("prod/api")
@@ -100,7 +100,7 @@ def promote_replica(source: Region, target: Region, name: str) -> None:
         target.put(name, json.loads(read["SecretString"]), sorted(labels), version)
 
 
-def test_promoted_replica_revokes_no_keys_of_the_source(region: Region, other_region: Region) -> None:
+def test_promoted_replica_revokes_nothing(region: Region, other_region: Region) -> None:
     """Threat: a replica that was promoted to a standalone secret. The source's keys are not revoked."""
     region.secret("prod/api", left=20 * DAY)
     in_use = region.rotate("prod/api")
@@ -113,7 +113,7 @@ def test_promoted_replica_revokes_no_keys_of_the_source(region: Region, other_re
     assert region.current_key("prod/api").id == in_use.id
 
 
-def test_promoted_replica_leaves_grace_periods_to_the_source(region: Region, other_region: Region) -> None:
+def test_promoted_replica_leaves_grace_alone(region: Region, other_region: Region) -> None:
     region.secret("prod/api", left=20 * DAY, grace="240h")
     first = region.rotate("prod/api")
     region.rotate("prod/api")
@@ -124,7 +124,7 @@ def test_promoted_replica_leaves_grace_periods_to_the_source(region: Region, oth
     assert first.id in [alert["key_id"] for alert in ran.alerts("other-deployment-key")]
 
 
-def test_live_key_of_the_other_region_is_no_orphan(region: Region, other_region: Region) -> None:
+def test_other_regions_live_key_is_no_orphan(region: Region, other_region: Region) -> None:
     """Threat: the same stack in two regions, with the same names, on one Infobip account. Keys of the other region are
     not orphans, because a key's name contains a digest of its secret's ARN.
     """
@@ -136,7 +136,7 @@ def test_live_key_of_the_other_region_is_no_orphan(region: Region, other_region:
     assert region.works(made)
 
 
-def test_new_key_of_the_other_region_is_not_stored(region: Region, other_region: Region) -> None:
+def test_other_regions_new_key_is_not_stored(region: Region, other_region: Region) -> None:
     """One region's replacement must not pass for a failed attempt of the other."""
     for each in (region, other_region):
         each.secret("prod/api", left=20 * DAY)
@@ -144,7 +144,7 @@ def test_new_key_of_the_other_region_is_not_stored(region: Region, other_region:
     assert region.current_key("prod/api").id != other_region.current_key("prod/api").id
 
 
-def test_each_region_revokes_its_own_old_keys(region: Region, other_region: Region) -> None:
+def test_each_region_revokes_its_old_keys(region: Region, other_region: Region) -> None:
     """Threat: two regions on one Infobip account. Each revokes its own old keys."""
     regions = (region, other_region)
     old = [each.secret("prod/api", left=20 * DAY) for each in regions]
@@ -156,7 +156,7 @@ def test_each_region_revokes_its_own_old_keys(region: Region, other_region: Regi
     assert [region.works(each.current_key("prod/api")) for each in regions] == [True, True]
 
 
-def test_orphan_of_one_region_is_only_revoked_there(region: Region, other_region: Region) -> None:
+def test_orphan_is_revoked_in_its_region(region: Region, other_region: Region) -> None:
     for each in (region, other_region):
         each.secret("prod/api")
     name = region.key_name("prod/api", "00000000-1111-2222-3333-444444444444")

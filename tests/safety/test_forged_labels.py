@@ -7,7 +7,7 @@ import pytest
 from tests.safety.harness import ADMIN_SCOPES, DAY, HOUR, SCOPES, Region
 
 
-def test_pending_label_revokes_no_other_secrets_key(region: Region) -> None:
+def test_pending_label_revokes_no_other_key(region: Region) -> None:
     """Threat: AWSPENDING and rotator:key:<a live key of prod> on a version of a dev secret, so that prod's key is
     revoked as a failed attempt. The label is the alert unproven-label, and prod's key keeps working.
     """
@@ -20,7 +20,7 @@ def test_pending_label_revokes_no_other_secrets_key(region: Region) -> None:
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
-def test_rotation_goes_on_beside_a_forged_pending_label(region: Region) -> None:
+def test_rotation_beside_forged_pending(region: Region) -> None:
     """Threat: a forged pending label that stops the secret's own rotation. It continues."""
     victim = region.secret("prod/api")
     due = region.secret("dev/api", left=20 * DAY)
@@ -31,7 +31,7 @@ def test_rotation_goes_on_beside_a_forged_pending_label(region: Region) -> None:
 
 
 @pytest.mark.parametrize("text", ["any-text", '{"api_key": "any-text"}'])
-def test_forged_current_label_inherits_no_scopes(region: Region, text: str) -> None:
+def test_forged_current_inherits_no_scopes(region: Region, text: str) -> None:
     """Threat: AWSCURRENT and rotator:key:<an admin key> on any text, to get a key with the admin key's scopes. Scopes
     are inherited only on an ownership proof.
     """
@@ -44,7 +44,7 @@ def test_forged_current_label_inherits_no_scopes(region: Region, text: str) -> N
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
-def test_scopes_of_a_live_admin_key_are_not_inherited(region: Region) -> None:
+def test_live_admin_scopes_not_inherited(region: Region) -> None:
     region.key("admin", scopes=ADMIN_SCOPES, left=20 * DAY)
     admin = region.key("admin of today", scopes=ADMIN_SCOPES, left=20 * DAY)
     region.secret("dev/api")
@@ -54,7 +54,7 @@ def test_scopes_of_a_live_admin_key_are_not_inherited(region: Region) -> None:
     assert region.works(admin)
 
 
-def test_retire_label_revokes_no_unmanaged_key(region: Region) -> None:
+def test_retire_label_on_unmanaged_key(region: Region) -> None:
     """Threat: rotator:key:X and rotator:retire:X:<past> on a version that contains something else. Key X is not
     revoked.
     """
@@ -68,7 +68,7 @@ def test_retire_label_revokes_no_unmanaged_key(region: Region) -> None:
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
-def test_superseded_label_revokes_no_unmanaged_key(region: Region) -> None:
+def test_superseded_label_on_unmanaged_key(region: Region) -> None:
     """Without a retire label the sweep would write one, and revoke after the grace period."""
     unmanaged = region.key("of another team")
     region.secret("dev/api")
@@ -78,7 +78,7 @@ def test_superseded_label_revokes_no_unmanaged_key(region: Region) -> None:
     assert not [label for label in region.every_label("dev/api") if label.startswith("rotator:retire:")]
 
 
-def test_value_of_another_secret_is_no_proof_against_it(region: Region) -> None:
+def test_other_secrets_value_is_no_proof(region: Region) -> None:
     """Threat: another secret's value, copied as an ownership proof for a forged label. The key is not revoked while
     that secret contains it. A principal that may also read the victim's value can store it: the victim still holds
     its key as current.
@@ -92,7 +92,7 @@ def test_value_of_another_secret_is_no_proof_against_it(region: Region) -> None:
     assert region.works(victim)
 
 
-def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> None:
+def test_emergency_spares_other_secrets_keys(region: Region) -> None:
     """Threat: forged labels before an emergency that names the secret. No other secret's key is revoked."""
     victim = region.secret("prod/api")
     own = region.secret("dev/api")
@@ -104,7 +104,7 @@ def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> N
     assert "revoke --key-id" in str(ran.document)
 
 
-def test_rollback_promotes_no_unproven_version(region: Region) -> None:
+def test_rollback_needs_proven_version(region: Region) -> None:
     """Threat: forged labels before a rollback. No unproven version is promoted."""
     victim = region.secret("prod/api")
     region.secret("dev/api")
@@ -119,7 +119,7 @@ def test_rollback_promotes_no_unproven_version(region: Region) -> None:
     assert region.works(victim)
 
 
-def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
+def test_forged_newer_version_and_rollback(region: Region) -> None:
     """A label of any younger key would pass for a rollback that was done before."""
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
@@ -134,7 +134,7 @@ def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
 
 
 @pytest.mark.parametrize("time", ["20200101T000000Z", "{before:%Y%m%dT%H%M%SZ}"])
-def test_a_retire_label_in_the_past_ends_no_grace_period(region: Region, time: str) -> None:
+def test_past_retire_label_ends_no_grace(region: Region, time: str) -> None:
     """Threat: a retire label with a time before the replacement was created. It ends no grace period."""
     old = region.secret("prod/api", left=20 * DAY)
     before = region.system.clock.now() - HOUR
@@ -151,7 +151,7 @@ def test_a_retire_label_in_the_past_ends_no_grace_period(region: Region, time: s
     assert not region.works(old)
 
 
-def test_a_retire_label_older_than_its_key_ends_no_grace(region: Region) -> None:
+def test_too_old_retire_label_ends_no_grace(region: Region) -> None:
     """The key in use was created before the one that it replaced: its creation shows nothing."""
     older = region.key("by hand", left=40 * DAY)
     old = region.secret("prod/api", left=89 * DAY)
@@ -175,7 +175,7 @@ def forge_current_label(region: Region, name: str, own: str, forged: str) -> Non
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
-def test_emergency_replaces_the_key_that_the_value_is(region: Region, strategy: str) -> None:
+def test_emergency_replaces_key_of_value(region: Region, strategy: str) -> None:
     """A wrong label on ``AWSCURRENT`` costs neither its consumers their key nor another secret its own."""
     victim, own = region.secret("prod/api"), region.secret("dev/api")
     forge_current_label(region, "dev/api", own.id, victim.id)
@@ -193,7 +193,7 @@ def test_emergency_replaces_the_key_that_the_value_is(region: Region, strategy: 
         assert any("revoke --key-id" in error for error in answer.document["errors"])
 
 
-def test_rotation_by_hand_corrects_a_wrong_label(region: Region) -> None:
+def test_rotate_corrects_wrong_label(region: Region) -> None:
     victim, own = region.secret("prod/api"), region.secret("dev/api")
     forge_current_label(region, "dev/api", own.id, victim.id)
     ran = region.run("rotate", "dev/api", "--reason", "test")
@@ -205,7 +205,7 @@ def test_rotation_by_hand_corrects_a_wrong_label(region: Region) -> None:
     assert (region.works(new), region.works(own), region.works(victim)) == (True, False, True)
 
 
-def test_a_wrong_label_does_not_hide_an_expiry(region: Region) -> None:
+def test_wrong_label_does_not_hide_expiry(region: Region) -> None:
     """Nothing is due by what the label says; the key that consumers have expires in a day."""
     other, own = region.secret("prod/api", left=70 * DAY), region.secret("dev/api", left=1 * DAY)
     forge_current_label(region, "dev/api", own.id, other.id)
@@ -218,7 +218,7 @@ def test_a_wrong_label_does_not_hide_an_expiry(region: Region) -> None:
     assert (region.works(new), region.works(other)) == (True, True)
 
 
-def test_a_label_that_hides_a_rotated_key_is_found(region: Region) -> None:
+def test_label_hiding_rotated_key_is_found(region: Region) -> None:
     """It names a key made by hand that no secret holds: what contradicts it is the name of the version's own key."""
     region.secret("dev/api", left=1 * DAY)
     region.sweep()

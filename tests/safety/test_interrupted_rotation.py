@@ -28,7 +28,7 @@ def stored(region: Region, **fields: str) -> tuple[SimKey, SimKey]:
     return old, new
 
 
-def test_it_is_finished_if_nothing_was_changed(region: Region) -> None:
+def test_finished_if_nothing_changed(region: Region) -> None:
     _, new = stored(region, sender="Example")
     region.sweep()
     assert region.current_key(NAME).id == new.id
@@ -63,7 +63,7 @@ def test_edit_stays(region: Region, change: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["sender", "absent"])
-def test_changed_field_of_the_key_ends_it(region: Region, field: str) -> None:
+def test_changed_field_of_key_ends_it(region: Region, field: str) -> None:
     """It is not retried for ever, and not promoted with the key in a field that is not meant any more."""
     old, new = stored(region, sender="Example")
     region.tag(NAME, value_field=field)
@@ -76,7 +76,7 @@ def test_changed_field_of_the_key_ends_it(region: Region, field: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["another key", "no key"])
-def test_adopt_believes_the_value(region: Region, value: str) -> None:
+def test_adopt_believes_value(region: Region, value: str) -> None:
     named, other = region.key("named"), region.key("other")
     region.create(NAME)
     region.put(NAME, {"api_key": other.value if value == "another key" else "f" * 69}, ["AWSCURRENT"])

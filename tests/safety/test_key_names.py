@@ -12,13 +12,13 @@ from tests.safety.harness import DAY, HOUR, Region, SimKey
 MINUTE = timedelta(minutes=1)
 
 
-def test_name_holds_a_digest_of_the_secrets_arn(region: Region) -> None:
+def test_name_holds_digest_of_secrets_arn(region: Region) -> None:
     region.secret("prod/api", left=20 * DAY)
     region.sweep()
     assert region.current_key("prod/api").name == region.key_name("prod/api", region.current_version("prod/api"))
 
 
-def test_second_key_of_the_same_name_is_not_revoked(region: Region) -> None:
+def test_second_key_of_same_name_is_kept(region: Region) -> None:
     """Threat: a second key with the exact name of a live one, so that one is revoked as an orphan. Neither is an
     orphan, because the version exists.
     """
@@ -31,7 +31,7 @@ def test_second_key_of_the_same_name_is_not_revoked(region: Region) -> None:
     assert region.works(made)
 
 
-def test_key_with_a_namesake_is_revoked_by_value(region: Region) -> None:
+def test_namesake_is_revoked_by_value(region: Region) -> None:
     """Threat: a name that two enabled keys share. It is not an ownership proof; the value is."""
     region.secret("prod/api", left=20 * DAY)
     made = region.rotate("prod/api")
@@ -46,7 +46,7 @@ OTHER_VERSION = "rotator:default:00000000-1111-2222-3333-444444444444"
 
 
 @pytest.mark.parametrize("new_name", ["renamed", f"prod/api/{OTHER_VERSION}"])
-def test_renamed_key_works_on_and_is_revoked_by_value(region: Region, new_name: str) -> None:
+def test_renamed_key_is_revoked_by_value(region: Region, new_name: str) -> None:
     """Threat: a key that is renamed in the portal. It stays in use, and is revoked after its grace period on a proof by
     value. An operator renames a live key in the portal; by its value it still belongs to its version.
     """
@@ -92,7 +92,7 @@ def pending(region: Region, secret: str) -> tuple[SimKey, SimKey]:
     return old, stored_key(region, secret, ["AWSPENDING"], left=90 * DAY, age=5 * MINUTE)
 
 
-def test_current_key_stays_and_is_rotated_to_the_new_form(region: Region) -> None:
+def test_old_form_key_is_rotated_to_new_form(region: Region) -> None:
     key = current(region, "prod/api")
     region.sweeps(3)
     assert region.current_key("prod/api").id == key.id
@@ -125,7 +125,7 @@ def test_pending_key_is_promoted_or_replaced(region: Region) -> None:
     assert set(region.system.enabled()) == {region.current_key("prod/api").id}, f"{old.id} or {made.id} was forgotten"
 
 
-def test_key_that_no_version_holds_is_only_reported(region: Region) -> None:
+def test_key_without_version_is_reported(region: Region) -> None:
     """Threat: a key with a name of the older form that no version contains. It is only reported. In the older form a
     name does not say which secret it is for: another region may have one of the same name.
     """

@@ -34,7 +34,7 @@ def made_there(region: Region) -> list[SimKey]:
 
 @pytest.mark.parametrize("mistake", [wrong_tag, wrong_credentials])
 @pytest.mark.parametrize("rotated", [False, True])
-def test_nothing_but_rotate_moves_a_secret(
+def test_nothing_but_rotate_moves_secret(
     region: Region, other: SimUser, mistake: Callable[[Region, SimUser], None], rotated: bool
 ) -> None:
     """Threat: a wrong rotator:account tag. Sweeps, the four steps and emergencies move no consumer: key-not-found names
@@ -57,7 +57,7 @@ def test_nothing_but_rotate_moves_a_secret(
     assert [each.id for each in made_there(region)] == [moved.id]
 
 
-def test_documented_move_ends_without_an_alert(region: Region, other: SimUser) -> None:
+def test_documented_move_ends_without_alert(region: Region, other: SimUser) -> None:
     """Threat: a label that names a key of another account. The label stays, and the wrong account's sweep never revokes
     the key.
     """
@@ -87,7 +87,7 @@ def test_documented_move_ends_without_an_alert(region: Region, other: SimUser) -
     assert all(region.works(region.current_key(name)) for name in names)
 
 
-def test_key_that_its_account_disabled_loses_its_labels(region: Region, other: SimUser) -> None:
+def test_disabled_elsewhere_loses_labels(region: Region, other: SimUser) -> None:
     old = region.secret(NAME, scopes="sms:manage")
     region.tag(NAME, account="other")
     region.rotate(NAME)
@@ -98,7 +98,7 @@ def test_key_that_its_account_disabled_loses_its_labels(region: Region, other: S
     assert old.id not in " ".join(region.every_label(NAME))
 
 
-def test_key_that_no_account_has_keeps_its_labels(region: Region, other: SimUser) -> None:
+def test_key_of_no_account_keeps_labels(region: Region, other: SimUser) -> None:
     old = region.secret(NAME, left=20 * DAY)
     region.sweep()
     region.system.infobip.delete_key(old.id)
@@ -117,7 +117,7 @@ def test_key_that_no_account_has_keeps_its_labels(region: Region, other: SimUser
     assert region.sweep().alerts() == []
 
 
-def test_account_that_cannot_be_asked_is_named(region: Region, other: SimUser) -> None:
+def test_silent_account_is_named(region: Region, other: SimUser) -> None:
     old = region.secret(NAME, left=20 * DAY)
     region.sweep()
     region.system.infobip.delete_key(old.id)

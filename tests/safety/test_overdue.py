@@ -21,7 +21,7 @@ def overdue_errors(ran: Ran) -> list[str]:
     return [alert["secret"] for alert in ran.alerts("overdue") if alert["severity"] == "error"]
 
 
-def test_refused_creates_become_overdue_after_a_day(region: Region) -> None:
+def test_refused_creates_become_overdue(region: Region) -> None:
     due_now(region)
     region.system.faults.refuse_creates(429)
     ran = sweep_after(region, HOUR, 11 * HOUR, 11 * HOUR)
@@ -43,7 +43,7 @@ def test_unlisted_key_is_rotated_or_reported(region: Region) -> None:
     assert region.works(region.current_key("prod/api"))
 
 
-def test_first_key_that_is_refused_becomes_overdue(region: Region) -> None:
+def test_refused_first_key_becomes_overdue(region: Region) -> None:
     """Threat: a first key that is never created. It becomes overdue."""
     region.create("prod/new", scopes="sms:manage")
     region.system.faults.refuse_creates(429)
@@ -54,7 +54,7 @@ def test_first_key_that_is_refused_becomes_overdue(region: Region) -> None:
     assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, [])]
 
 
-def test_value_that_is_not_adopted_becomes_overdue(region: Region) -> None:
+def test_unadopted_value_becomes_overdue(region: Region) -> None:
     """Threat: a value that is never adopted. It becomes overdue."""
     region.create("prod/new")
     region.put("prod/new", {"api_key": "not a key of Infobip"}, ["AWSCURRENT"])
@@ -62,7 +62,7 @@ def test_value_that_is_not_adopted_becomes_overdue(region: Region) -> None:
     assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, []), (0, ["prod/new"])]
 
 
-def test_wrong_tag_does_not_silence_a_due_rotation(region: Region) -> None:
+def test_wrong_tag_silences_no_due_rotation(region: Region) -> None:
     """Threat: a wrong tag that hides a due rotation. It becomes overdue."""
     due_now(region)
     region.tag("prod/api", grace="soon")

@@ -61,7 +61,7 @@ COPIES = [
 
 
 @pytest.mark.parametrize("copy", COPIES)
-def test_copied_key_is_not_revoked_and_is_an_alert(region: Region, copy: Callable[[Region], str]) -> None:
+def test_copied_key_is_kept_with_alert(region: Region, copy: Callable[[Region], str]) -> None:
     """Threat: a copy of a key in another field, another secret or a binary value. All are searched before a revocation:
     an alert, not an outage.
     """
@@ -73,7 +73,7 @@ def test_copied_key_is_not_revoked_and_is_an_alert(region: Region, copy: Callabl
     assert key.id in [alert["key_id"] for alert in ran.alerts("shared-key")]
 
 
-def test_key_is_revoked_once_the_copy_is_replaced(region: Region) -> None:
+def test_key_is_revoked_once_copy_is_gone(region: Region) -> None:
     key = region.secret("prod/api", left=20 * DAY)
     copy_in_another_field(region)
     region.sweeps(5, every=DAY)

@@ -20,7 +20,7 @@ def sub_world(options: Options) -> tuple[World, SimKey]:
 
 
 @pytest.mark.parametrize("missing_account", list(MissingAccount))
-def test_sweeps_revoke_after_grace_without_a_move(missing_account: MissingAccount) -> None:
+def test_sweeps_revoke_without_move(missing_account: MissingAccount) -> None:
     """Threat: a revocation that moves a sub-account's key. The key's own account is sent."""
     world, old = sub_world(Options(missing_account=missing_account))
     for _ in range(5):
@@ -35,7 +35,7 @@ def test_sweeps_revoke_after_grace_without_a_move(missing_account: MissingAccoun
 @pytest.mark.parametrize("refuse_past_end", [False, True])
 @pytest.mark.parametrize("refuse_account", [None, 400, 403, 404])
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_ONLY])
-def test_emergency_revokes_whatever_field_is_refused(
+def test_emergency_despite_refused_fields(
     strategy: Strategy, refuse_account: int | None, refuse_past_end: bool
 ) -> None:
     """Threat: a field of a sub-account's key that Infobip rejects, to keep a leaked key enabled. It is revoked."""

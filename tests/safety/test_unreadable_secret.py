@@ -21,7 +21,7 @@ def two_old_keys(region: Region, *, labelled: bool) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_key_proven_by_name_is_revoked_all_the_same(region: Region, labelled: bool) -> None:
+def test_proven_by_name_is_revoked(region: Region, labelled: bool) -> None:
     """Threat: one unreadable secret that stops all revocations of its account. Keys that are proven by name are still
     revoked.
     """
@@ -31,7 +31,7 @@ def test_key_proven_by_name_is_revoked_all_the_same(region: Region, labelled: bo
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_key_proven_by_value_waits_and_is_overdue(region: Region, labelled: bool) -> None:
+def test_proven_by_value_waits(region: Region, labelled: bool) -> None:
     """Threat: an unreadable secret that may contain the key. A revocation that is proven by value waits and becomes
     overdue.
     """
@@ -43,7 +43,7 @@ def test_key_proven_by_value_waits_and_is_overdue(region: Region, labelled: bool
     assert "prod/locked" in overdue[0]["detail"]
 
 
-def test_key_proven_by_value_is_revoked_once_all_is_readable(region: Region) -> None:
+def test_by_value_revoked_once_all_readable(region: Region) -> None:
     by_hand, _by_name = two_old_keys(region, labelled=False)
     region.sweeps(5, every=DAY)
     region.system.aws.denied.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.safety.harness import DAY, Region
 
 
-def test_no_working_key_is_revoked_for_one_that_begins_later(region: Region) -> None:
+def test_working_key_kept_for_later_one(region: Region) -> None:
     """Threat: a key with a future start that passes for a working one. No working key is revoked for it."""
     old = region.secret("prod/api")
     later = region.key("begins later", begins=region.system.clock.now() + 10 * DAY)
@@ -17,7 +17,7 @@ def test_no_working_key_is_revoked_for_one_that_begins_later(region: Region) -> 
         assert working, "the last working key was revoked"
 
 
-def test_keys_that_begin_later_use_up_no_quota(region: Region) -> None:
+def test_later_keys_use_no_quota(region: Region) -> None:
     """Threat: keys with a future start that use up the daily limit. They do not count."""
     old = region.secret("prod/api", left=20 * DAY)
     for number in range(4):
@@ -27,7 +27,7 @@ def test_keys_that_begin_later_use_up_no_quota(region: Region) -> None:
     assert region.current_key("prod/api").id != old.id
 
 
-def test_replacement_that_begins_later_is_not_promoted(region: Region) -> None:
+def test_later_replacement_is_not_promoted(region: Region) -> None:
     """Threat: a replacement with a future start. It is not promoted."""
     old = region.secret("prod/api", left=20 * DAY, verify="skip")
     region.system.faults.begin_new_keys_later(2 * DAY)
@@ -38,7 +38,7 @@ def test_replacement_that_begins_later_is_not_promoted(region: Region) -> None:
     assert [key for key in region.system.rotator_keys() if key.enabled] == []
 
 
-def test_current_key_that_begins_later_is_an_error(region: Region) -> None:
+def test_later_current_key_is_error(region: Region) -> None:
     region.secret("prod/api")
     later = region.key("begins later", begins=region.system.clock.now() + 10 * DAY)
     region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])

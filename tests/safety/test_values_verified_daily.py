@@ -53,7 +53,7 @@ def removed(ran: list[Ran]) -> list[str]:
 
 @pytest.mark.parametrize("masked", [False, True], ids=["readable", "masked"])
 @pytest.mark.parametrize("edit", EDITS)
-def test_value_that_is_not_the_labelled_key(region: Region, edit: Callable[[Region], None], masked: bool) -> None:
+def test_value_that_is_not_labelled_key(region: Region, edit: Callable[[Region], None], masked: bool) -> None:
     """Threat: a label that hides another key's expiry. Each value is verified once a day."""
     key = region.secret("prod/api")
     region.secret("prod/other")
@@ -71,7 +71,7 @@ def test_value_that_is_not_the_labelled_key(region: Region, edit: Callable[[Regi
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["readable", "masked"])
-def test_right_key_of_a_wrong_label_is_adopted(region: Region, masked: bool) -> None:
+def test_right_key_of_wrong_label_is_adopted(region: Region, masked: bool) -> None:
     region.create("prod/api")
     key, other = region.key("in use"), region.key("of somebody else")
     region.put("prod/api", {"api_key": key.value}, ["AWSCURRENT", f"rotator:key:{other.id}"])
@@ -112,7 +112,7 @@ def test_ignored_filter_changes_nothing(region: Region) -> None:
 
 
 @pytest.mark.parametrize("tags", [{"hold": "freeze"}, {"account": "elsewhere"}])
-def test_label_of_a_skipped_secret_stays(region: Region, tags: dict[str, str]) -> None:
+def test_label_of_skipped_secret_stays(region: Region, tags: dict[str, str]) -> None:
     region.secret("prod/api")
     edited_value(region)
     before = region.labels("prod/api")
@@ -122,7 +122,7 @@ def test_label_of_a_skipped_secret_stays(region: Region, tags: dict[str, str]) -
     assert found(ran) == ([("unproven-label", "error")] if "hold" in tags else [])
 
 
-def test_secret_that_cannot_be_read_is_reported(region: Region) -> None:
+def test_unreadable_secret_is_reported(region: Region) -> None:
     region.secret("prod/api")
     region.unreadable("prod/api")
     before = region.labels("prod/api")
@@ -143,7 +143,7 @@ def test_plans_and_dry_runs_change_nothing(region: Region) -> None:
     assert region.labels("prod/api") == before
 
 
-def test_daily_sweeps_verify_all_if_they_know_it(region: Region) -> None:
+def test_daily_sweeps_verify_all(region: Region) -> None:
     region.system.environment["ROTATOR_SWEEP_EVERY"] = "1d"
     region.secret("prod/api")
     edited_value(region)

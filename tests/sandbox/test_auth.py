@@ -17,14 +17,14 @@ def session_token(site: Site, **more: object) -> str:
     return str(answer.json()["token"])
 
 
-def test_basic_is_utf8_and_a_password_may_hold_a_colon(site: Site) -> None:
+def test_basic_is_utf8_with_colons(site: Site) -> None:
     assert site.call("GET", KEYS).status_code == 200
     latin = base64.b64encode(f"{site.user.username}:{site.user.password}".encode("latin-1")).decode()
     assert site.call("GET", KEYS, f"Basic {latin}").status_code == 401
 
 
 @pytest.mark.parametrize("header", ["", "Basic", "Basic !!!", "Basic b3BzOndyb25n", "Digest x", "IBSSO x", "Bearer x"])
-def test_who_cannot_be_known_is_refused_alike(site: Site, header: str) -> None:
+def test_unknown_users_are_refused_alike(site: Site, header: str) -> None:
     answer = site.call("GET", KEYS, header)
     assert (answer.status_code, answer.json()["errorCode"]) == (401, "E401")
     assert answer.json()["description"] == "Invalid login details"
@@ -36,14 +36,14 @@ def test_roles(site: Site, role: Role) -> None:
     assert site.call("GET", KEYS).status_code == (403 if role is Role.NONE else 200)
 
 
-def test_an_api_key_cannot_manage_keys(site: Site) -> None:
+def test_api_key_cannot_manage_keys(site: Site) -> None:
     key = site.world.add_key(site.account, scopes=[MANAGE_ACCOUNT])
     for method, path in (("GET", KEYS), ("POST", KEYS), ("PUT", f"{KEYS}/{key.id}")):
         assert site.call(method, path, f"App {key.value}", json={"name": "x"}).status_code == 401
     assert len(site.world.keys()) == 1
 
 
-def test_a_session_serves_and_ends(site: Site) -> None:
+def test_session_serves_and_ends(site: Site) -> None:
     token = session_token(site)
     assert site.call("GET", KEYS, f"IBSSO {token}").status_code == 200
     assert site.world.calls[-1].principal == "ibsso:ops"
@@ -54,7 +54,7 @@ def test_a_session_serves_and_ends(site: Site) -> None:
     assert site.call("DELETE", SESSION).status_code == 401
 
 
-def test_a_second_session_is_refused_while_one_lives(site: Site) -> None:
+def test_second_session_is_refused(site: Site) -> None:
     first = session_token(site)
     body = {"username": site.user.username, "password": site.user.password}
     for status in (400, 409):
@@ -64,7 +64,7 @@ def test_a_second_session_is_refused_while_one_lives(site: Site) -> None:
     assert session_token(site) != first
 
 
-def test_a_session_ends_after_sixty_idle_minutes(site: Site) -> None:
+def test_session_ends_after_idle_hour(site: Site) -> None:
     token = session_token(site)
     for _ in range(3):
         site.clock.advance(timedelta(minutes=59))
@@ -75,14 +75,14 @@ def test_a_session_ends_after_sixty_idle_minutes(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("unsafe", "status"), [(False, 401), (True, 200)])
-def test_a_session_is_bound_to_an_address_unless_unsafe(site: Site, unsafe: bool, status: int) -> None:
+def test_session_is_bound_to_address(site: Site, unsafe: bool, status: int) -> None:
     token = session_token(site, unsafe=unsafe)
     answer = site.world.handle(Request("GET", KEYS, headers={"authorization": f"IBSSO {token}"}, remote_ip="192.0.2.7"))
     assert isinstance(answer, Response)
     assert answer.status == status
 
 
-def test_a_bad_session_request(site: Site) -> None:
+def test_bad_session_request(site: Site) -> None:
     wrong = site.call("POST", SESSION, "", json={"username": "ops", "password": "wrong"})
     assert (wrong.status_code, wrong.json()["requestError"]["serviceException"]["messageId"]) == (401, "UNAUTHORIZED")
     empty = site.call("POST", SESSION, "", json={"unsafe": 1}).json()["requestError"]["serviceException"]
@@ -94,7 +94,7 @@ def token_form(site: Site, **more: str) -> dict[str, str]:
     return own | {"grant_type": "client_credentials"} | more
 
 
-def test_a_token_serves_until_it_expires(site: Site) -> None:
+def test_token_serves_until_it_expires(site: Site) -> None:
     answer = site.call("POST", TOKEN, "", data=token_form(site)).json()
     assert (answer["expires_in"], answer["token_type"]) == (3600, "Bearer")
     header = f"Bearer {answer['access_token']}"
@@ -112,7 +112,7 @@ def test_a_token_serves_until_it_expires(site: Site) -> None:
         ({"grant_type": "password"}, 400, "unsupported_grant_type"),
     ],
 )
-def test_a_bad_token_request(site: Site, changes: dict[str, str], status: int, error: str) -> None:
+def test_bad_token_request(site: Site, changes: dict[str, str], status: int, error: str) -> None:
     answer = site.call("POST", TOKEN, "", data=token_form(site, **changes))
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert "requestError" in answer.json()
@@ -122,7 +122,7 @@ def test_a_bad_token_request(site: Site, changes: dict[str, str], status: int, e
     assert site.call("GET", TOKEN, "").status_code == 405
 
 
-def test_the_balance_shows_whether_a_key_authenticates(site: Site) -> None:
+def test_balance_shows_working_key(site: Site) -> None:
     key = site.world.add_key(site.account, scopes=[MANAGE_ACCOUNT])
     narrow = site.world.add_key(site.account, scopes=["sms:manage"])
     assert site.call("GET", BALANCE, f"App {key.value}").json() == {"balance": 47.79, "currency": "EUR"}
@@ -132,7 +132,7 @@ def test_the_balance_shows_whether_a_key_authenticates(site: Site) -> None:
     assert site.call("GET", BALANCE).status_code == 200
 
 
-def test_a_key_that_must_not_work_does_not(site: Site) -> None:
+def test_key_that_must_not_work_does_not(site: Site) -> None:
     now = site.clock.now()
     keys = {
         "disabled": site.world.add_key(site.account, enabled=False),
@@ -153,7 +153,7 @@ def test_addresses_that_are_let_in(site: Site, allowed: str) -> None:
     assert site.world.authenticates(key.value, ip="::1") is False
 
 
-def test_a_change_takes_its_time_where_asked(site: Site) -> None:
+def test_change_takes_its_time_where_asked(site: Site) -> None:
     site.world.options.propagation = timedelta(seconds=20)
     made = site.create()
     header = f"App {made['apiKeySecret']}"

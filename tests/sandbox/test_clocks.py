@@ -24,7 +24,7 @@ def test_virtual_time_moves_only_when_told() -> None:
     assert clock.monotonic() == 90 + 86400 - 90 + 0.5  # what passed: it never decreases
 
 
-def test_times_are_in_utc_and_need_an_offset() -> None:
+def test_times_are_in_utc_and_need_offset() -> None:
     clock = VirtualClock(datetime(2026, 12, 1, 12, tzinfo=timezone(timedelta(hours=2))))
     assert clock.now().isoformat() == "2026-12-01T10:00:00+00:00"
     with pytest.raises(ValueError, match="offset"):
@@ -33,7 +33,7 @@ def test_times_are_in_utc_and_need_an_offset() -> None:
     assert clock.now() == datetime(2027, 1, 1, tzinfo=UTC)
 
 
-def test_an_offset_clock_follows_its_base() -> None:
+def test_offset_clock_follows_its_base() -> None:
     base = VirtualClock()
     clock = OffsetClock(base, timedelta(minutes=-7))
     assert clock.now() == base.now() - timedelta(minutes=7)
@@ -47,7 +47,7 @@ def test_an_offset_clock_follows_its_base() -> None:
     assert base.now() == DEFAULT_START + timedelta(hours=1)
 
 
-def test_an_offset_clock_goes_by_the_machine_by_default() -> None:
+def test_offset_clock_follows_machine() -> None:
     before, passed = datetime.now(UTC), SystemClock().monotonic()
     clock = OffsetClock()
     assert before <= clock.now() <= datetime.now(UTC)
@@ -69,7 +69,7 @@ def test_no_step_is_lost_between_threads() -> None:
     assert clock.now() == DEFAULT_START + timedelta(seconds=2000)
 
 
-def test_a_remote_clock_shows_and_moves_the_sandbox(site: Site) -> None:
+def test_remote_clock_moves_sandbox(site: Site) -> None:
     remote = RemoteClock(site.server.url + "/")
     assert remote.now() == site.clock.now()
     remote.sleep(3600)

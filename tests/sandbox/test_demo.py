@@ -114,7 +114,7 @@ def test_every_promise_is_kept(shown: Shown) -> None:
     assert shown.environment_kept
 
 
-def test_the_audit_file_verifies(shown: Shown) -> None:
+def test_audit_file_verifies(shown: Shown) -> None:
     report = verify(shown.audit)
     assert report.ok
     assert report.audit_lines == shown.document["audit"]["lines"] == len(shown.lines)
@@ -124,7 +124,7 @@ def test_the_audit_file_verifies(shown: Shown) -> None:
     assert [line["outcome"] for line in lines if line["event"] == "emergency.completed"] == ["success"]
 
 
-def test_sweeps_really_crashed_and_each_was_recovered(shown: Shown) -> None:
+def test_crashed_sweeps_were_recovered(shown: Shown) -> None:
     runs = shown.runs()
     crashed = [lines for lines in runs.values() if lines[-1]["event"] in ("secret.staged", "secret.promoted")]
     assert [lines[-1]["event"] for lines in crashed] == ["secret.staged", "secret.promoted", "secret.staged"]
@@ -137,7 +137,7 @@ def test_sweeps_really_crashed_and_each_was_recovered(shown: Shown) -> None:
         assert promoted == [(lines[-1]["secret"], "attempt"), (lines[-1]["secret"], "success")]
 
 
-def test_a_created_key_is_used_where_its_value_is_shown(shown: Shown) -> None:
+def test_created_key_is_used_if_shown(shown: Shown) -> None:
     made = [(line["secret"], line["key_id"]) for line in shown.lines if line["event"] == "key.created"]
     promoted = {line["key_id"] for line in shown.lines if line["event"] == "secret.promoted"}
     orphans = {line["key_id"] for line in shown.lines if line["event"] == "key.orphan_found"}
@@ -147,7 +147,7 @@ def test_a_created_key_is_used_where_its_value_is_shown(shown: Shown) -> None:
     assert not orphans & promoted
 
 
-def test_a_create_without_an_answer_is_not_repeated(shown: Shown) -> None:
+def test_unanswered_create_is_not_repeated(shown: Shown) -> None:
     found = [line for line in shown.lines if line.get("detail") == "found by its name"]
     assert [line["secret"] for line in found] == ["prod/marketing"]
     creates = [
@@ -158,13 +158,13 @@ def test_a_create_without_an_answer_is_not_repeated(shown: Shown) -> None:
     assert creates == ["attempt", "failure", "success"]
 
 
-def test_the_throttled_day_cost_one_try_a_sweep(shown: Shown) -> None:
+def test_throttled_day_costs_one_try(shown: Shown) -> None:
     throttled = [line for line in shown.lines if "ProviderThrottled" in (line["error"] or "")]
     assert [line["event"] for line in throttled] == ["key.created", "key.created"]
     assert {line["timestamp"][:10] for line in throttled} == {"2027-01-02"}
 
 
-def test_the_screen_is_plain_and_shows_no_secret(shown: Shown) -> None:
+def test_screen_is_plain_and_shows_no_secret(shown: Shown) -> None:
     assert len(shown.secrets) > 20
     for text in (shown.audit.read_text(), shown.screen, json.dumps(shown.document)):
         leaks.check(text, "the demo")
@@ -195,11 +195,11 @@ def test_the_screen_is_plain_and_shows_no_secret(shown: Shown) -> None:
         r" +100   2 Mar  refused    prod/sms/otp +1 call ",
     ],
 )
-def test_the_screen_shows_the_story(shown: Shown, line: str) -> None:
+def test_screen_shows_story(shown: Shown, line: str) -> None:
     assert re.search(f"^{line}", shown.screen, re.MULTILINE)
 
 
-def test_the_score_comes_first_and_commands_last(shown: Shown) -> None:
+def test_score_comes_first_and_commands_last(shown: Shown) -> None:
     before = shown.screen[: shown.screen.index("Adoption")]
     assert before.startswith("120 days ")
     assert re.search(r"^ +0  calls refused", before, re.MULTILINE)
@@ -229,7 +229,7 @@ def test_commands_are_named_as_this_one_was(monkeypatch: pytest.MonkeyPatch, cal
 
 
 @pytest.mark.parametrize("command", ["demo", "sandbox"])
-def test_without_moto_it_says_what_to_install(
+def test_without_moto_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "moto.moto_server", None)
@@ -270,7 +270,7 @@ def court() -> Iterator[Court]:
         yield Court(sandbox, referee, score)
 
 
-def test_a_good_start_is_judged_good_until_a_key_fails(court: Court) -> None:
+def test_good_until_key_fails(court: Court) -> None:
     court.referee.finish("harmless")
     score = court.score
     assert (score.calls, score.accepted) == (7, 7)
@@ -281,7 +281,7 @@ def test_a_good_start_is_judged_good_until_a_key_fails(court: Court) -> None:
 
 
 @pytest.mark.parametrize(("hours", "early"), [(71, 1), (72, 0)])
-def test_a_revocation_within_grace_is_early(court: Court, hours: int, early: int) -> None:
+def test_revocation_within_grace_is_early(court: Court, hours: int, early: int) -> None:
     client, old = court.sandbox.client(), court.sandbox.fleet.keys["prod/sms/otp"]
     key = court.sandbox.world.add_key(court.sandbox.fleet.account)
     client.put_secret_value(SecretId="prod/sms/otp", SecretString=json.dumps({"api_key": key.value}))
@@ -292,7 +292,7 @@ def test_a_revocation_within_grace_is_early(court: Court, hours: int, early: int
     assert court.score.early_revocations == early
 
 
-def test_orphans_leaks_and_too_many_creates_are_counted(court: Court) -> None:
+def test_orphans_leaks_creates_are_counted(court: Court) -> None:
     arn = court.sandbox.client().describe_secret(SecretId="prod/sms/otp")["ARN"]
     account, state = court.sandbox.fleet.account, court.sandbox.world.state
     court.sandbox.world.add_key(account, key_name("prod/sms/otp", arn, "default", "0" * 32))
@@ -317,6 +317,6 @@ GOOD = Score(calls=10, accepted=10, crashes=CRASHES, recoveries=CRASHES)
         ({"calls": 0}, False),
     ],
 )
-def test_what_makes_a_score_good(changes: dict[str, int], ok: bool) -> None:
+def test_what_makes_score_good(changes: dict[str, int], ok: bool) -> None:
     assert GOOD.ok
     assert replace(GOOD, **changes).ok is ok

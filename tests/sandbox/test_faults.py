@@ -53,9 +53,7 @@ def call(request: pytest.FixtureRequest, site: Site, in_process: requests.Sessio
         (FaultKind.DELAY, 200, 1),
     ],
 )
-def test_what_the_caller_sees_and_what_is_made(
-    site: Site, call: Caller, kind: FaultKind, outcome: Any, made: int
-) -> None:
+def test_what_caller_sees_and_what_is_made(site: Site, call: Caller, kind: FaultKind, outcome: Any, made: int) -> None:
     faults_of(site.world).add(Fault(kind, status=502, size=300_000, seconds=0.01))
     if isinstance(outcome, int):
         answer = call()
@@ -73,7 +71,7 @@ def test_what_the_caller_sees_and_what_is_made(
     assert call().status_code == 200
 
 
-def test_an_effect_that_comes_late(site: Site, call: Caller) -> None:
+def test_effect_that_comes_late(site: Site, call: Caller) -> None:
     start = site.clock.now()
     faults_of(site.world).add(Fault(FaultKind.LATE, seconds=60))
     with pytest.raises(requests.ReadTimeout):
@@ -104,7 +102,7 @@ def test_errors_of_every_sort(site: Site, call: Caller, body: ErrorStyle, start:
     assert bool(answer.content) is bool(start)
 
 
-def test_another_id_than_the_right_one(site: Site, call: Caller) -> None:
+def test_another_id_than_right_one(site: Site, call: Caller) -> None:
     faults_of(site.world).add(Fault(FaultKind.WRONG_ID, count=None))
     answer = call().json()
     (key,) = site.world.keys()
@@ -114,7 +112,7 @@ def test_another_id_than_the_right_one(site: Site, call: Caller) -> None:
     assert site.call("DELETE", SESSION, f"IBSSO {token}").content == b""  # no id, and not even JSON
 
 
-def test_a_filter_can_be_ignored(site: Site) -> None:
+def test_filter_can_be_ignored(site: Site) -> None:
     on, off = site.world.add_key(site.account), site.world.add_key(site.account, enabled=False)
 
     def found(**params: str) -> set[str]:
@@ -139,13 +137,13 @@ def test_searches_alone_can_be_hit(site: Site) -> None:
 
 
 @pytest.mark.parametrize("seconds", [90, -3600])
-def test_the_date_of_answers_can_be_off(site: Site, call: Caller, seconds: int) -> None:
+def test_date_of_answers_can_be_off(site: Site, call: Caller, seconds: int) -> None:
     faults_of(site.world).add(Fault(FaultKind.DATE, seconds=seconds))
     shown = [parsedate_to_datetime(call().headers["Date"]) for _ in range(2)]
     assert shown == [site.clock.now() + timedelta(seconds=seconds), site.clock.now()]
 
 
-def test_faults_that_leave_an_answer_standing_add_up(site: Site) -> None:
+def test_passing_faults_add_up(site: Site) -> None:
     site.world.add_key(site.account)
     start = site.clock.now()
     for kind in (FaultKind.IGNORE_FILTER, FaultKind.MASK, FaultKind.DATE, FaultKind.DELAY):
@@ -156,7 +154,7 @@ def test_faults_that_leave_an_answer_standing_add_up(site: Site) -> None:
     assert parsedate_to_datetime(answer.headers["Date"]) == site.clock.now() == start + timedelta(seconds=5)
 
 
-def test_a_hang_or_long_delay_costs_no_real_time(site: Site, in_process: requests.Session) -> None:
+def test_long_delay_costs_no_real_time(site: Site, in_process: requests.Session) -> None:
     faults_of(site.world).add(Fault(FaultKind.HANG_BEFORE, count=9))
     faults_of(site.world).add(Fault(FaultKind.DELAY, nth=10, seconds=30))
     start, began = site.clock.now(), time.monotonic()
@@ -167,7 +165,7 @@ def test_a_hang_or_long_delay_costs_no_real_time(site: Site, in_process: request
     assert time.monotonic() - began < 20
 
 
-def test_an_answer_can_be_held_back_by_an_event(site: Site, call: Caller) -> None:
+def test_answer_can_be_held_back_by_event(site: Site, call: Caller) -> None:
     release = threading.Event()
     fault = faults_of(site.world).add(Fault(FaultKind.DELAY, until=release))
     answers: list[int] = []
@@ -207,9 +205,7 @@ def crash(_request: Request, _response: Response | None) -> None:
 
 
 @pytest.mark.parametrize(("kind", "made"), [(FaultKind.HOOK_BEFORE, 0), (FaultKind.HOOK_AFTER, 1)])
-def test_a_hook_may_end_the_caller_in_process(
-    site: Site, in_process: requests.Session, kind: FaultKind, made: int
-) -> None:
+def test_hook_may_end_caller_in_process(site: Site, in_process: requests.Session, kind: FaultKind, made: int) -> None:
     faults_of(site.world).add(Fault(kind, hook=crash))
     header = {"Authorization": site.basic}
     with pytest.raises(Crash):
@@ -218,7 +214,7 @@ def test_a_hook_may_end_the_caller_in_process(
     assert (site.world.calls[-1].status, site.world.calls[-1].effect) == (None, bool(made))
 
 
-def test_a_hook_that_raises_over_http_ends_the_connection(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+def test_raising_hook_ends_http_connection(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
     faults_of(site.world).add(Fault(FaultKind.HOOK_BEFORE, hook=crash))
     with pytest.raises(requests.ConnectionError):
         site.create()
@@ -226,7 +222,7 @@ def test_a_hook_that_raises_over_http_ends_the_connection(site: Site, capfd: pyt
     assert capfd.readouterr() == ("", "")
 
 
-def test_hooks_see_the_request_and_the_answer(site: Site) -> None:
+def test_hooks_see_request_and_answer(site: Site) -> None:
     seen: list[tuple[str, int | None]] = []
 
     def note(request: Request, response: Response | None) -> None:

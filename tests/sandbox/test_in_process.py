@@ -9,7 +9,7 @@ from tests.sandbox.conftest import BALANCE, BASE, KEYS, Site
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
-def test_the_same_answer_as_over_http(site: Site, in_process: requests.Session) -> None:
+def test_same_answer_as_over_http(site: Site, in_process: requests.Session) -> None:
     key = site.world.add_key(site.account, scopes=[MANAGE_ACCOUNT])
     header = {"Authorization": f"App {key.value}"}
     here = in_process.get(BASE + BALANCE, headers=header, timeout=5)
@@ -21,7 +21,7 @@ def test_the_same_answer_as_over_http(site: Site, in_process: requests.Session) 
     )
 
 
-def test_a_body_can_be_streamed(site: Site, in_process: requests.Session) -> None:
+def test_body_can_be_streamed(site: Site, in_process: requests.Session) -> None:
     header = {"Authorization": site.basic}
     with in_process.get(BASE + KEYS, headers=header, timeout=5, stream=True) as answer:
         assert answer.raw.read(13, decode_content=True) == b'{"apiKeys": ['

@@ -13,7 +13,7 @@ from tests.sandbox.conftest import KEYS, Site, violations
 VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def test_the_defaults_are_every_scope_of_the_user_and_a_year(site: Site) -> None:
+def test_defaults_are_all_scopes_and_year(site: Site) -> None:
     made = site.create()
     assert set(made["scopeGuids"]) == DEFAULT_SCOPES
     assert made["permissions"] == ["PUBLIC_API"]
@@ -23,7 +23,7 @@ def test_the_defaults_are_every_scope_of_the_user_and_a_year(site: Site) -> None
     assert VALUE.fullmatch(made["apiKeySecret"])
 
 
-def test_a_key_is_what_was_asked_for(site: Site) -> None:
+def test_key_is_what_was_asked_for(site: Site) -> None:
     asked = {
         "name": "prod/sms/otp/rotator:default:1",
         "allowedIPs": ["10.0.0.0/8", "192.0.2.1"],
@@ -38,7 +38,7 @@ def test_a_key_is_what_was_asked_for(site: Site) -> None:
     assert set(site.create(scopeGuids=[])["scopeGuids"]) == DEFAULT_SCOPES  # an empty list is all of them
 
 
-def test_a_mask_is_no_value_but_a_create_shows_it(site: Site) -> None:
+def test_mask_is_no_value(site: Site) -> None:
     site.world.options.reveal = False
     made = site.create()
     assert VALUE.fullmatch(made["apiKeySecret"])
@@ -47,7 +47,7 @@ def test_a_mask_is_no_value_but_a_create_shows_it(site: Site) -> None:
     assert read == listed == "********" + made["apiKeySecret"][-4:]
 
 
-def test_what_an_update_leaves_out_stays(site: Site) -> None:
+def test_what_update_leaves_out_stays(site: Site) -> None:
     made = site.create(scopeGuids=["sms:manage"], allowedIPs=["192.0.2.1"], permissions=["WEB_SDK"])
     changed = site.update(made["id"], enabled=False)
     assert changed == {**made, "enabled": False}
@@ -55,13 +55,13 @@ def test_what_an_update_leaves_out_stays(site: Site) -> None:
     assert site.update(made["id"], name="other", scopeGuids=None) == {**changed, "name": "other"}
 
 
-def test_an_empty_list_in_an_update_clears(site: Site) -> None:
+def test_empty_list_in_update_clears(site: Site) -> None:
     made = site.create(scopeGuids=["sms:manage"], allowedIPs=["192.0.2.1"], permissions=["2FA_CLIENT"])
     changed = site.update(made["id"], scopeGuids=[], permissions=[], allowedIPs=[])
     assert (changed["scopeGuids"], changed["permissions"], changed["allowedIPs"]) == ([], ["PUBLIC_API"], [])
 
 
-def test_links_take_the_place_of_scopes(site: Site) -> None:
+def test_links_take_place_of_scopes(site: Site) -> None:
     made = site.create(platform=[{"applicationId": "shop", "entityId": "eu", "action": "FILL"}, {"applicationId": "x"}])
     assert "scopeGuids" not in made
     assert "permissions" not in made
@@ -110,7 +110,7 @@ BAD_BODIES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "wrong"), BAD_BODIES, ids=[f"{w}-{i}" for i, (_, w) in enumerate(BAD_BODIES)])
-def test_a_bad_create_is_refused_and_makes_nothing(site: Site, fields: dict[str, Any], wrong: str) -> None:
+def test_bad_create_makes_nothing(site: Site, fields: dict[str, Any], wrong: str) -> None:
     answer = site.call("POST", KEYS, json={"name": "a key", **fields})
     assert wrong in violations(answer)
     assert site.world.keys(site.account) == ()
@@ -118,7 +118,7 @@ def test_a_bad_create_is_refused_and_makes_nothing(site: Site, fields: dict[str,
 
 
 @pytest.mark.parametrize("fields", [{"enabled": "no"}, {"validTo": "2026-08-01T00:00:00"}, {"name": " "}])
-def test_a_bad_update_is_refused_and_changes_nothing(site: Site, fields: dict[str, Any]) -> None:
+def test_bad_update_changes_nothing(site: Site, fields: dict[str, Any]) -> None:
     made = site.create()
     assert list(violations(site.call("PUT", f"{KEYS}/{made['id']}", json=fields))) == list(fields)
     assert site.call("GET", f"{KEYS}/{made['id']}").json() == made
@@ -146,7 +146,7 @@ def test_what_is_no_json_object_is_refused(site: Site, body: bytes, media: str, 
     assert site.world.keys() == ()
 
 
-def test_the_end_of_a_key_may_be_in_the_past_unless_refused(site: Site) -> None:
+def test_end_in_past(site: Site) -> None:
     first, second = site.create(), site.create()
     site.clock.advance(timedelta(days=10))
     end = "2026-09-11T09:00:00"
@@ -192,7 +192,7 @@ def test_pages_hold_each_key_once_in_order(site: Site) -> None:
         ("orderDirection", "up"),
     ],
 )
-def test_a_bad_parameter_is_refused(site: Site, name: str, value: str) -> None:
+def test_bad_parameter_is_refused(site: Site, name: str, value: str) -> None:
     assert list(violations(site.call("GET", KEYS, params={name: value}))) == [name]
 
 
@@ -212,7 +212,7 @@ def test_filters(site: Site) -> None:
     assert found(name="PROD/sms") == sorted([one.id, two.id])
 
 
-def test_a_main_account_manages_its_sub_accounts_and_no_others(site: Site) -> None:
+def test_main_account_manages_its_subs_only(site: Site) -> None:
     sub = site.world.add_account("sub", parent=site.account.id)
     other = site.world.add_account("other")
     foreign = site.world.add_key(other, "foreign")
@@ -230,7 +230,7 @@ def test_a_main_account_manages_its_sub_accounts_and_no_others(site: Site) -> No
     assert list(violations(linked)) == ["platform"]
 
 
-def test_an_update_without_an_account_moves_a_sub_accounts_key_or_is_refused(site: Site) -> None:
+def test_update_without_account_of_sub_key(site: Site) -> None:
     sub = site.world.add_account("sub", parent=site.account.id)
     key = site.world.add_key(sub)
     assert site.update(key.id, accountId=sub.id, enabled=False)["accountId"] == sub.id
@@ -244,7 +244,7 @@ def test_an_update_without_an_account_moves_a_sub_accounts_key_or_is_refused(sit
     assert site.call("PUT", f"{KEYS}/{key.id}", json={"accountId": site.account.id}).status_code == 409
 
 
-def test_a_main_accounts_list_may_include_its_sub_accounts_keys(site: Site) -> None:
+def test_main_list_may_include_sub_keys(site: Site) -> None:
     site.world.options.list_sub_accounts = True
     sub, other = site.world.add_account("sub", parent=site.account.id), site.world.add_account("other")
     own, below, _ = (site.world.add_key(account) for account in (site.account, sub, other))
@@ -254,7 +254,7 @@ def test_a_main_accounts_list_may_include_its_sub_accounts_keys(site: Site) -> N
     assert [key["id"] for key in own_alone] == [own.id]
 
 
-def test_a_new_key_may_show_late_in_listings(site: Site) -> None:
+def test_new_key_may_show_late_in_listings(site: Site) -> None:
     site.world.options.listing_delay = timedelta(seconds=30)
     made = site.create()
     assert site.call("GET", KEYS, params={"name": "a key"}).json()["apiKeys"] == []

@@ -32,7 +32,7 @@ def tags(entry: dict[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in entry["Tags"]}
 
 
-def test_the_management_secret_opens_infobip(sandbox: Sandbox) -> None:
+def test_management_secret_opens_infobip(sandbox: Sandbox) -> None:
     value = json.loads(consumer_value(sandbox.client(), "rotator/main"))
     assert set(value) == {"base_url", "username", "password", "auth"}
     answer = requests.get(value["base_url"] + KEYS, auth=(value["username"], value["password"]), timeout=10)
@@ -40,7 +40,7 @@ def test_the_management_secret_opens_infobip(sandbox: Sandbox) -> None:
     assert sorted(names) == sorted([e.name for e in EXAMPLES if e.age is not None] + [UNMANAGED_KEY])
 
 
-def test_the_fleet_is_as_its_table_says(sandbox: Sandbox) -> None:
+def test_fleet_is_as_its_table_says(sandbox: Sandbox) -> None:
     listed = {entry["Name"]: entry for entry in sandbox.client().list_secrets(MaxResults=100)["SecretList"]}
     assert set(listed) >= {e.name for e in EXAMPLES} | {"rotator/main"}
     assert tags(listed["rotator/main"]) == {"rotator:role": "management", "rotator:account": "main"}
@@ -62,7 +62,7 @@ def test_the_fleet_is_as_its_table_says(sandbox: Sandbox) -> None:
             assert key.valid_to - DEFAULT_START == timedelta(days=example.left)
 
 
-def test_the_environment_is_all_that_it_takes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_all_that_it_takes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)
     client = boto3.session.Session().client("secretsmanager")
@@ -70,7 +70,7 @@ def test_the_environment_is_all_that_it_takes(sandbox: Sandbox, monkeypatch: pyt
     assert RemoteClock(sandbox.environment["ROTATOR_SANDBOX_URL"]).now() == sandbox.clock.now()
 
 
-def test_a_sandbox_is_served_until_it_is_stopped() -> None:
+def test_sandbox_serves_until_stopped() -> None:
     stop = threading.Event()
     seen: list[tuple[datetime, int]] = []
     before = datetime.now(UTC)
@@ -88,13 +88,13 @@ def test_a_sandbox_is_served_until_it_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("server", [0, 1], ids=["infobip", "secrets-manager"])
-def test_a_port_that_is_taken_is_said_so(server: int) -> None:
+def test_port_that_is_taken_is_said_so(server: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1] - server
         with pytest.raises(ConfigurationError, match=f"port {port}"):
             serve_sandbox(port, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))
 
 
-def test_a_port_that_cannot_be_is_said_so() -> None:
+def test_port_that_cannot_be_is_said_so() -> None:
     with pytest.raises(ConfigurationError, match="70000"):
         serve_sandbox(70000, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))

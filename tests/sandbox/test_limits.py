@@ -49,7 +49,7 @@ def test_no_creates_at_all_or_no_limit(site: Site, limit: int | None) -> None:
     assert answers == ({200} if limit is None else {429})
 
 
-def test_an_accounts_limit_is_its_users_own(site: Site) -> None:
+def test_limit_of_account_and_user(site: Site) -> None:
     """What failed does not count; a key of a sub-account counts for the user who made it."""
     site.world.options.daily_creates = 1
     sub = site.world.add_account("sub", parent=site.account.id)
@@ -63,6 +63,6 @@ def test_an_accounts_limit_is_its_users_own(site: Site) -> None:
     assert [site.world.creates_used(account) for account in (site.account, sub, other)] == [1, 0, 1]
 
 
-def test_the_date_header_follows_the_clock(site: Site) -> None:
+def test_date_header_follows_clock(site: Site) -> None:
     site.clock.advance(timedelta(days=100))
     assert site.call("GET", KEYS).headers["Date"] == "Thu, 10 Dec 2026 10:00:00 GMT"

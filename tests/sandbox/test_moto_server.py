@@ -82,7 +82,7 @@ def test_moto_gets_its_own_back() -> None:
     assert (SecretsManagerResponse.get_secret_value, vars(CloudTrailResponse).get("lookup_events")) == before
 
 
-def test_dates_follow_the_clock_and_it_starts_empty(capfd: pytest.CaptureFixture[str]) -> None:
+def test_dates_follow_clock_and_start_empty(capfd: pytest.CaptureFixture[str]) -> None:
     clock = VirtualClock(NOW)
     with MotoServer(clock) as server:
         client = server.client()

@@ -21,7 +21,7 @@ def world() -> InfobipWorld:
     return world
 
 
-def test_the_same_seed_makes_the_same_world() -> None:
+def test_same_seed_makes_same_world() -> None:
     def ids(seed: int) -> list[tuple[str, str]]:
         world = InfobipWorld(VirtualClock(), seed=seed)
         account = world.add_account()
@@ -31,7 +31,7 @@ def test_the_same_seed_makes_the_same_world() -> None:
     assert not set(ids(1)) & set(ids(2))
 
 
-def test_a_key_is_as_it_was_made(world: InfobipWorld) -> None:
+def test_key_is_as_it_was_made(world: InfobipWorld) -> None:
     now = world.clock.now()
     key = world.add_key("MAIN", "old", valid_from=now - timedelta(days=80), valid_to=now + timedelta(days=10))
     assert (key.created_at, key.valid_to - key.valid_from) == (now - timedelta(days=80), timedelta(days=90))
@@ -67,7 +67,7 @@ def test_clicks_count_against_no_limit(world: InfobipWorld, changes: dict[str, A
     assert (world.creates_used("MAIN"), world.updates_used("MAIN"), world.calls) == (0, 0, [])
 
 
-def test_a_click_takes_its_time_too() -> None:
+def test_click_takes_its_time_too() -> None:
     world = InfobipWorld(VirtualClock(), options=Options(propagation=timedelta(seconds=10)))
     key = world.add_key(world.add_account())
     assert world.authenticates(key.value), "what is seeded works at once"
@@ -77,13 +77,13 @@ def test_a_click_takes_its_time_too() -> None:
     assert not world.authenticates(key.value)
 
 
-def test_unknown_accounts_and_keys_are_mistakes_of_the_test(world: InfobipWorld) -> None:
+def test_unknown_accounts_and_keys_raise(world: InfobipWorld) -> None:
     for mistake in (world.add_key, world.add_user, world.keys, world.creates_used, world.key, world.change_key):
         with pytest.raises(KeyError):
             mistake("nothing")
 
 
-def test_users_and_their_secrets_are_told_to_observers(site: Site) -> None:
+def test_users_are_told_to_observers(site: Site) -> None:
     told: list[str] = []
     value_observers.append(told.append)
     try:
@@ -99,7 +99,7 @@ def test_users_and_their_secrets_are_told_to_observers(site: Site) -> None:
     assert given.password not in repr(given)
 
 
-def test_a_years_calls_keep_the_busiest_day(site: Site) -> None:
+def test_years_keep_busiest_days_calls(site: Site) -> None:
     for day in range(3):
         for _ in range(day + 1):
             site.create()

@@ -17,7 +17,7 @@ from tests.sandbox.conftest import KEYS, Site
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
-def test_a_connection_serves_many_requests(site: Site) -> None:
+def test_connection_serves_many_requests(site: Site) -> None:
     connection = http.client.HTTPConnection(urlsplit(site.server.url).netloc, timeout=10)
     connection.connect()
     own_port = connection.sock.getsockname()[1]
@@ -50,7 +50,7 @@ def test_no_two_keys_are_made_from_one_quota(site: Site) -> None:
     assert len({key.value for key in site.world.keys()}) == 10
 
 
-def test_it_comes_back_at_the_same_address(site: Site) -> None:
+def test_server_returns_at_same_address(site: Site) -> None:
     url = site.server.url
     site.create()
     with site.server.refused(), pytest.raises(requests.ConnectionError):
@@ -103,7 +103,7 @@ def test_it_writes_nothing_and_logs_no_value(site: Site, capfd: pytest.CaptureFi
 @pytest.mark.parametrize(
     "headers", [{"Content-Length": "x"}, {"Content-Length": "1000001"}, {"Transfer-Encoding": "chunked"}]
 )
-def test_a_body_that_is_not_measured_is_refused(site: Site, headers: dict[str, str]) -> None:
+def test_unmeasured_body_is_refused(site: Site, headers: dict[str, str]) -> None:
     connection = http.client.HTTPConnection(urlsplit(site.server.url).netloc, timeout=10)
     connection.putrequest("POST", KEYS)
     for name, value in headers.items():
@@ -113,7 +113,7 @@ def test_a_body_that_is_not_measured_is_refused(site: Site, headers: dict[str, s
     connection.close()
 
 
-def test_what_an_observer_raises_is_raised_at_the_end() -> None:
+def test_observers_error_is_raised_at_end() -> None:
     world = InfobipWorld(VirtualClock())
 
     def complain(_request: Request, response: Response) -> None:
@@ -132,7 +132,7 @@ def test_what_an_observer_raises_is_raised_at_the_end() -> None:
         raise KeyError("the test's")  # an error on its way is not hidden by an observer's
 
 
-def test_a_mistake_of_the_simulation_is_seen(site: Site) -> None:
+def test_mistake_of_simulation_is_seen(site: Site) -> None:
     site.world.options.resources = None  # type: ignore[assignment]  # provokes a mistake inside
     answer = site.call("GET", "/account/1/balance")
     assert answer.status_code == 500
@@ -145,7 +145,7 @@ def clock(site: Site, body: object = None, **more: Any) -> requests.Response:
     return site.session.request(method, f"{site.server.url}/sandbox/clock", json=body, timeout=10, **more)
 
 
-def test_the_clock_can_be_read_and_moved(site: Site) -> None:
+def test_clock_can_be_read_and_moved(site: Site) -> None:
     assert clock(site).json() == {"now": "2026-09-01T10:00:00+00:00", "monotonic": 0}
     later = {"now": "2026-09-02T10:00:00+00:00", "monotonic": 86400}
     assert clock(site, {"advance_seconds": 86400}).json() == clock(site).json() == later
@@ -155,7 +155,7 @@ def test_the_clock_can_be_read_and_moved(site: Site) -> None:
 @pytest.mark.parametrize(
     "body", [{}, [], "x", {"advance_seconds": "1"}, {"advance_seconds": True}, {"advance_seconds": 1e300}]
 )
-def test_a_bad_move_is_refused(site: Site, body: object) -> None:
+def test_bad_move_is_refused(site: Site, body: object) -> None:
     before = site.clock.now()
     answer = clock(site, body)
     assert answer.status_code == 400
@@ -165,6 +165,6 @@ def test_a_bad_move_is_refused(site: Site, body: object) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "192.0.2.1:8080"])
-def test_the_clock_is_for_this_machine_only(site: Site, host: str) -> None:
+def test_clock_is_for_this_machine_only(site: Site, host: str) -> None:
     assert clock(site, headers={"Host": host}).status_code == 403
     assert clock(site, headers={"Host": "localhost:1"}).status_code == 200

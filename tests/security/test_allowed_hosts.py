@@ -34,7 +34,7 @@ def connect(**environ: str) -> KeyProvider:
 
 
 @pytest.mark.parametrize("allowed", ["", "evil.example", "*.keys.evil.example,other.example"])
-def test_nothing_is_sent_to_a_host_that_is_not_allowed(proxy: FakeServer, allowed: str) -> None:
+def test_nothing_is_sent_to_foreign_host(proxy: FakeServer, allowed: str) -> None:
     """Threat: a management secret whose base_url names another host. Nothing is sent unless ROTATOR_ALLOWED_HOSTS lists
     it.
     """
@@ -44,7 +44,7 @@ def test_nothing_is_sent_to_a_host_that_is_not_allowed(proxy: FakeServer, allowe
 
 
 @pytest.mark.parametrize("allowed", [HOST, "other.example, *.evil.example"])
-def test_an_allowed_host_is_called(proxy: FakeServer, allowed: str) -> None:
+def test_allowed_host_is_called(proxy: FakeServer, allowed: str) -> None:
     with pytest.raises(ProviderUnavailable):  # a create, which is not repeated
         connect(ROTATOR_ALLOWED_HOSTS=allowed).create_key(KeyRequest("n", START))
     assert proxy.seen[0].line.startswith(f"CONNECT {HOST}:443")

@@ -46,7 +46,7 @@ def is_beginning(rows: list[bytes], of: list[bytes]) -> bool:
 
 @on_one_file
 @given(data=st.data())
-def test_lines_taken_out_anywhere_but_at_the_very_end_show(tmp_path: Path, data: st.DataObject) -> None:
+def test_removed_lines_show(tmp_path: Path, data: st.DataObject) -> None:
     """Threat: removed audit lines. They are detected, except at the end of the file."""
     rows = write(tmp_path / "a")
     kept = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
@@ -65,7 +65,7 @@ def test_lines_in_another_order_show(tmp_path: Path, data: st.DataObject) -> Non
 
 @on_one_file
 @given(data=st.data())
-def test_whole_runs_in_another_order_or_of_another_file_show(tmp_path: Path, data: st.DataObject) -> None:
+def test_moved_or_foreign_runs_show(tmp_path: Path, data: st.DataObject) -> None:
     """Threat: whole runs in another order or from another file. They are detected."""
     rows, other = write(tmp_path / "a"), write(tmp_path / "b", name="other")
     cuts = [0, 4, 7, 12]
@@ -79,7 +79,7 @@ def test_whole_runs_in_another_order_or_of_another_file_show(tmp_path: Path, dat
 
 @on_one_file
 @given(at=st.integers(0, sum(RUNS) - 2), field=st.sampled_from(["secret", "event", "log", "actor"]), to=TEXTS)
-def test_an_edited_line_shows_however_it_is_edited(tmp_path: Path, at: int, field: str, to: str) -> None:
+def test_edited_line_shows(tmp_path: Path, at: int, field: str, to: str) -> None:
     """Threat: an edited audit line. It is detected unless every later line is recomputed."""
     rows = write(tmp_path / "a")
     entry = json.loads(rows[at])
@@ -103,13 +103,13 @@ def rechained(rows: list[bytes], begin: int, end: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("end", range(2, sum(RUNS) - 1))
-def test_a_removed_line_shows_until_all_that_follows_is_forged(tmp_path: Path, end: int) -> None:
+def test_removed_line_shows_until_forged(tmp_path: Path, end: int) -> None:
     rows = write(tmp_path / "a")
     del rows[1]
     assert not verify(put(tmp_path / "a", rechained(rows, 1, end))).ok
 
 
-def test_where_the_chain_ends(tmp_path: Path) -> None:
+def test_end_of_chain(tmp_path: Path) -> None:
     """No key signs the lines: write access is enough to rewrite its end, or all of it. A second copy shows it."""
     stream = io.StringIO()
     rows = write(tmp_path / "a", stream=stream)
@@ -121,7 +121,7 @@ def test_where_the_chain_ends(tmp_path: Path) -> None:
     assert set(forged) - set(elsewhere), "and it shows beside the copy"
 
 
-def test_a_run_that_was_put_in_without_a_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inserted_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Threat: an inserted forged run. It is reported as not linked. Lines that were collected from stderr have no link,
     so it is no error, but it is reported.
     """
@@ -152,7 +152,7 @@ LINES = st.one_of(
 
 @on_one_file
 @given(lines=st.lists(LINES, max_size=6), end=st.sampled_from([b"", b"\n", b"\r\n", b"\0"]))
-def test_any_file_gives_a_report(tmp_path: Path, lines: list[bytes], end: bytes) -> None:
+def test_any_file_gives_report(tmp_path: Path, lines: list[bytes], end: bytes) -> None:
     """Threat: an audit file that attacks its verifier. The result is a readable report."""
     path = tmp_path / "any"
     path.write_bytes(b"\n".join(lines) + end)
@@ -162,7 +162,7 @@ def test_any_file_gives_a_report(tmp_path: Path, lines: list[bytes], end: bytes)
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_the_report_on_a_hostile_file_is_printable(
+def test_report_on_hostile_file_is_printable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: list[str]
 ) -> None:
     path = tmp_path / "any"
@@ -174,7 +174,7 @@ def test_the_report_on_a_hostile_file_is_printable(
     assert all(char.isprintable() or char == "\n" for char in out + err)
 
 
-def test_an_unreadable_file_is_a_configuration_error(tmp_path: Path) -> None:
+def test_unreadable_file_is_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", tmp_path / ("x" * 300)):
         with pytest.raises(ConfigurationError, match=str(tmp_path)):
             verify(path)

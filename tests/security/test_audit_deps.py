@@ -75,7 +75,7 @@ KNOWN = {"requests": ["PYSEC-2018-28"]}
         (KNOWN | {"answer": "<html>"}, 0, "can't be read"),
     ],
 )
-def test_what_it_makes_of_an_answer(
+def test_answers_are_understood(
     tmp_path: Path, lock: Path, answers: dict[str, object], code: int, message: str
 ) -> None:
     """Threat: a dependency with a known vulnerability. The build fails, and reports "not checked" if no vulnerability
@@ -91,7 +91,7 @@ def test_what_it_makes_of_an_answer(
     assert not ("no known vulnerability" in output and "not checked" in output)
 
 
-def test_without_the_program_it_reports_that(lock: Path) -> None:
+def test_without_program_it_reports_that(lock: Path) -> None:
     found, output = run(lock, PIP_AUDIT=str(lock.parent / "none"))
     assert found == 0
     assert "not checked" in output
@@ -140,7 +140,7 @@ def test_with_pip_audit_itself(lock: Path) -> None:
     assert (found, "not checked: no vulnerability service" in output) == (1, True), output
 
 
-def test_the_static_check_is_on() -> None:
+def test_static_check_is_on() -> None:
     """Threat: dangerous code. ruff's rules S (bandit's) run in CI. ruff's rules S (bandit's) are part of the linting
     that CI does; what is switched off has a reason beside it.
     """

@@ -39,7 +39,7 @@ def is_create(request: Request) -> bool:
     return request.method == "POST" and request.path.endswith("/api-keys")
 
 
-def test_a_name_like_ours_alone_does_not_make_an_orphan() -> None:
+def test_similar_name_is_no_orphan() -> None:
     """Threat: a listed key that is named like the rotator's own. It is at most reported. Any user of the account may
     name a key so; only a version that was certainly not stored makes an orphan.
     """
@@ -130,7 +130,7 @@ def always_the_same(request: Request, answer: Any) -> Any:
 @pytest.mark.parametrize(
     "alter", [foreign_keys, other_id, other_name, all_disabled, all_ended, none_at_all, always_the_same]
 )
-def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> None:
+def test_wrong_answers_break_no_consumer(alter: Alter) -> None:
     """Threat: a list that is empty, repeats itself or shows every key as disabled. Consumers keep a working key, and no
     other deployment's key is changed. Through sweeps over a week, long enough for every grace period to be over.
     """
@@ -171,7 +171,7 @@ def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> Non
     ],
     ids=lambda field: next(iter(field)),
 )
-def test_a_replacement_that_differs_is_never_promoted(field: dict[str, Any]) -> None:
+def test_different_replacement_is_rejected(field: dict[str, Any]) -> None:
     """Threat: a new key with more scopes, other addresses, another account or another expiry. It is revoked and never
     promoted.
     """
@@ -186,7 +186,7 @@ def test_a_replacement_that_differs_is_never_promoted(field: dict[str, Any]) -> 
     assert made.isdisjoint(key.id for key in world.live_keys())
 
 
-def test_another_key_in_a_creates_answer_is_not_stored() -> None:
+def test_other_key_in_create_is_not_stored() -> None:
     """Threat: a create that returns another key's value. The key must be new and match the request in every field."""
     world, infobip = altered_world()
     world.managed("prod/x", **DUE)
@@ -214,7 +214,7 @@ CALLS: dict[str, Callable[[InfobipClient], object]] = {
 
 
 @pytest.mark.parametrize("auth", list(AuthMethod))
-def test_a_redirect_takes_nothing_to_another_host(auth: AuthMethod) -> None:
+def test_redirect_takes_nothing_elsewhere(auth: AuthMethod) -> None:
     """Threat: a redirect that steals a password, a token or a key. It is not followed, for any call and any
     authentication. Neither the call's credentials nor a login's, whatever is called, however it is redirected.
     """
@@ -237,7 +237,7 @@ def made_long_ago(request: Request, answer: Any) -> Any:
     return answer
 
 
-def test_a_wrong_age_does_not_shorten_a_grace_period() -> None:
+def test_wrong_age_shortens_no_grace() -> None:
     """Threat: wrong times that make a key seem old. Grace periods are measured by the label and the clock. By the keys'
     ages the replacement would be an orphan and the old one long past its time.
     """

@@ -57,7 +57,7 @@ def _world(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_world")
-def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_controls_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Threat: terminal escapes, right-to-left text, second lines, markup and formulas in tags and names. People see
     visible escapes.
     """
@@ -92,7 +92,7 @@ def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("_world")
-def test_json_keeps_the_exact_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_keeps_exact_text(capsys: pytest.CaptureFixture[str]) -> None:
     """Threat: hostile names in JSON output. They are escaped, and parse to the exact name. Escaped is not lost: a
     program that reads the document gets the very name.
     """
@@ -101,7 +101,7 @@ def test_json_keeps_the_exact_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert {f"{text}-{number}" for number, text in enumerate(HOSTILE)} <= names
 
 
-def test_an_argument_that_is_no_utf8_is_an_argument(
+def test_argument_without_utf8(
     stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threat: an argument that is not UTF-8, in an emergency. It is handled like any other. Python hands such bytes

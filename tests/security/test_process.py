@@ -36,7 +36,7 @@ def commands(group: click.Group, *path: str) -> list[tuple[str, click.Command]]:
     return found
 
 
-def test_no_option_takes_a_secret() -> None:
+def test_no_option_takes_secret() -> None:
     """Threat: a secret in the shell history. No option accepts one."""
     words = ("password", "token", "value", "credential", "api-key", "apikey", "leaked")
     for name, command in commands(cli):
@@ -57,7 +57,7 @@ def test_no_option_takes_a_secret() -> None:
         ["--profile", KEY_VALUE, "plan", "--json"],
     ],
 )
-def test_a_value_as_an_argument_is_refused_at_once(
+def test_value_as_argument_is_refused(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threat: a leaked value that is given as an argument. It is rejected before it gets into a request and CloudTrail.
@@ -72,7 +72,7 @@ def test_a_value_as_an_argument_is_refused_at_once(
     assert KEY_VALUE[:12] not in output.lower()
 
 
-def test_the_process_list_shows_no_value_while_it_works(stack: Stack) -> None:
+def test_process_list_shows_no_value(stack: Stack) -> None:
     """Threat: the process list. It shows no value. The child is held in the middle of an emergency, and its arguments
     and environment are read as others can.
     """

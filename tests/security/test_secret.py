@@ -65,14 +65,14 @@ def test_no_way_of_showing_shows_it(holder: str, way: str) -> None:
 @pytest.mark.parametrize(
     "take", [pickle.dumps, copy.copy, copy.deepcopy, hash, json.dumps, lambda each: each < Secret("x"), len, bytes]
 )
-def test_it_is_not_written_copied_hashed_or_measured(take: Callable[[Any], object]) -> None:
+def test_not_written_copied_hashed_measured(take: Callable[[Any], object]) -> None:
     """Threat: pickle, copies, hashes and the length of a secret value. They are errors."""
     with pytest.raises(TypeError) as caught:
         take(Secret(KEY_VALUE))
     assert KEY_VALUE not in str(caught.value)
 
 
-def test_what_holds_it_is_not_copied_into_plain_data_either() -> None:
+def test_holder_is_not_copied_to_plain_data() -> None:
     with pytest.raises(TypeError, match="never serialised"):
         asdict(StoredValue("v", Secret(KEY_VALUE), frozenset()))
 

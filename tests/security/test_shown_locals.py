@@ -60,7 +60,7 @@ class FrameWatch:
 
 
 @pytest.mark.parametrize(("auth", "reveal"), [("basic", True), ("ibsso", False), ("oauth2", True)])
-def test_no_frame_holds_a_value_at_any_call(auth: str, reveal: bool) -> None:
+def test_no_frame_holds_value_at_any_call(auth: str, reveal: bool) -> None:
     """Threat: a crash reporter that prints local variables. No frame of the program contains a value in plain text, at
     any call. A key's whole life, an emergency and a leaked value: at each call of Infobip or AWS every frame is
     dumped.
@@ -87,7 +87,7 @@ def test_no_frame_holds_a_value_at_any_call(auth: str, reveal: bool) -> None:
     assert watch.leaks == set()
 
 
-def test_the_watch_finds_a_value_in_plain_text() -> None:
+def test_watch_finds_value_in_plain_text() -> None:
     """The test above can fail: a frame of the program that holds a value in plain text is found."""
     world = World()
     world.managed("prod/x")
@@ -111,7 +111,7 @@ ANSWERS: list[Answer] = [
 
 
 @pytest.mark.parametrize("number", range(len(ANSWERS)))
-def test_no_traceback_of_the_store_shows_a_value(aws: FakeAws, store: Any, number: int) -> None:
+def test_no_traceback_of_store_shows_value(aws: FakeAws, store: Any, number: int) -> None:
     value = Secret(KEY_VALUE)
     quoted = error("InvalidParameterException", f"'{KEY_VALUE}' failed to satisfy constraint")
     calls: list[tuple[Answer, Callable[[], object]]] = [
@@ -136,7 +136,7 @@ class Bug(Exception):
 
 
 @pytest.mark.parametrize("event", ["provide-client-params", "before-call", "after-call"])
-def test_a_bugs_traceback_shows_no_value_of_the_store(aws: FakeAws, store: Any, event: str) -> None:
+def test_bugs_traceback_shows_no_value(aws: FakeAws, store: Any, event: str) -> None:
     def raise_bug(**_: object) -> None:
         raise Bug
 
@@ -156,7 +156,7 @@ def test_a_bugs_traceback_shows_no_value_of_the_store(aws: FakeAws, store: Any, 
         store._client.meta.events.unregister(f"{event}.secrets-manager.*", raise_bug)
 
 
-def test_a_traceback_with_locals_is_searched_at_all() -> None:
+def test_traceback_with_locals_is_searched() -> None:
     """The search can fail: a value in a frame outside of the tests is found."""
     with pytest.raises(ValueError, match="delimiter") as caught:
         json.loads(f'{{"{KEY_VALUE}"')
@@ -191,7 +191,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
         ('{"password": "', '"}\n{"secret": '),
     ],
 )
-def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], around: tuple[str, str]) -> None:
+def test_traceback_shows_no_stdin(stdin: Callable[[bytes], None], around: tuple[str, str]) -> None:
     from rotator.cli.leaked import read_leaked
 
     part = leaks.register(KEY_VALUE[:-1])  # the whole would be taken for what it is
@@ -202,7 +202,7 @@ def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], a
 
 
 @pytest.mark.parametrize("text", ["{}\n", '[{{"password": "{}"}},\n'])
-def test_no_traceback_shows_keys_that_are_too_many(stdin: Callable[[bytes], None], text: str) -> None:
+def test_traceback_shows_no_excess_keys(stdin: Callable[[bytes], None], text: str) -> None:
     from rotator.cli.leaked import MOST_KEYS, read_leaked
 
     keys = [f"{number:032x}{KEY_VALUE[32:]}" for number in range(MOST_KEYS + 1)]

@@ -30,25 +30,25 @@ def threats() -> dict[str, list[str]]:
     return found
 
 
-def test_each_threat_says_what_happens_instead() -> None:
+def test_each_threat_names_its_outcome() -> None:
     texts = [text for stated in threats().values() for text in stated]
     assert len(texts) > 150
     assert [text for text in texts if not THREAT.match(text)] == []
     assert len(set(texts)) == len(texts)
 
 
-def test_every_security_and_fuzz_file_answers_one() -> None:
+def test_security_files_answer_threat() -> None:
     folders = (ROOT / "tests" / "security", ROOT / "tests" / "fuzz")
     files = {path.relative_to(ROOT).as_posix() for folder in folders for path in folder.glob("test_*.py")}
     assert files - threats().keys() == {Path(__file__).relative_to(ROOT).as_posix()}
 
 
-def test_the_model_names_every_file_with_a_threat() -> None:
+def test_model_names_every_file_with_threat() -> None:
     named = tuple(NAMED.findall(MODEL.read_text(encoding="utf-8")))
     assert [path for path in threats() if not path.startswith(named)] == []
 
 
 @pytest.mark.parametrize("name", NAMED.findall(MODEL.read_text(encoding="utf-8")))
-def test_what_the_model_names_states_a_threat(name: str) -> None:
+def test_what_model_names_states_threat(name: str) -> None:
     assert (ROOT / name).exists()
     assert [path for path in threats() if path.startswith(name)] != []
