@@ -216,11 +216,22 @@ class Action(Told):
 
 @dataclass(frozen=True, slots=True)
 class Skip(Told):
-    """A secret (or one of its actions) that is skipped, and why."""
+    """A secret (or one of its actions) that is skipped, and why.
+
+    :param key_id: the key that is not revoked; ``None`` if it is the rotation that is skipped.
+    :param everything: whether it is the rotation and all revocations.
+    :param scheduled: whether it only waits for a slot of the daily limit.
+    :param by_account: whether the cause is the whole account, not this secret.
+    """
 
     secret: str
     reason: Reason
     message: Message
+    arn: str = ""
+    key_id: str | None = None
+    everything: bool = False
+    scheduled: bool = False
+    by_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)

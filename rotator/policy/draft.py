@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from operator import attrgetter
-from typing import NamedTuple
 
 from rotator.message import Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Policy, Questions, Skip, Window
@@ -31,19 +31,6 @@ class Rank(IntEnum):
     ORPHAN = 7
 
 
-class Waiting(NamedTuple):
-    """Why something that is due is not planned.
-
-    :param scheduled: whether it only waits for a slot of the daily limit.
-    :param by_account: whether the cause is the whole account, not this secret.
-    """
-
-    reason: Reason
-    message: Message
-    scheduled: bool = False
-    by_account: bool = False
-
-
 @dataclass
 class Draft:
     """An account's plan while it is made: what it is made from, and what has been decided.
@@ -53,7 +40,6 @@ class Draft:
     :param since: the time of the previous sweep, if this one stands for all sweeps between the two in a forecast.
     :param ranked: actions, to be ordered by rank, then by deadline (or due time), then by name.
     :param deferred: due actions that wait for a slot, or for another sweep because there are too many.
-    :param waiting: by ARN and key id (``None`` for the secret's rotation), why something that is due is not planned.
     :param late: ARNs whose rotation gets no slot before the key expires.
     :param questions: what to read before the actions may be carried out; ``versions`` only if their secrets have any.
     :param checks: versions that are read in any case.
@@ -68,7 +54,6 @@ class Draft:
     skipped: list[Skip] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     deferred: list[Action] = field(default_factory=list)
-    waiting: dict[tuple[str, str | None], Waiting] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
     questions: Questions = field(default_factory=Questions)
     checks: set[tuple[str, str]] = field(default_factory=set)
@@ -96,10 +81,16 @@ class Draft:
     def defer(self, action: Action, reason: Reason, message: Message) -> None:
         """Record that a due action is not planned, and why."""
         self.deferred.append(action)
-        self.skipped.append(Skip(action.secret, reason, message))
         is_rotation = action.kind is ActionKind.ROTATE
         key_id = None if is_rotation else action.key_id
-        self.waiting[(action.arn, key_id)] = Waiting(reason, message, scheduled=is_rotation, by_account=True)
+        skip = Skip(action.secret, reason, message, action.arn, key_id, scheduled=is_rotation, by_account=True)
+        self.skipped.append(skip)
+
+    def causes(self) -> Callable[[str, str | None], Skip | None]:
+        """Return a look-up of why something is not planned, by ARN and key id (``None`` for the rotation)."""
+        found = {(skip.arn, skip.key_id): skip for skip in self.skipped}
+        wholly = {skip.arn: skip for skip in self.skipped if skip.everything}
+        return lambda arn, key_id: found.get((arn, key_id)) or wholly.get(arn)
 
     def actions(self) -> list[Action]:
         """Return all actions in order."""

@@ -26,7 +26,7 @@ def require_planned(draft: Draft, action: Action) -> None:
                 reason=Reason.UNREADABLE,
             )
         return
-    waiting = draft.waiting.get((action.arn, action.key_id))
+    waiting = draft.causes()(action.arn, action.key_id)
     for alert in draft.alerts:
         if (alert.key_id == action.key_id) if waiting is None else (alert.message is waiting.message):
             raise Refused(_text(what, alert.kind, alert.message), reason=alert.kind)

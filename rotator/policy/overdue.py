@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountPlan, Action, ActionKind, Alert, Key, Outcome, Result, Severity
-from rotator.policy.draft import Draft, Waiting
+from rotator.model import AccountPlan, Action, ActionKind, Alert, Key, Outcome, Result, Severity, Skip
+from rotator.policy.draft import Draft
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import NOT_OURS, View, first, renew_at
 from rotator.policy.secret_draft import SecretDraft
@@ -100,10 +100,11 @@ def _due(draft: Draft, view: View) -> Iterator[Overdue]:
 
 def report_overdue(draft: Draft, actions: Sequence[Action]) -> None:
     """Add one alert with the cause for all overdue work."""
+    cause_of = draft.causes()
     planned = {(a.arn, a.kind, a.key_id if a.kind in _DONE_BY[ActionKind.REVOKE] else None) for a in actions}
     for late in (late for view in draft.views for late in overdue(draft, view)):
         arn = late.view.entry.arn
-        cause = draft.waiting.get((arn, late.key_id))
+        cause = cause_of(arn, late.key_id)
         if any((arn, kind, late.key_id) in planned for kind in _DONE_BY[late.kind]):
             cause = None
         elif cause is not None and late.kind is not ActionKind.LABEL and _on_purpose(draft, cause, late):
@@ -160,7 +161,7 @@ def _result_of(alert: Alert, results: Sequence[Result]) -> Result | None:
     return None
 
 
-def _on_purpose(draft: Draft, cause: Waiting, late: Overdue) -> bool:
+def _on_purpose(draft: Draft, cause: Skip, late: Overdue) -> bool:
     """Whether work waits for what an operator asked for, or a rotation only for a slot before its key expires."""
     if cause.reason in _ON_PURPOSE:
         return True

@@ -11,7 +11,7 @@ from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import Action, ActionKind, Alert, Elsewhere, Key, Questions, Severity, Skip
 from rotator.policy.clock_skew import MAX_SKEW
-from rotator.policy.draft import Draft, Rank, Waiting
+from rotator.policy.draft import Draft, Rank
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Retiring, replaced_at
@@ -211,11 +211,13 @@ class SecretDraft:
         )
         self.draft.ranked.append((rank, action))
 
-    def skip(self, decision: Decision, key_id: str | None = None) -> None:
-        """Skip the secret's rotation, or the revocation of a key. A decision with a severity is also an alert."""
+    def skip(self, decision: Decision, key_id: str | None = None, *, everything: bool = False) -> None:
+        """Skip the secret's rotation, or the revocation of a key. A decision with a severity is also an alert.
+
+        :param everything: skip the rotation and all revocations.
+        """
         entry, draft = self.view.entry, self.draft
-        draft.waiting[(entry.arn, key_id)] = Waiting(decision.reason, decision.message)
-        draft.skipped.append(Skip(entry.name, decision.reason, decision.message))
+        draft.skipped.append(Skip(entry.name, decision.reason, decision.message, entry.arn, key_id, everything))
         if decision.severity is not None:
             about = key_id or self.view.key_id
             draft.alerts.append(Alert(decision.reason, decision.message, entry.name, about, decision.severity))

@@ -8,7 +8,7 @@ from rotator.durations import DAY, plus
 from rotator.message import KeyId, Message
 from rotator.model import Action, ActionKind, Quota, Severity
 from rotator.policy.daily_limit import no_slot_left
-from rotator.policy.draft import Rank, Waiting
+from rotator.policy.draft import Rank
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.failed_attempts import MAX_REJECTED, REMEMBERED
 from rotator.policy.labels import PENDING, retire_label
@@ -50,9 +50,7 @@ def plan_everything(secret: SecretDraft) -> Candidate | None:
             secret.look_elsewhere(view.key_id)
         if left.reason is Reason.FOREIGN_ROTATION:
             left = _abandoned(secret) or left
-        secret.skip(left)
-        for item in view.life.retiring:
-            draft.waiting[(view.entry.arn, item.key_id)] = Waiting(left.reason, left.message)
+        secret.skip(left, everything=True)
         return None
     if secret.view.mislabelled is not None:
         _mislabelled(secret, secret.view.mislabelled)
