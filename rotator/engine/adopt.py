@@ -5,9 +5,10 @@ from __future__ import annotations
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.key_ids import account_key_id
-from rotator.engine.observe import Fleet, management_of, observe_fleet, resolve_version
+from rotator.engine.observe import Fleet, management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
+from rotator.engine.version_values import resolve_version
 from rotator.errors import KeyNotFound, Refused
 from rotator.model import AccountSnapshot, ActionKind, Outcome, Result, SecretEntry, Spec
 from rotator.policy.lifecycle import read_lifecycle

@@ -15,8 +15,8 @@ from typing import Final
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext
-from rotator.engine.observe import ABOUT_ONE_VALUE, MAX_SILENT, resolve_version, value_field
 from rotator.engine.secret_changes import require_managed
+from rotator.engine.version_values import ABOUT_ONE_VALUE, MAX_SILENT, key_in, resolve_version
 from rotator.errors import BadSecretValue, ProviderError, ProviderUnavailable, RotatorError, StoreError
 from rotator.message import KeyId, Message
 from rotator.model import Action, ActionKind, Alert, Resolution, Result, SecretEntry, Severity
@@ -24,7 +24,6 @@ from rotator.policy.daily_check import only_reported
 from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.rules import Decision, make_view
-from rotator.policy.values import decode
 from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.text import some_of
@@ -125,7 +124,7 @@ class DailyCheck:
             return None
         label = read_lifecycle(entry).current_key
         try:
-            key = decode(content, value_field(entry), entry.name).key
+            key = key_in(content, entry)
         except BadSecretValue:
             return _Doubtful(entry)
         digest = self.context.snapshot.keys[label].digest if label is not None else None
@@ -203,7 +202,7 @@ class DailyCheck:
             for entry in others[:MAX_CONTROLS]:
                 content = context.services.store.read_current(entry.arn).text
                 try:
-                    key = decode(content, value_field(entry), entry.name).key
+                    key = key_in(content, entry)
                 except BadSecretValue:
                     continue
                 if self._search(key) is not None:

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.engine.context import AccountContext, Services
-from rotator.engine.observe import MAX_READS, Fleet, connected, resolve_versions, value_field, with_history
+from rotator.engine.observe import MAX_READS, Fleet, connected, with_history
+from rotator.engine.version_values import stored_key, with_values
 from rotator.errors import (
     BadSecretValue,
     InvalidRequest,
@@ -40,7 +41,7 @@ from rotator.policy.gate import NOT_READ
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from rotator.policy.planner import plan_account
-from rotator.policy.values import contains, decode
+from rotator.policy.values import contains
 from rotator.ports import KeyProvider, SecretStore
 from rotator.reasons import Reason
 from rotator.secret import Secret
@@ -107,7 +108,7 @@ class Evidence:
             snapshot = with_history(self.provider, snapshot)
         entries = {entry.arn: entry for entry in snapshot.secrets}
         wanted = [(entries[arn], version_id) for arn, version_id in sorted(questions.versions)]
-        snapshot = resolved(self.values.store, self.provider, snapshot, wanted)
+        snapshot = with_values(self.values.store, self.provider, snapshot, wanted)
         versions = dict(snapshot.versions)
         for arn in sorted(questions.histories):
             # If the versions can't be listed, nothing is noted, and the revocation is refused before it is made.
@@ -210,21 +211,13 @@ class Evidence:
         """A key's value, from its version or else from Infobip."""
         if holder is not None:
             entry = next(entry for entry in snapshot.secrets if entry.arn == holder[0])
-            value = _stored_key(self.values.store, entry, holder[1])
+            value = stored_key(self.values.store, entry, holder[1])
             if value is not None:
                 return value
         try:
             return self.provider.get_key(key_id).value
         except KeyNotFound:
             return None
-
-
-def _stored_key(store: SecretStore, entry: SecretEntry, version_id: str) -> Secret | None:
-    """The key in a version's tagged field; ``None`` if it can't be read."""
-    try:
-        return decode(store.read_version(entry.arn, version_id).text, value_field(entry), entry.name).key
-    except (BadSecretValue, StoreError):
-        return None
 
 
 def search_again(
@@ -245,23 +238,13 @@ def search_again(
     if life.unlabelled and (before is None or life.current_version != read_lifecycle(before).current_version):
         copies.pop(action.key_id, None)
     if action.reason is Reason.GRACE_OVER:
-        value = _stored_key(store, entry, action.version_id)
+        value = stored_key(store, entry, action.version_id)
         content = store.read_many([entry.arn]).get(entry.arn)
         if isinstance(content, StoreError):
             unreadable = (*unreadable, entry.name)
         elif content is not None and value is not None and contains(content, value):
             copies[action.key_id] = (*copies.get(action.key_id, ()), entry.name)
     return replace(snapshot, copies=copies, unreadable=unreadable)
-
-
-def resolved(
-    store: SecretStore, provider: KeyProvider, snapshot: AccountSnapshot, wanted: Sequence[tuple[SecretEntry, str]]
-) -> AccountSnapshot:
-    """Return the snapshot with the keys that the wanted versions' values are found to be."""
-    asked = [(entry, None if is_current(entry, version) else version) for entry, version in wanted]
-    found = resolve_versions(store, provider, asked)
-    read = {(entry.arn, version): value for (entry, version), value in zip(wanted, found, strict=True)}
-    return replace(snapshot, values={**snapshot.values, **read})
 
 
 def ownership_proof(
@@ -277,7 +260,7 @@ def ownership_proof(
     proof = Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
     if proof is not OwnershipProof.UNREAD:
         return proof
-    context.snapshot = resolved(context.services.store, context.provider, context.snapshot, [(entry, version_id)])
+    context.snapshot = with_values(context.services.store, context.provider, context.snapshot, [(entry, version_id)])
     return Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
 
 

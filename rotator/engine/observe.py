@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from rotator.engine.context import Services
+from rotator.engine.version_values import value_field, with_values
 from rotator.errors import (
-    BadSecretValue,
     ConfigurationError,
     ContractViolation,
     InvalidRequest,
     KeyNotFound,
-    MissingRole,
-    ProviderUnavailable,
     SecretNotFound,
-    StoreError,
 )
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Alert, Key, Resolution, SecretEntry, Severity
+from rotator.model import AccountSnapshot, Alert, Key, SecretEntry, Severity
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.policy.tags import ACCOUNT_TAG, FIELD_TAG, role
-from rotator.policy.values import decode, others_fields, possible_keys, recorded_key_id
+from rotator.policy.tags import ACCOUNT_TAG, role
 from rotator.ports import KeyProvider, SecretStore
 from rotator.reasons import Reason
-from rotator.secret import Secret
 from rotator.text import printable, quoted
 
-ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
-"""Errors of a search for one value that concern only its secret, never the account: a filter in front of Infobip may
-refuse one URL, for example."""
-MAX_SILENT = 2
-"""After this many unanswered searches by value a sweep stops searching."""
 MAX_READS = 100
 """Keys that one sweep reads by their ids: if the list lacks more than this, it is probably another account's list."""
-MAX_CANDIDATES = 10
-"""Possible keys in one value that are searched for at Infobip one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +196,8 @@ def observe_account(
         snapshot = with_history(provider, snapshot)
     unread = [entry for entry in secrets if _must_be_read(entry, lives[entry.arn], snapshot)]
     # Values of other accounts' secrets are never sent to this account's Infobip.
-    found = resolve_versions(store, provider, [(entry, None) for entry in unread])
-    values = {
-        (entry.arn, lives[entry.arn].current_version or ""): value for entry, value in zip(unread, found, strict=True)
-    }
-    return replace(snapshot, values=values, skew=provider.skew())
+    snapshot = with_values(store, provider, snapshot, [(entry, lives[entry.arn].current_version) for entry in unread])
+    return replace(snapshot, skew=provider.skew())
 
 
 def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSnapshot:
@@ -245,16 +230,16 @@ def with_secret(
     listed = next((each for each in snapshot.secrets if each.arn == entry.arn), entry)
     same = value_field(listed) == value_field(entry)
     values = {pair: found for pair, found in snapshot.values.items() if same or pair[0] != entry.arn}
-    if life.current_version is not None and life.current_key not in keys:
-        values[(entry.arn, life.current_version)] = resolve_version(store, provider, entry)
-    return replace(
+    snapshot = replace(
         snapshot,
         secrets=(entry, *(other for other in snapshot.secrets if other.arn != entry.arn)),
         keys=keys,
         unread=snapshot.unread - wanted | unread,
         values=values,
-        skew=provider.skew(),
     )
+    if life.current_key not in keys:
+        snapshot = with_values(store, provider, snapshot, [(entry, life.current_version)])
+    return replace(snapshot, skew=provider.skew())
 
 
 def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> tuple[bool, frozenset[str]]:
@@ -282,83 +267,3 @@ def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot
     if life.current_version is None or entry.deleted_at is not None:
         return False
     return life.current_key not in snapshot.keys and life.current_key not in snapshot.unread
-
-
-def resolve_version(
-    store: SecretStore, provider: KeyProvider, entry: SecretEntry, version_id: str | None = None
-) -> Resolution:
-    """Find the key of this account that a version's value is: search by value, then compare with the recorded key's.
-
-    Reads the value and forgets it. An error that concerns one secret is not raised: it is the resolution's ``problem``.
-    Infobip's own errors are raised, unless they concern only the search by value.
-
-    :param version_id: by default the current one.
-    """
-    field = value_field(entry)
-    try:
-        stored = store.read_current(entry.arn) if version_id is None else store.read_version(entry.arn, version_id)
-    except SecretNotFound:
-        return Resolution(None, "its value does not exist", known_foreign=version_id is not None)
-    except StoreError as error:
-        return Resolution(None, str(error))
-    except BadSecretValue as error:
-        return Resolution(None, str(error), known_foreign=True)
-    try:
-        value = decode(stored.text, field, entry.name)
-    except BadSecretValue as error:
-        return _no_key(provider, stored.text, str(error))
-    try:
-        found = _find_key(provider, value.key, recorded_key_id(stored.text))
-    except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
-        silent = isinstance(error, ProviderUnavailable)
-        return Resolution(None, f"its key can't be identified: {error}", silent=silent)
-    if found is None:
-        return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
-    others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)
-    return Resolution(found.id, own_fields=others)
-
-
-def resolve_versions(
-    store: SecretStore, provider: KeyProvider, wanted: Iterable[tuple[SecretEntry, str | None]]
-) -> list[Resolution]:
-    """Resolve several versions; after a few unanswered searches Infobip is not asked for the rest."""
-    found: list[Resolution] = []
-    for entry, version_id in wanted:
-        silent = [resolution for resolution in found if resolution.silent]
-        found.append(silent[-1] if len(silent) >= MAX_SILENT else resolve_version(store, provider, entry, version_id))
-    return found
-
-
-_NO_KEY = "its value is no key of this Infobip account; store one that is, or correct the tag rotator:account"
-
-
-def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
-    """The resolution of a value whose tagged field is no key. A key in another field of it must not be revoked."""
-    candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
-    if len(candidates) > MAX_CANDIDATES:
-        return Resolution(None, problem)  # it may hold any key
-    try:
-        found = [provider.find_by_value(candidate) for candidate in candidates]
-    except ABOUT_ONE_VALUE:
-        return Resolution(None, problem)
-    return Resolution(None, problem, known_foreign=True, holds=frozenset(key.id for key in found if key is not None))
-
-
-def _find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key | None:
-    """The key that a value belongs to, or ``None``.
-
-    :param recorded: the ``key_id`` stored beside it, tried if Infobip does not find it by value.
-    """
-    found = provider.find_by_value(value, alone=True)
-    if found is not None or recorded is None:
-        return found
-    try:
-        fetched = provider.get_key(recorded)
-    except KeyNotFound:
-        return None
-    return fetched.key if fetched.value is not None and fetched.value == value else None
-
-
-def value_field(entry: SecretEntry) -> str:
-    """The field of a JSON value that holds a secret's key, by its tag, even if its other tags can't be read."""
-    return entry.tags.get(FIELD_TAG, "").strip() or "api_key"

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.engine.context import AccountContext
-from rotator.engine.evidence import resolved, search_again
+from rotator.engine.evidence import search_again
 from rotator.engine.label_writes import clean_labels
 from rotator.engine.observe import with_secret
+from rotator.engine.version_values import with_values
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, SecretEntry
 from rotator.policy.last_look import require_planned
@@ -86,7 +87,7 @@ def look_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Ac
     draft = plan_secret(snapshot, policy, context.checked_now(), entry.arn)
     unread = [(entry, version) for _, version in sorted(draft.questions.versions)]
     if unread:
-        snapshot = resolved(store, provider, snapshot, unread)
+        snapshot = with_values(store, provider, snapshot, unread)
         draft = plan_secret(snapshot, policy, context.checked_now(), entry.arn)
     require_planned(draft, action)
     return entry, snapshot

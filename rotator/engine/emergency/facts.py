@@ -15,14 +15,14 @@ from typing import Final
 
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.targets import KeyRole, Located, Suspect
-from rotator.engine.observe import value_field
+from rotator.engine.version_values import key_in
 from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.labels import key_name, parse_key_label, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership
 from rotator.policy.tags import account_of
-from rotator.policy.values import contains, decode, keys_in
+from rotator.policy.values import contains, keys_in
 from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.text import printable
@@ -255,7 +255,7 @@ def _tagged_value(entry: SecretEntry, content: Secret | None) -> Secret | None:
     if content is None:
         return None
     with suppress(BadSecretValue):
-        return decode(content, value_field(entry), entry.name).key
+        return key_in(content, entry)
     return None
 
 

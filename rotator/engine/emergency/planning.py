@@ -13,7 +13,7 @@ from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts, Use
 from rotator.engine.emergency.targets import EmergencyPlan, KeyRole, Located, Strategy, Suspect, Target
 from rotator.engine.key_ids import account_key_id
-from rotator.engine.observe import value_field
+from rotator.engine.version_values import value_field
 from rotator.errors import (
     ConfigurationError,
     KeyNotFound,
