@@ -103,6 +103,24 @@ EARLY = table("""
         3 x due# rotate-before=20d window="Tue 08:00-18:00 UTC" {v1 CURRENT key:D#}; 3 x D# left=10d11h age=79d13h;
         with limit=12-2
         -> 3 x skip due# window
+    while its window is closed another goes first
+        71 x s## rotate-before=5d {v1 CURRENT key:K##}; 71 x K## left=10d11h age=79d13h;
+        x rotate-before=5d window="Tue 08:00-18:00 UTC" {v1 CURRENT key:X}; X left=10d11h age=79d13h; with limit=12-2
+        -> 2 x rotate capacity s## K##@v1
+    a window that opens only within the safety margin is waited for
+        70 x s## rotate-before=5d {v1 CURRENT key:K##}; 70 x K## left=10d11h age=79d13h;
+        x rotate-before=5d window="Mon 08:00-09:00 UTC" {v1 CURRENT key:X}; X left=9d age=81d; with limit=12-2
+        -> rotate capacity s00 K00@v1
+    what becomes due in its last sweep is not early
+        s rotate-before=1h grace=1h; K1 left=4h12m age=80d
+    a secret that got a key today goes after others
+        a rotate-before=20d {v1 CURRENT key:A}; A left=5d age=85d; b rotate-before=20d {v1 CURRENT key:B};
+        B left=9d age=81d; N age=1h left=-30m disabled for=a@v9; with limit=4-2
+        -> rotate expiring b B@v1; skip a daily-limit
+    the last window of a key goes before a key that expires sooner
+        a rotate-before=20d {v1 CURRENT key:A}; A left=4d age=86d;
+        b rotate-before=4d window="Mon 10:00-11:00 UTC" {v1 CURRENT key:B}; B left=5d age=85d; with limit=1-0
+        -> skip a daily-limit
     keys without an end are no group
         100 x s## rotate-before=5d {v1 CURRENT key:K##}; 100 x K## left=never; with limit=12-2
         -> 100 x warning no-expiry s## K##
