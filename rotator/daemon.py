@@ -36,7 +36,7 @@ from rotator.telemetry.audit import Trigger
 from rotator.timetable import Schedule
 
 DRAIN_SECONDS: Final = 8.0
-"""How long a stopping daemon waits for the current call. Supervisors often kill a process after 10 s."""
+"""How long a stopping daemon waits for the current call. Supervisors often end a process after 10 s."""
 LOG_IF_LATER: Final = timedelta(seconds=60)
 """A sweep that starts later than this is logged."""
 WAKE_IF_LATER: Final = timedelta(minutes=4)

@@ -175,7 +175,7 @@ class Spec:
     gate: bool = False
 
 
-class Told:
+class WithMessage:
     """Base class of plan items that have a message."""
 
     __slots__ = ()
@@ -188,7 +188,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Action(Told):
+class Action(WithMessage):
     """One planned change to a secret or key.
 
     :param key_id: the key concerned: the old one for ``rotate``, the one to be promoted, labelled, retired or revoked.
@@ -215,7 +215,7 @@ class Action(Told):
 
 
 @dataclass(frozen=True, slots=True)
-class Skip(Told):
+class Skip(WithMessage):
     """A secret (or one of its actions) that is skipped, and why.
 
     :param key_id: the key that is not revoked; ``None`` if it is the rotation that is skipped.
@@ -235,7 +235,7 @@ class Skip(Told):
 
 
 @dataclass(frozen=True, slots=True)
-class Alert(Told):
+class Alert(WithMessage):
     """A problem or notice for the operator.
 
     :param count: how many keys it is about, if it names none.
@@ -382,7 +382,7 @@ class AccountSnapshot:
         the list does not, and with ``history`` also the disabled keys. A key that a label names and that is not in it
         is not found: a read by its id was answered with 404.
     :param unread: except these: keys that could not be read by their ids, so whether the account has them is not known.
-    :param elsewhere: by key id, where a key was looked for that the account does not have.
+    :param elsewhere: by key id, where a key was searched for that the account does not have.
     :param values: by ARN and version id, which key a version's value is, if it was read.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
         not in it was not searched for.

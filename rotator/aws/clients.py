@@ -25,9 +25,9 @@ from rotator import __version__
 from rotator.aws.aws_errors import configuration_error
 from rotator.errors import ConfigurationError
 
-CONNECT_TIMEOUT: Final = 5.0
-READ_TIMEOUT: Final = 20.0
-ATTEMPTS: Final = 4
+AWS_CONNECT_TIMEOUT: Final = 5.0
+AWS_READ_TIMEOUT: Final = 20.0
+AWS_ATTEMPTS: Final = 4
 _MAKING: Final = threading.Lock()  # botocore's sessions are not thread safe, its clients are
 # The modules of botocore that log parameters, bodies, headers, or errors that quote them.
 _LOGGERS: Final = (
@@ -73,9 +73,9 @@ def make_client(
     session: botocore.session.Session,
     service: str,
     *,
-    attempts: int = ATTEMPTS,
-    connect_timeout: float = CONNECT_TIMEOUT,
-    read_timeout: float = READ_TIMEOUT,
+    attempts: int = AWS_ATTEMPTS,
+    connect_timeout: float = AWS_CONNECT_TIMEOUT,
+    read_timeout: float = AWS_READ_TIMEOUT,
 ) -> Any:
     """Make a client of any AWS service, with bounded waits.
 

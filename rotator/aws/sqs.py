@@ -14,7 +14,7 @@ from botocore import exceptions as boto
 from rotator.aws.aws_errors import DENIED, configuration_error
 from rotator.errors import ConfigurationError
 
-BATCH: Final = 10
+MESSAGES_PER_CALL: Final = 10
 """The most messages that SQS takes in one call."""
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _PERMANENT: Final = DENIED | {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "KmsAccessDenied"}
@@ -43,8 +43,8 @@ class AccountQueue:
         :returns: the accounts that were not sent, and why.
         """
         failed: dict[str, str] = {}
-        for start in range(0, len(accounts), BATCH):
-            some = accounts[start : start + BATCH]
+        for start in range(0, len(accounts), MESSAGES_PER_CALL):
+            some = accounts[start : start + MESSAGES_PER_CALL]
             entries = [
                 {
                     "Id": str(number),

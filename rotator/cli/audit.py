@@ -76,7 +76,7 @@ def _parts(report: VerifyReport) -> Iterator[RenderableType]:
         rows = [(styled(str(each.kind), "red"), shown(each.detail)) for each in report.problems]
         yield from (Grid(rows, (11,), most=MOST_ROWS, rest="use --json for more"), "")
     if report.open_runs:
-        yield f"Unfinished runs (killed or still running): {_named(report.open_runs)}."
+        yield f"Unfinished runs (interrupted or still running): {_named(report.open_runs)}."
     if report.unlinked_runs:
         # There are none if --audit-file wrote every line. Lines collected from stderr have no links between runs.
         yield f"Runs not linked to the preceding line: {_named(report.unlinked_runs)}."

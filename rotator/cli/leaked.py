@@ -22,7 +22,7 @@ from rotator.text import some_of
 MOST_STDIN: Final = 10_000_000
 MOST_VALUE: Final = 65_536
 MOST_KEYS: Final = 200
-"""Each is looked up in every account, at ten a second at most."""
+"""Each is searched for in every account, at most ten per second."""
 _SHORTEST: Final = 16
 """Shorter than any key. A still shorter text would be redacted all over the output."""
 _MOST_NAMED: Final = 20
@@ -148,7 +148,7 @@ def revoke_leaks(
 
     for result in revoke_each(emergency, spellings(), strategy, account, dry_run=dry_run):
         if left and result.outcome is LeakOutcome.NOT_OURS:
-            continue  # it is looked up again, as it is spelt in the text
+            continue  # it is searched for again, as spelt in the text
         left.clear()
         results.append(result)
         documents.append(_document(result))
@@ -165,7 +165,7 @@ def revoke_leaks(
         have, keys = ("has", "its key was") if len(leaks.unusable) == 1 else ("have", "their keys were")
         what = (
             f"{len(leaks.unusable)} of {counted(leaks.findings or 0, 'finding')} {have} no usable value (masked, cut "
-            f"or empty), so {keys} not looked up and may still work"
+            f"or empty), so {keys} not searched for and may still work"
         )
         names = some_of((place_text(place) for place in leaks.unusable), _MOST_NAMED)
         output.errors.append(f"{what}: {names}. {_UNREDACTED}")
@@ -216,9 +216,9 @@ def _heading(leaks: LeakReport) -> str:
     sentences = [f"{findings}, {values} in the format of an Infobip key." if leaks.findings else f"{findings}."]
     if leaks.without_key:
         verbs = "is another kind of secret and was" if leaks.without_key == 1 else "are other kinds of secrets and were"
-        sentences.append(f"{leaks.without_key} {verbs} not looked up.")
+        sentences.append(f"{leaks.without_key} {verbs} not searched for.")
     if not leaks.leaks:
-        sentences.append("Nothing was looked up and nothing was changed.")
+        sentences.append("Nothing was searched for and nothing was changed.")
     return " ".join(sentences)
 
 

@@ -34,7 +34,7 @@ class Interrupted(BaseException):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; turn every exception into an error message and an exit code."""
+    """Run one command; convert every exception to an error message and an exit code."""
     call = Call.guessed(arguments)
     _prepare_streams(call)
     try:

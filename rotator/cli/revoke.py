@@ -58,7 +58,7 @@ def revoke(
 
     With --leaked-key-stdin, stdin contains the value, or any text with keys
     in it: a .env file, a header, a log, the report of a scanner. Each Infobip
-    key in it is looked up in your accounts and revoked.
+    key in it is searched for in your accounts and revoked.
 
     Each revoked key is tried once to verify that it is rejected. The tag
     rotator:hold does not stop this. Repeating a command is safe.

@@ -1,7 +1,7 @@
 """The daily verification: compares each secret's value with its label once a day, after a sweep's due work.
 
-A first look compares the key in the tagged field with the label: by its digest if Infobip's list shows values, else
-by a search at Infobip. If they differ, a second look describes the secret again, reads exactly that version and
+A first check compares the key in the tagged field with the label: by its digest if Infobip's list shows values, else
+by a search at Infobip. If they differ, a second check describes the secret again, reads exactly that version and
 searches for its key. Only if it says the same is the label corrected or removed. A search that fails, is throttled or
 is inconclusive changes nothing: the value is verified on the next day, and an alert counts it.
 """
@@ -32,7 +32,7 @@ BATCH: Final = 20
 """Secrets that AWS reads in one call."""
 LONGEST: Final = timedelta(minutes=2)
 """How long the verification of one account may take in a sweep."""
-PACE: Final = 0.1
+SEARCH_INTERVAL: Final = 0.1
 """Seconds between two searches: Infobip allows 10 a second."""
 MAX_CONTROLS: Final = 3
 """Values of other secrets that are searched for, to see whether Infobip finds keys by their values at all."""
@@ -78,12 +78,12 @@ class DailyCheck:
         for start in range(0, len(entries), BATCH):
             batch = entries[start : start + BATCH]
             contents = self._read(batch)
-            looks = (self._first_look(entry, contents.get(entry.arn)) for entry in batch)
-            doubtful += [found for found in looks if found is not None]
+            checks = (self._first_check(entry, contents.get(entry.arn)) for entry in batch)
+            doubtful += [found for found in checks if found is not None]
         for found in doubtful:
             if self._may_go_on(found.entry):
                 try:
-                    self._second_look(found)
+                    self._second_check(found)
                 except RotatorError as error:
                     self._omit(found.entry, error)
         self._report_omitted()
@@ -106,7 +106,7 @@ class DailyCheck:
         if ends or self._silent >= MAX_SILENT:
             self._ended = str(error)
 
-    # ---- the first look ---------------------------------------------------------------------------------------------
+    # ---- the first check ---------------------------------------------------------------------------------------------
 
     def _read(self, batch: Sequence[SecretEntry]) -> Mapping[str, Secret | StoreError]:
         arns = [entry.arn for entry in batch if self._may_go_on(entry)]
@@ -115,7 +115,7 @@ class DailyCheck:
         except StoreError as error:
             return dict.fromkeys(arns, error)
 
-    def _first_look(self, entry: SecretEntry, content: Secret | StoreError | None) -> _Doubtful | None:
+    def _first_check(self, entry: SecretEntry, content: Secret | StoreError | None) -> _Doubtful | None:
         """Return what a value seems to be, if that is another key than its label says, or none."""
         if content is None:  # it has no value now, or was not read
             return None
@@ -146,7 +146,7 @@ class DailyCheck:
         """
         clock = self.context.services.clock
         if self._last_search is not None:
-            clock.sleep(max(0.0, self._last_search + PACE - clock.monotonic()))
+            clock.sleep(max(0.0, self._last_search + SEARCH_INTERVAL - clock.monotonic()))
         self._last_search = clock.monotonic()
         found = self.context.provider.find_by_value(key, alone=True)
         if found is None:
@@ -154,9 +154,9 @@ class DailyCheck:
         self._search_works = True
         return found.id
 
-    # ---- the second look --------------------------------------------------------------------------------------------
+    # ---- the second check --------------------------------------------------------------------------------------------
 
-    def _second_look(self, first: _Doubtful) -> None:
+    def _second_check(self, first: _Doubtful) -> None:
         """Find out by fresh reads which key a value is, and correct or remove the label that it contradicts.
 
         :raises RotatorError: it can't be found out; nothing was changed.

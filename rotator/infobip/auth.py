@@ -16,7 +16,7 @@ from requests import PreparedRequest
 
 from rotator.errors import BadCredentials, InvalidRequest, ProviderError, SessionBusy
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.http import Answer, Call, Effort, ManagementAuth, Transport
+from rotator.infobip.http import Answer, ApiCall, Effort, ManagementAuth, Transport
 from rotator.infobip.http_errors import Problem, message_of, read_problem, refusal
 from rotator.infobip.wire import parse_token
 from rotator.ports import Clock
@@ -129,7 +129,7 @@ class _TokenAuth(ManagementAuth):
     def _drop(self) -> None:
         self._header = None
 
-    def _fetch(self, call: Call, scheme: str, field: str) -> int | None:
+    def _fetch(self, call: ApiCall, scheme: str, field: str) -> int | None:
         """Log in and set the header. Return how many seconds it is valid, or ``None`` if the response does not say."""
         call = replace(call, effort=Effort.ONCE if self._in_emergency else call.effort, quick=self._in_emergency)
         answer = self._transport.call(call)
@@ -158,7 +158,7 @@ class IbssoAuth(_TokenAuth):
     def _log_in(self) -> None:
         body = {"username": self._credentials.username, "password": self._credentials.password, "unsafe": self._unsafe}
         # Never repeated after a lost response: the first session may be open, and then a second one is refused.
-        self._fetch(Call("POST", SESSION_PATH, body=body, effort=Effort.UNLESS_DONE), "IBSSO", "token")
+        self._fetch(ApiCall("POST", SESSION_PATH, body=body, effort=Effort.UNLESS_DONE), "IBSSO", "token")
 
     def _refusal(self, answer: Answer, problem: Problem) -> ProviderError:
         error = super()._refusal(answer, problem)
@@ -173,7 +173,7 @@ class IbssoAuth(_TokenAuth):
         header, self._header, self._good_until = self._header, None, None
         if header is not None:
             with suppress(ProviderError):  # it no longer exists, or expires
-                call = Call("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE, quick=self._in_emergency)
+                call = ApiCall("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE, quick=self._in_emergency)
                 self._transport.call(call, HeaderAuth(header.reveal()))
 
 
@@ -187,7 +187,7 @@ class OAuth2Auth(_TokenAuth):
             "grant_type": "client_credentials",
         }
         requested_at = self._clock.now()
-        seconds = self._fetch(Call("POST", TOKEN_PATH, form=form), "Bearer", "access_token")
+        seconds = self._fetch(ApiCall("POST", TOKEN_PATH, form=form), "Bearer", "access_token")
         life = LONGEST_TOKEN if seconds is None else min(timedelta(seconds=min(seconds, 10**6)), LONGEST_TOKEN)
         self._good_until = requested_at + life - min(timedelta(seconds=60), life / 10)
 

@@ -23,9 +23,9 @@ from rotator.errors import (
 from rotator.infobip.auth import ApiKeyAuth, management_auth
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import Credentials
-from rotator.infobip.http import Answer, Call, Effort, Limits, Transport
+from rotator.infobip.http import Answer, ApiCall, Effort, Limits, Transport
 from rotator.infobip.http_errors import refusal
-from rotator.infobip.listing import SIZE, list_all
+from rotator.infobip.listing import PAGE_SIZE, list_all
 from rotator.infobip.wire import Page, create_body, parse_created, parse_key, parse_page, revoke_body
 from rotator.key_format import contains_value, is_key_id, random_value
 from rotator.model import Key
@@ -149,14 +149,14 @@ class InfobipClient:
         return found
 
     def _fetch(self, key_id: str) -> FetchedKey:
-        return self._learnt(parse_key(self._succeed(Call("GET", _key_path(key_id)), key_id), expected_id=key_id))
+        return self._learnt(parse_key(self._succeed(ApiCall("GET", _key_path(key_id)), key_id), expected_id=key_id))
 
     def create_key(self, request: KeyRequest) -> FetchedKey:
         """Create a key. The request is sent only once. ``value`` is ``None`` if the response masks it.
 
         :raises OutcomeUnknown: the response is missing, unreadable or inconclusive; search for the key by name.
         """
-        call = Call("POST", KEYS_PATH, body=create_body(request, self._account), effort=Effort.ONCE, write=True)
+        call = ApiCall("POST", KEYS_PATH, body=create_body(request, self._account), effort=Effort.ONCE, write=True)
         try:
             answer = self._transport.call(call, self._auth)
         except OutcomeUnknown as lost:
@@ -214,7 +214,7 @@ class InfobipClient:
                 ProbeVerdict.INCONCLUSIVE, "not probed: the value contains characters that HTTP headers do not allow"
             )
         try:
-            call = Call("GET", path, effort=Effort.ONCE, quick=True, read_body=False)
+            call = ApiCall("GET", path, effort=Effort.ONCE, quick=True, read_body=False)
             status = self._transport.call(call, auth).status
         except ProviderError as error:
             return Probe(ProbeVerdict.INCONCLUSIVE, error.message)
@@ -237,7 +237,7 @@ class InfobipClient:
         self._transport.close()
 
     def _search(self, value: Secret) -> Page:
-        return self._page({"page": "0", "size": str(SIZE)}, value)
+        return self._page({"page": "0", "size": str(PAGE_SIZE)}, value)
 
     def _filters_by_value(self) -> bool:
         """Whether Infobip filters by value, that is, finds no key for a random value.
@@ -255,11 +255,11 @@ class InfobipClient:
             params.setdefault("accountId", self._account)
         if value is not None:
             params["apiKeySecret"] = value
-        page = parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))
+        page = parse_page(self._succeed(ApiCall("GET", KEYS_PATH, params=params)))
         self._redactor.spare(fetched.key.id for fetched in page.keys)
         return page
 
-    def _succeed(self, call: Call, key_id: str | None = None) -> Answer:
+    def _succeed(self, call: ApiCall, key_id: str | None = None) -> Answer:
         answer = self._transport.call(call, self._auth)
         if not answer.ok:
             raise refusal(answer, self._redactor, key_id=key_id)
@@ -267,7 +267,7 @@ class InfobipClient:
 
     def _disable(self, key_id: str, body: Mapping[str, object]) -> ProviderError | None:
         """Send an update. Return the refusal if it is a 4xx that another body may not get."""
-        call = Call("PUT", _key_path(key_id), body=body, write=True)
+        call = ApiCall("PUT", _key_path(key_id), body=body, write=True)
         answer = self._transport.call(call, self._auth)
         if not answer.ok:
             error = refusal(answer, self._redactor, key_id=key_id)

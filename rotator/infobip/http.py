@@ -38,8 +38,8 @@ HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",  # responses are small; a compressed one is still read, within the limit
 }
-QUICK: Final = 10.0
-ATTEMPTS: Final = 4
+QUICK_TIMEOUT: Final = 10.0
+INFOBIP_ATTEMPTS: Final = 4
 LONGEST_BACKOFF: Final = 8.0
 LONGEST_RETRY_AFTER: Final = 30.0
 """Seconds. After a longer ``Retry-After`` the call is not retried."""
@@ -75,11 +75,11 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """A call to be made. Secrets in ``params``, ``body`` and ``form`` stay wrapped until the bytes are made.
 
-    ``write``: a lost response raises ``OutcomeUnknown``. ``quick``: an attempt takes at most :data:`QUICK` seconds.
-    ``read_body``: false if only the status is needed.
+    ``write``: a lost response raises ``OutcomeUnknown``. ``quick``: an attempt takes at most :data:`QUICK_TIMEOUT`
+    seconds. ``read_body``: false if only the status is needed.
     """
 
     method: str
@@ -171,7 +171,7 @@ class Transport:
         step = self._clock.now() - at - passed
         return skew if abs(step) < NO_STEP else skew - step
 
-    def call(self, call: Call, auth: ManagementAuth | None = None) -> Answer:
+    def call(self, call: ApiCall, auth: ManagementAuth | None = None) -> Answer:
         """Make a call. Retry it as its effort allows, and once more after a 401 that ``auth`` can fix.
 
         :raises ProviderUnavailable: no response; for a write, certainly nothing was sent.
@@ -194,7 +194,7 @@ class Transport:
         """Close the pooled connections."""
         self._pooled.close()
 
-    def _repeat(self, adapter: HTTPAdapter, call: Call, auth: ManagementAuth | None) -> Answer:
+    def _repeat(self, adapter: HTTPAdapter, call: ApiCall, auth: ManagementAuth | None) -> Answer:
         where = f"{call.method} {call.path.partition('?')[0]} at {self.host}"
         tries, renewals, maybe_done = 0, 0, False
         while True:
@@ -230,16 +230,17 @@ class Transport:
         :param attempts: how many attempts were made, not counting the one after renewed credentials.
         """
         never_sent = bool(answer.lost) and not answer.maybe_done and effort is not Effort.ONCE
-        if attempts >= ATTEMPTS or not (never_sent or answer.status in effort.value):
+        if attempts >= INFOBIP_ATTEMPTS or not (never_sent or answer.status in effort.value):
             return None
         asked = answer.retry_after.total_seconds() if answer.retry_after is not None else 0.0
         if asked > LONGEST_RETRY_AFTER:
             return None
         return asked or min(LONGEST_BACKOFF, 2.0 ** (attempts - 1)) * (0.5 + 0.5 * self._rng.random())
 
-    def _attempt(self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest, where: str) -> Answer:
+    def _attempt(self, adapter: HTTPAdapter, call: ApiCall, request: requests.PreparedRequest, where: str) -> Answer:
         limits = self._limits
-        read, total = (min(limits.read, QUICK), min(limits.total, QUICK)) if call.quick else (limits.read, limits.total)
+        longest = QUICK_TIMEOUT if call.quick else limits.total
+        read, total = min(limits.read, longest), min(limits.total, longest)
         timeout: Any = Timeout(connect=limits.connect, read=read, total=total)  # unknown to the stubs
         started = self._clock.monotonic()
         try:
@@ -298,7 +299,7 @@ def _http_date(text: str) -> datetime | None:
         return None
 
 
-def _prepare(base_url: str, call: Call) -> requests.PreparedRequest | None:
+def _prepare(base_url: str, call: ApiCall) -> requests.PreparedRequest | None:
     """Return the request, or ``None`` if HTTP cannot carry it. Never raises, since this frame holds plain secrets."""
     try:
         body, headers = None, dict(HEADERS)

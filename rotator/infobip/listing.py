@@ -9,9 +9,9 @@ from rotator.infobip.wire import Page
 from rotator.model import Key
 from rotator.ports import KeyListing
 
-SIZE: Final = 100
+PAGE_SIZE: Final = 100
 LAST_PAGE: Final = 100
-REACH: Final = SIZE * (LAST_PAGE + 1)
+REACH: Final = PAGE_SIZE * (LAST_PAGE + 1)
 """The most keys that the pages of one query can show. Later ones are out of reach in that order."""
 
 Fetch = Callable[[Mapping[str, str]], Page]
@@ -73,7 +73,7 @@ class _Walk:
         self.shrank = False
         self._ended = False
         for number in range(LAST_PAGE + 1):
-            page = fetch({**query, "page": str(number), "size": str(SIZE)})
+            page = fetch({**query, "page": str(number), "size": str(PAGE_SIZE)})
             seen = len(self.keys)
             self.keys |= {each.key.id: each.key for each in page.keys}
             self.shrank = self.shrank or (page.total_count or 0) < (self.total or 0)

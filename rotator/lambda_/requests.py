@@ -49,7 +49,7 @@ def sweep_request(event: Any) -> SweepRequest:
 
     An EventBridge event also has an ``account``, which is AWS's and not Infobip's.
 
-    :raises BadEvent: a field looks misspelt. For example, ``dryRun`` must not start a live sweep.
+    :raises BadEvent: a field seems misspelt. For example, ``dryRun`` must not start a live sweep.
     """
     if not isinstance(event, Mapping):
         return SweepRequest()  # a schedule's input may be any JSON, such as a text with placeholders

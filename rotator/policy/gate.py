@@ -39,7 +39,7 @@ class Consumer:
     """One principal.
 
     :param principal: as the access log names it; untrusted input.
-    :param last_before: its last read before the promotion, within the look-back time.
+    :param last_before: its last read before the promotion, within :data:`LOOK_BACK`.
     :param last_since: its last read of the current value since the promotion.
     :param last_old: its last read, since the promotion, of a version that is not current and that it named.
     """

@@ -69,8 +69,8 @@ def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> De
 # ---- what it waits for ----------------------------------------------------------------------------------------------
 
 
-def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """The window is closed."""
+def outside_window(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """The secret's window is closed."""
     window, now = secret.view.spec.window if secret.view.spec else None, secret.draft.now
     if window is None or secret.draft.is_open(window):
         return None
@@ -92,7 +92,7 @@ def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | Non
 
 
 WAITS: tuple[Block, ...] = (
-    window_closed,  # makes sure that revocations too are done when the operator prefers them
+    outside_window,  # makes sure that revocations too are done when the operator prefers them
     not_read_by_consumers,  # makes sure that consumers have read the new value, for one more grace period at most
 )
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Elsewhere, Key, Questions, SecretEntry, Severity, Spec, Told
+from rotator.model import AccountSnapshot, Elsewhere, Key, Questions, SecretEntry, Severity, Spec, WithMessage
 from rotator.policy.lifecycle import (
     AWS_LABELS,
     MAX_LABELS,
@@ -85,7 +85,7 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision(Told):
+class Decision(WithMessage):
     """Why something is done or not; ``due_at``/``deadline`` if it is about time, ``severity`` if it is an alert.
 
     :param asks: what must be read before it is certain.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from rotator.infobip.listing import REACH, SIZE, list_all
+from rotator.infobip.listing import PAGE_SIZE, REACH, list_all
 from rotator.infobip.wire import Page
 from rotator.ports import FetchedKey
 from rotator.sandbox.infobip import InfobipWorld
@@ -146,8 +146,8 @@ def fetch_from(
         found = {"true": on, "false": off, None: on + off}[state]
         if query.get("orderDirection") == "desc":
             found = found[::-1]
-        start = int(query["page"]) * SIZE
-        return Page(tuple(found[start : start + SIZE]), len(found), -(-len(found) // SIZE))
+        start = int(query["page"]) * PAGE_SIZE
+        return Page(tuple(found[start : start + PAGE_SIZE]), len(found), -(-len(found) // PAGE_SIZE))
 
     return fetch, requested
 

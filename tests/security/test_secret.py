@@ -17,7 +17,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 from rotator.infobip.credentials import parse_credentials
-from rotator.infobip.http import Answer, Call
+from rotator.infobip.http import Answer, ApiCall
 from rotator.infobip.wire import parse_created
 from rotator.model import Key
 from rotator.policy.values import decode
@@ -35,7 +35,7 @@ HOLDERS: dict[str, Callable[[], object]] = {
     "stored value": lambda: StoredValue("v", Secret(KEY_VALUE), frozenset()),
     "decoded value": lambda: decode(Secret(json.dumps({"api_key": KEY_VALUE})), "api_key", "prod/x"),
     "credentials": lambda: parse_credentials("infobip/main", Secret(MANAGEMENT)),
-    "call": lambda: Call("GET", "/x", params={"apiKeySecret": Secret(KEY_VALUE)}, form={"a": Secret(PASSWORD)}),
+    "call": lambda: ApiCall("GET", "/x", params={"apiKeySecret": Secret(KEY_VALUE)}, form={"a": Secret(PASSWORD)}),
     "answer": lambda: Answer("GET /x", 200, KEY_VALUE.encode()),
 }
 WAYS: dict[str, Callable[[Any], object]] = {

@@ -212,7 +212,7 @@ class Execution:
         # An emergency sets no retire labels.
         if labels_after_rotation(life, entry) - len(life.superseded) - 1 > AWS_LABELS:
             raise Refused(
-                f"{entry.name} has no room for the new key's staging label (the limit is {AWS_LABELS} per secret)",
+                f"{entry.name} can't get the new key's staging label (the limit is {AWS_LABELS} per secret)",
                 advice="Remove unneeded staging labels with `aws secretsmanager update-secret-version-stage`.",
                 reason=Reason.LABEL_LIMIT,
             )
