@@ -16,6 +16,7 @@ from rotator.errors import ConfigurationError, LostRace, ProviderUnavailable, Se
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.reasons import Reason
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.emergencies import calm, refuse, refused, revoke
@@ -286,6 +287,20 @@ def test_current_has_no_retire_label() -> None:
     world.store.after = after
     back(world)
     assert list(dict.fromkeys(seen)) == [new.id, old.id]
+
+
+@pytest.mark.parametrize("offset", [0, 500], ids=["same clock", "half a second behind"])
+def test_newer_key_keeps_grace_by_infobip_clock(offset: int) -> None:
+    """Infobip shows whole seconds, so a different clock costs one second more; the audit line has the label's time."""
+    world, _, _ = rotated()
+    behind = timedelta(minutes=-4 if offset else 0, milliseconds=-offset)
+    world.infobip.clock = world.infobip.state.clock = OffsetClock(world.clock, behind)
+    done = back(world)
+    (item,) = read_lifecycle(world.store.peek(NAME)).retiring
+    assert done.retired_until == item.revoke_at
+    assert item.revoke_at >= world.infobip.clock.now() + 72 * HOUR
+    (line,) = [line for line in world.events_named("key.retiring") if line["key_id"] == item.key_id]
+    assert line["revoke_at"] == f"{item.revoke_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 # ---- refused, and nothing is changed --------------------------------------------------------------------------------

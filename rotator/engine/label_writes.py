@@ -54,8 +54,8 @@ def label_key(context: AccountContext, entry: SecretEntry, key_id: str, version_
 
 def retire_version(
     context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, revoke_at: datetime, reason: str
-) -> None:
-    """Label a superseded version with the time from which its key is to be revoked.
+) -> datetime:
+    """Label a superseded version with the time from which its key is to be revoked. Returns the time in the label.
 
     :raises Refused: another deployment or another secret's rotation made the key, so a sweep never revokes it.
     """
@@ -67,9 +67,12 @@ def retire_version(
         )
     fields = {"secret": entry.name, "version_id": version_id, "key_id": key_id, "reason": reason}
     with context.change("key.retiring", **fields) as out:
-        context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
+        label = retire_label(key_id, revoke_at)
+        context.services.store.add_label(entry.arn, label, version_id)
+        _, revoke_at = parse_retire_label(label) or (key_id, revoke_at)  # whole seconds
         out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     context.publish(RETIRED, secret_arn=entry.arn, revoke_at=out["revoke_at"], **fields)
+    return revoke_at
 
 
 def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:

@@ -294,16 +294,12 @@ class _Rollback:
         context, version, key_id = self.context, self.life.current_version, self.life.current_key
         assert version is not None
         assert key_id is not None
-        until = context.now() + self.spec.grace
-        if until.microsecond:
-            until = until.replace(microsecond=0) + timedelta(seconds=1)  # as in the label, which holds whole seconds
-        retired: datetime | None = until
+        retired: datetime | None = None
         # Before the retire label: if interrupted here, the next sweep publishes it once more.
         context.publish(ROTATED, secret_arn=self.entry.arn, **self._fields(), rolled_back_from=key_id)
-        try:
-            retire_version(context, self.entry, version, key_id, until, self.audit_reason)
-        except RotatorError:
-            retired = None
+        with contextlib.suppress(RotatorError):
+            until = context.revoke_at(self.spec.grace)
+            retired = retire_version(context, self.entry, version, key_id, until, self.audit_reason)
         with contextlib.suppress(RotatorError):  # a stale label, which every sweep removes
             self._remove_retire_labels(fresh)  # labels that a sweep added since the first description
         return retired
