@@ -14,7 +14,8 @@ from typing import Any
 
 from tests.lambdas.package import RUNTIME, SCRIPT, clean_environment, lambda_site, python313, unpack
 
-FLOOR = "import boto3, requests"
+FLOOR = "import boto3, requests, structlog; boto3.client('secretsmanager')"
+"""What any function of this kind needs: its libraries and one client."""
 # What the runtime does before the first event, and what the first event needs before its first call.
 READY = """
 import rotator.lambda_handlers
@@ -76,6 +77,7 @@ def _cpu_of(python: str, code: str, task: Path, runtime: Path) -> float:
         "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_LAMBDA_FUNCTION_NAME": "rotator",
         "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",  # boto3's own, which AWS's runtime sets too
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
     }
