@@ -183,7 +183,7 @@ class _Rollback:
         value, changed = self._value()
         self._verify(value)
         self._remove_pending()
-        self._remove_retire_labels(self.entry)
+        remove_retire_labels(self.context, self.entry, self.item.key_id, self.audit_reason)
         if hurried:
             clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
         if hurried or clock.now() - self.verified_at > MAX_CHECK_AGE:
@@ -271,9 +271,6 @@ class _Rollback:
             if version is not None and PENDING in self.entry.versions.get(version, ()):
                 unlabel(self.context, self.entry, PENDING, version, self.audit_reason)
 
-    def _remove_retire_labels(self, entry: SecretEntry) -> None:
-        remove_retire_labels(self.context, entry, self.item.key_id, self.audit_reason)
-
     def _describe_again(self) -> SecretEntry:
         """Describe the secret right before it changes, and check that it is still the same.
 
@@ -301,7 +298,8 @@ class _Rollback:
             until = context.revoke_at(self.spec.grace)
             retired = retire_version(context, self.entry, version, key_id, until, self.audit_reason)
         with contextlib.suppress(RotatorError):  # a stale label, which every sweep removes
-            self._remove_retire_labels(fresh)  # labels that a sweep added since the first description
+            # Labels that a sweep added since the first description.
+            remove_retire_labels(context, fresh, self.item.key_id, self.audit_reason)
         return retired
 
     def _fields(self) -> dict[str, object]:

@@ -87,8 +87,7 @@ class Execution:
         self._revoke(plan.suspects)
         if plan.secret is not None and not self.report.dry_run:
             self._read_again(plan.secret)
-        if self._failed:
-            self._revoke([suspect for suspect, _ in self._failed.values()])
+        self._revoke([suspect for suspect, _ in self._failed.values()])  # once more
         for suspect, why in self._failed.values():
             self._report_failed(suspect, why)
         for suspect, error in plan.unproven:
