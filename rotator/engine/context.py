@@ -14,7 +14,7 @@ from rotator.durations import DAY, human_duration
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry
 from rotator.policy.clock_skew import MAX_SKEW
-from rotator.policy.daily_limit import SOON, UsedSlots
+from rotator.policy.daily_limit import SLOT_TOLERANCE, UsedSlots
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
 from rotator.reasons import Reason
 from rotator.telemetry.audit import change
@@ -74,10 +74,10 @@ class Limit:
     def of(used: Sequence[datetime], most: int, now: datetime) -> Limit:
         """Return what is left of ``most`` slots a day. A slot is free again a day after it was used."""
         free = [at + DAY for at in used]
-        left = max(0, most - sum(1 for at in free if at > now + SOON))
+        left = max(0, most - sum(1 for at in free if at > now + SLOT_TOLERANCE))
         # If the reserve is in use, the slots that become free first are the reserve's.
         frees = sorted(at for at in free if now < at)[max(0, len(free) - most) :]
-        return Limit(left, [at for at in frees if at <= now + SOON])
+        return Limit(left, [at for at in frees if at <= now + SLOT_TOLERANCE])
 
     def take(self, now: datetime) -> timedelta | None:
         """Use a slot; ``None`` when none is left, else how long to wait until it is free."""

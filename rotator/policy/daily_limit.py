@@ -15,7 +15,7 @@ from rotator.durations import DAY
 from rotator.message import Message
 from rotator.model import BEGINS_WITHIN, AccountSnapshot, Action, ActionKind, Policy, Quota
 
-SOON = timedelta(minutes=10)
+SLOT_TOLERANCE = timedelta(minutes=10)
 """A slot that is free within this time counts as free. Otherwise a daily sweep would find yesterday's slots still used,
 because yesterday's sweep took seconds or minutes to use them."""
 
@@ -41,7 +41,7 @@ class UsedSlots:
 
         :param since: the time of the previous sweep, if this one stands for all sweeps between the two.
         """
-        after = now + SOON - DAY
+        after = now + SLOT_TOLERANCE - DAY
         creates = sum(1 for at in self.creates if at > after)
         updates = None if self.updates is None else sum(1 for at in self.updates if at > after)
         most = self.most(policy, now, since)

@@ -158,7 +158,7 @@ class _Forecast:
                 self._now = min(self._now + apart, max(last, self._now + every))
             yield day  # the same as the previous day if sweeps are further apart than a day
             day = replace(day, date=end, rotations=0, scheduled_early=0, revocations=0)
-            self._account.let_others_create(self._used_by_others, end)
+            self._account.add_external_keys(self._used_by_others, end)
         self._note_expired(day.date - _TICK)
 
     def _step(self, day: ForecastDay) -> ForecastDay:

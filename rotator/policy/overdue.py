@@ -29,7 +29,7 @@ _SHARE: Final = 10
 _ON_PURPOSE: Final = frozenset({Reason.WINDOW, Reason.WAITING_FOR_CONSUMERS})
 """With a hold and a scheduled slot, which are judged by facts, these are the causes that make nothing overdue."""
 BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.CLOCK_SKEW})
-NOT_DONE: Final = Message("no sweep has completed it yet")
+NOT_DONE_YET: Final = Message("no sweep has completed it yet")
 _DONE_BY: Final = {
     ActionKind.ROTATE: (ActionKind.ROTATE, ActionKind.RESUME),
     ActionKind.LABEL: (ActionKind.LABEL,),
@@ -116,7 +116,7 @@ def report_overdue(draft: Draft, actions: Sequence[Action]) -> None:
                     _what(late) + " was due {late} ago: {cause}",
                     key=KeyId(late.key_id or ""),
                     late=draft.now - late.due_at,
-                    cause=cause.message if cause else NOT_DONE,
+                    cause=cause.message if cause else NOT_DONE_YET,
                 ),
                 late.view.entry.name,
                 late.key_id or late.view.key_id,

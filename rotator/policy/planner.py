@@ -11,9 +11,9 @@ from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Q
 from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import length_of, slots_used, uncounted
 from rotator.policy.draft import Draft, uses_quota
-from rotator.policy.guards import limit_revocations, limit_updates
 from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
+from rotator.policy.revocation_limits import limit_revocations, limit_updates
 from rotator.policy.rules import make_view
 from rotator.policy.scheduling import quota_window, schedule
 from rotator.policy.secret_draft import SecretDraft

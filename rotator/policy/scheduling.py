@@ -1,8 +1,8 @@
 """Choose which rotations start in this sweep, so that no key expires for lack of a create slot.
 
-The quota is a number of slots; a slot that a create used is free again 24 hours later. Every sweep schedules all
-rotations from scratch, from what it sees, and keeps nothing. Time is counted in sweeps, of which this one is sweep 0,
-and in quota days of 24 hours, of which day 0 is the rest of today.
+The daily limit is a number of slots; a slot that a create used is free again 24 hours later. Every sweep schedules all
+rotations from scratch and stores nothing. Time is counted in sweeps, of which this one is sweep 0, and in days of 24
+hours, of which day 0 is the rest of today.
 
 1. Secrets without a working key get the first slots.
 2. All others are sorted by deadline: the last sweep in time before the key's expiry, in the secret's window if it opens
@@ -26,7 +26,7 @@ from typing import Final
 from rotator.durations import DAY, LAST, plus
 from rotator.message import Message
 from rotator.model import AccountSnapshot, Alert, Key, Policy, Quota, Severity, Window
-from rotator.policy.daily_limit import SOON, UsedSlots, length_of, sweeps_until_next
+from rotator.policy.daily_limit import SLOT_TOLERANCE, UsedSlots, length_of, sweeps_until_next
 from rotator.policy.draft import Draft
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
@@ -36,7 +36,7 @@ from rotator.text import printable, some_of
 
 HORIZON: Final = 400
 """How many days are scheduled: Infobip's keys expire within a year unless an operator chose otherwise."""
-SAFETY: Final = timedelta(days=3)
+SAFETY_MARGIN: Final = timedelta(days=3)
 """How long before its expiry a key scheduled early is replaced, so that an outage of that length costs no key."""
 WEEK: Final = timedelta(days=7)
 MAX_NAMES: Final = 5
@@ -69,14 +69,14 @@ class Candidate:
         return self.view.spec.window if self.view.spec else None
 
     @property
-    def broken(self) -> bool:
+    def has_no_working_key(self) -> bool:
         """Whether consumers have no working key. Such a rotation waits for nothing."""
         return self.decision is not None and self.decision.reason in BROKEN
 
     @property
     def expires_at(self) -> datetime | None:
         """When its key expires; ``None`` if never, or if consumers have no working key now."""
-        return None if self.broken or self.view.key is None else self.view.key.valid_to
+        return None if self.has_no_working_key or self.view.key is None else self.view.key.valid_to
 
 
 def schedule(
@@ -89,13 +89,13 @@ def schedule(
     """
     ordered = sorted(candidates, key=lambda one: (one.expires_at or LAST, one.view.entry.name))
     again = [one for one in ordered if one.due and one.again]
-    broken = sorted((one for one in ordered if one.broken and not one.again), key=_since)
+    broken = sorted((one for one in ordered if one.has_no_working_key and not one.again), key=_since)
     slots = _slots(draft, len(broken), used)
     _alert_not_in_time(draft, ordered, slots)
     chosen = broken[: slots.today.count(0)]
     if slots.free_now:
-        jobs = [_job(one, slots, draft) for one in ordered if not one.broken and not (one.due and one.again)]
-        started, spare = _start_now(slots, jobs)
+        others = (one for one in ordered if not (one.has_no_working_key or (one.due and one.again)))
+        started, spare = _start_now(slots, [_job(one, slots, draft) for one in others])
         chosen += [job.candidate for job in started] + again[:spare]
     if alone and slots.today.count(0):
         chosen += [one for one in ordered if one.due]
@@ -108,7 +108,7 @@ def _since(one: Candidate) -> datetime:
     return one.decision.deadline or one.decision.due_at or LAST
 
 
-# ---- the quota ------------------------------------------------------------------------------------------------------
+# ---- slots ----------------------------------------------------------------------------------------------------------
 
 
 def quota_window(policy: Policy) -> timedelta:
@@ -118,10 +118,10 @@ def quota_window(policy: Policy) -> timedelta:
 
 
 def slots_a_day(snapshot: AccountSnapshot, quota: Quota, policy: Policy, now: datetime) -> int:
-    """Return how many rotations a day can be counted on in the days to come, if the day's use can be counted.
+    """Return how many rotations per day can be counted on in the days to come, if the day's use can be counted.
 
-    Each also uses an update when its old key is revoked. Operators and other programs are assumed to keep creating keys
-    as in the last week, in at most half of the slots, so that a fleet's first day does not count for all days to come.
+    Each also uses an update when its old key is revoked. Operators and other programs are assumed to continue creating
+    keys as in the last week, in at most half of the slots, so that a fleet's first day does not count for all others.
     """
     ours, since = _limit(quota), now - WEEK
     others = sum(
@@ -143,7 +143,7 @@ def _limit(quota: Quota) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The quota as scheduling sees it, in sweeps from this one on.
+    """The daily limit in sweeps from this one on.
 
     :param now: this sweep.
     :param every: the time between two sweeps.
@@ -227,7 +227,7 @@ def _slots(draft: Draft, broken: int, used: UsedSlots) -> Slots:
         return Slots(now, policy.sweep_every, period, 1, today or [sweeps_until_next(now, policy)], broken)
     period = quota_window(policy) // policy.sweep_every
     # As in the sweep itself, a slot that is free within minutes counts as free.
-    left = (at + DAY - SOON - now for at in used.creates)
+    left = (at + DAY - SLOT_TOLERANCE - now for at in used.creates)
     again = sorted(min(period, -(-each // policy.sweep_every)) for each in left if each > timedelta(0))
     # If more are in use than scheduled work may take, the first to come back belong to the reserve.
     today = [0] * (limit - len(again)) + again[max(0, len(again) - limit) :]
@@ -260,9 +260,10 @@ class _Job:
 
 
 def margin(view: View) -> timedelta:
-    """Return how long before expiry a key shall be replaced: :data:`SAFETY`, or less if it is rotated late anyway.
+    """Return how long before its expiry a key is to be replaced: at most :data:`SAFETY_MARGIN`.
 
-    At most a tenth of the key's life, and half of ``rotator:rotate-before``.
+    It is less for short-lived keys (a tenth of the lifetime) and for those that are rotated late anyway (half of
+    ``rotator:rotate-before``).
     """
     key, spec = view.key, view.spec
     if key is None or spec is None or key.valid_to is None:
@@ -270,7 +271,7 @@ def margin(view: View) -> timedelta:
     life = key.valid_to - (key.valid_from or plus(key.valid_to, -spec.validity))
     before = spec.rotate_before
     before = before if isinstance(before, timedelta) else life * before
-    return max(timedelta(0), min(SAFETY, life / 10, before / 2))
+    return max(timedelta(0), min(SAFETY_MARGIN, life / 10, before / 2))
 
 
 def _job(candidate: Candidate, slots: Slots, draft: Draft) -> _Job:
@@ -371,8 +372,8 @@ def _alert_not_in_time(draft: Draft, candidates: Sequence[Candidate], slots: Slo
 
     :param candidates: the earliest expiry first.
     """
-    broken = [one for one in candidates if one.broken]
-    alive = [one for one in candidates if not one.broken and one.expires_at is not None]
+    broken = [one for one in candidates if one.has_no_working_key]
+    alive = [one for one in candidates if not one.has_no_working_key and one.expires_at is not None]
     late = [one for one in broken[slots.today[: slots.a_day].count(0) :] if one.view.life.current_version is not None]
     expiries = [slots.first_from(one.expires_at) - 1 for one in alive if one.expires_at is not None]
     late += [alive[index] for index in slots.too_late(expiries)]

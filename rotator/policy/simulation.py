@@ -65,7 +65,7 @@ class SimulatedAccount:
         self._swept = now
         return plan
 
-    def let_others_create(self, number: int, now: datetime) -> None:
+    def add_external_keys(self, number: int, now: datetime) -> None:
         """Add keys of others, which use slots, and remove obsolete keys, so that the account does not grow."""
         while self._obsolete and self._obsolete[0][0] < now - _REMEMBERED:
             self._keys.pop(self._obsolete.pop(0)[1], None)

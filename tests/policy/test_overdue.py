@@ -9,7 +9,7 @@ import pytest
 
 from rotator.message import Message
 from rotator.model import AccountPlan, ActionKind, Alert, Key, Outcome, Result
-from rotator.policy.overdue import ALLOWED_DELAY, NOT_DONE, allowed_delay, with_outcomes
+from rotator.policy.overdue import ALLOWED_DELAY, NOT_DONE_YET, allowed_delay, with_outcomes
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, Case, key
 from tests.policy.tables import table
@@ -181,7 +181,7 @@ def test_overdue(case: Case) -> None:
     for alert in plan.alerts:
         if alert.kind is Reason.OVERDUE:
             causes = [skip.message for skip in plan.skipped if skip.secret == alert.secret]
-            assert alert.message.values["cause"] in (causes or [NOT_DONE])
+            assert alert.message.values["cause"] in (causes or [NOT_DONE_YET])
 
 
 # ---- after the work -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a sweep leaves for a later one: revocations beyond its share of the keys, and updates beyond the daily limit."""
+"""How many revocations a sweep may do: its share of the account's keys, and today's updates. Pure."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from rotator.policy.daily_limit import no_slot_left
 from rotator.policy.draft import Draft
 from rotator.reasons import Reason
 
-REVOKE_SHARE = 0.25
-REVOKE_AT_LEAST = 5
+MAX_REVOKE_SHARE = 0.25
+REVOKE_LIMIT_FLOOR = 5
 """A sweep revokes at most this share of an account's active keys, or this number if that is more."""
 
 
 def limit_revocations(draft: Draft, *, force: bool) -> None:
     """Spread revocations over sweeps; block orphans that are too many to be accidents.
 
-    One sweep revokes at most a quarter of the account's active keys, or ``REVOKE_AT_LEAST`` if that is more:
+    One sweep revokes at most a quarter of the account's active keys, or ``REVOKE_LIMIT_FLOOR`` if that is more:
     revocations after grace first, the longest overdue first, then orphans.
 
     :param force: lift the limit.
     """
     revoking = sorted((item for item in draft.ranked if item[1].costs_update), key=lambda item: item[1].due_at)
     active = sum(1 for key in draft.snapshot.keys.values() if key.alive(draft.now))
-    limit = max(REVOKE_AT_LEAST, int(REVOKE_SHARE * active))
+    limit = max(REVOKE_LIMIT_FLOOR, int(MAX_REVOKE_SHARE * active))
     if force or len(revoking) <= limit:
         return
     orphans = [item for item in revoking if item[1].reason is Reason.ORPHAN]

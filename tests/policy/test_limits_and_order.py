@@ -1,4 +1,4 @@
-"""The guards, the daily budget and the order of a sweep, over the composed chain."""
+"""The limits of a sweep, the clock and the order of its actions, over the composed chain."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ BUDGET = [
 
 
 @pytest.mark.parametrize("case", [*MANY, *CLOCK, *ORDER, *BUDGET], ids=str)
-def test_guards(case: Case) -> None:
+def test_limits(case: Case) -> None:
     """Threat: a listing or clock that would revoke or replace many keys at once. Nothing is revoked without --force,
     and a wrong clock stops everything.
     """
@@ -181,6 +181,6 @@ def test_wrong_clock_fails_account(skew: timedelta, direction: str) -> None:
         ("revocations have their own", {"kind": "revoke", "what": "updates", "limit": 4, "reserve": 2}),
     ],
 )
-def test_guards_say_how_many_of_how_many(name: str, values: dict[str, object]) -> None:
+def test_limits_say_how_many_of_how_many(name: str, values: dict[str, object]) -> None:
     plan = next(case for case in (*MANY, *BUDGET) if case.name.startswith(name)).plan()
     assert any(values.items() <= found.message.values.items() for found in (*plan.alerts, *plan.skipped))
