@@ -9,7 +9,7 @@ import pytest
 
 from rotator.model import AccountSnapshot, Key, Read, Reads, Unread
 from rotator.policy.emergency_ids import emergency_version_id
-from rotator.policy.gate import consumers, gap_in, principal_words, promoted_at, waits_until
+from rotator.policy.gate import LOOK_BACK, consumers, gap_in, principal_words, promoted_at, waits_until
 from rotator.policy.lifecycle import Retiring, read_lifecycle
 from rotator.telemetry.metrics import OVERDUE, state_samples
 from tests.policy.build import DAY, HOUR, NOW, SECOND, Case, arn_of, at, key, secret, snap, tagged
@@ -108,6 +108,14 @@ def test_what_is_said() -> None:
     assert len(skip.detail) < 250
     (alert,) = Case("", gated(Unread("cloudtrail:LookupEvents is denied"))).plan().alerts
     assert alert.message.values["gap"] == "cloudtrail:LookupEvents is denied"
+
+
+def test_reads_asked_from_earliest_promotion() -> None:
+    three = {"v3": "CURRENT key:K3", "v2": "key:K2 retire:K2:-1h", "v1": "PREVIOUS key:K1 retire:K1:-2h"}
+    entry = secret("s", three, gate="adoption")
+    plan = Case("", snap([entry], [key("K3", age=73 * HOUR), key("K2", age=75 * HOUR), key()])).plan()
+    promoted = NOW - 2 * HOUR - GRACE
+    assert plan.questions.readers == {entry.arn: (at("-2h"), promoted - LOOK_BACK)}
 
 
 def test_waiting_on_purpose_is_not_overdue() -> None:
