@@ -25,7 +25,7 @@ REMEMBERED: Final = timedelta(days=3)
 FIRST_PAUSE: Final = timedelta(hours=1)
 """The pause after ``MAX_REJECTED`` rejections, for a secret that can't wait for a day."""
 LONG_PAUSE: Final = timedelta(hours=4)
-"""The pause doubles with each further rejection, up to this: six tries a day."""
+"""The pause doubles with each further rejection, up to this: six attempts per day."""
 LONGEST_PAUSE: Final = timedelta(hours=12)
 """The limit if several secrets of an account pause, which together try no more often than one would."""
 

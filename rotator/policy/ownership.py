@@ -76,7 +76,7 @@ class Ownership:
         return name if name is not None and name.deployment == self._deployment else None
 
     def is_made_for(self, entry: SecretEntry, version_id: str) -> bool:
-        """Whether an enabled key is named for a version. If so, a label there that names another key is doubtful."""
+        """Whether an enabled key is named after a version. If so, a label there that names another key is doubtful."""
         try:
             name = key_name(entry.name, entry.arn, self._deployment, version_id)
         except ValueError:  # an operator wrote the version, with an id that the rotator does not use

@@ -376,7 +376,7 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
 
 
 def labels_full(view: View, now: datetime) -> Decision | None:
-    """AWS allows 20 labels a secret.
+    """AWS allows 20 labels per secret.
 
     The last two are for a rescue: by hand, or by a rotation if the current key does not work. In that case no key
     is revoked after its grace period, so a rotation that waited for a revocation would wait for ever.

@@ -96,13 +96,13 @@ def encode_replacement(
     :raises ValueError: ``field`` is one of the other three, or ``expires_at`` is naive.
     """
     if field in RESERVED_FIELDS:
-        raise ValueError("the key can't stand in a field that the rotator writes itself")
+        raise ValueError(f"the rotator writes {field} itself, so it can't contain the key")
     if not is_key_id(key_id) or not key or _wrong_with(key):
         # Untrusted input, like the old value, so the same error, which concerns only this secret.
         fault = _Fault("can't be written: the new key or its id is malformed", "Check the newest key at Infobip.")
         raise _error(secret_name, fault)
     if expires_at is not None and expires_at.tzinfo is None:
-        raise ValueError("a replacement needs an end with a zone")
+        raise ValueError("expires_at has no time zone")
     end = None if expires_at is None else _stamp(expires_at)
     changes: dict[str, Secret | str | None] = {field: key, "key_id": key_id, "expires_at": end, "base_url": base_url}
     result = _replace(old, field, key, changes)
