@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import botocore.session
 import pytest
@@ -20,6 +21,9 @@ from needed_tools import NEEDS
 from tests import leaks
 from tests.leaks import pytest_runtest_makereport
 from tests.support.moto import Moto, moto_server
+
+if TYPE_CHECKING:
+    from tests.cli.local_stack import Stack
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -115,6 +119,15 @@ def moto() -> Iterator[Moto]:
     """Secrets Manager, for all tests of this process that need more than the store in memory."""
     with moto_server() as running:
         yield running
+
+
+@pytest.fixture
+def stack(moto: Moto) -> Iterator[Stack]:
+    """The command line over a fresh simulated Infobip and an empty Secrets Manager."""
+    from tests.cli.fresh_stack import local_stack  # what it imports takes time, and few tests need it
+
+    with local_stack(moto) as fresh:
+        yield fresh
 
 
 @pytest.fixture

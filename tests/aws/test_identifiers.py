@@ -11,7 +11,7 @@ from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.errors import StoreError, StoreOutcomeUnknown, StoreRejected, StoreUnavailable
 from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, ok, text
-from tests.infobip.fake_server import KEY_VALUE
+from tests.infobip.answers import KEY_VALUE
 from tests.security.shown_locals import as_shown
 
 NAME = "prod/x_+=.@-Y"

@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import stack
 from tests.cli.local_stack import Stack as LocalStack
 from tests.deploy.actions import ANY, BUS, CALLED, KEY, MANAGEMENT, QUEUE
 from tests.deploy.policies import allowed, statements
 from tests.deploy.recording import recording
-
-__all__ = ["stack"]
 
 FOLDER = Path(__file__).parents[2] / "docs" / "iam"
 INVOKE = ("lambda:InvokeFunction", ANY)

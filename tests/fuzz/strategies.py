@@ -9,7 +9,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from rotator.policy.tags import KNOWN_TAGS
-from tests.infobip.fake_server import KEY_VALUE, key
+from tests.infobip.answers import KEY_VALUE, key
 
 HOSTILE: Final = (
     "\x1b[2J\x1b]0;owned\x07",

@@ -20,7 +20,8 @@ from rotator.sandbox.infobip import InfobipWorld
 from rotator.secret import Secret
 from tests.doubles.in_process import InProcessAdapter
 from tests.fuzz.strategies import BODIES, TEXTS, result_of
-from tests.infobip.fake_server import K1, KEY_VALUE, PASSWORD, USER, FakeServer, client_for, raw, shown
+from tests.infobip.answers import K1, KEY_VALUE, shown
+from tests.infobip.fake_server import PASSWORD, USER, FakeServer, client_for, raw
 from tests.world import START
 
 CALLS: dict[str, Callable[[InfobipClient], object]] = {

@@ -17,9 +17,9 @@ from rotator.lambda_.handlers import rotation_request
 from rotator.lambda_.requests import account_in, queue_records, sweep_request
 from rotator.lambda_.revoke_handler import revoke_request
 from tests.fuzz.strategies import JSON, TEXTS, result_of
-from tests.infobip.fake_server import KEY_VALUE
-from tests.lambdas.conftest import made
+from tests.infobip.answers import KEY_VALUE
 from tests.lambdas.lambda_stack import Context, LambdaStack
+from tests.lambdas.loaded_handlers import made
 from tests.support.moto import Moto
 
 NAMES = st.sampled_from(["prod/sms", "main", "K" * 32, "nowhere"]) | TEXTS

@@ -15,7 +15,7 @@ from rotator.errors import ConfigurationError, RotatorError
 from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, serving, text
 from tests.fuzz.strategies import JSON, LABELS, TAGS, TEXTS, VERSIONS, result_of
-from tests.infobip.fake_server import KEY_VALUE
+from tests.infobip.answers import KEY_VALUE
 
 VERSION = "a" * 32
 CALLS: dict[str, Callable[[SecretsManagerStore], object]] = {

@@ -21,7 +21,7 @@ from rotator.telemetry.audit import Audit
 from tests.doubles.in_process import InProcessAdapter
 from tests.fuzz.strategies import HOSTILE, JSON, SCALARS, TEXTS, result_of
 from tests.fuzz.test_answers import Scripted
-from tests.infobip.fake_server import KEY_VALUE
+from tests.infobip.answers import KEY_VALUE
 from tests.world import START
 
 OTHER = KEY_VALUE.replace("0", "f")

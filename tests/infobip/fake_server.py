@@ -21,7 +21,6 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http import Limits
-from rotator.model import Key
 from rotator.ports import Clock
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
@@ -32,7 +31,6 @@ from rotator.secret import Secret
 
 PASSWORD = "pa:ss wörd/€+%"
 USER = "rötator"
-KEY_VALUE = "0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555"
 
 
 class RecordingClock(VirtualClock):
@@ -197,27 +195,6 @@ def endless(first: bytes, part: bytes, pause: float, stop: threading.Event) -> R
             sock.sendall(part)
 
     return send
-
-
-def page(*keys: dict[str, object], total: int | None = None, pages: int | None = None) -> dict[str, object]:
-    """A page of the list as Infobip writes it."""
-    count = len(keys) if total is None else total
-    shown = -(-count // 100) if pages is None else pages
-    paging = {"page": 0, "pageSize": 100, "totalCount": count, "totalPages": shown}
-    return {"apiKeys": list(keys), "paging": paging}
-
-
-def key(key_id: str = "K1", **more: object) -> dict[str, object]:
-    """A key as Infobip writes it."""
-    return {"id": key_id, "name": f"name of {key_id}", "enabled": True, "apiKeySecret": KEY_VALUE, **more}
-
-
-def shown(key_id: str = "K1", account_id: str | None = None) -> Key:
-    """An enabled key as the client returns it."""
-    return Key(key_id, f"name of {key_id}", account_id, True, None, None)
-
-
-K1 = shown()
 
 
 def client_for(

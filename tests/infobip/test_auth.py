@@ -25,6 +25,7 @@ from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
+from tests.infobip.answers import key, page
 from tests.infobip.fake_server import (
     PASSWORD,
     USER,
@@ -34,8 +35,6 @@ from tests.infobip.fake_server import (
     Reply,
     client_for,
     drop,
-    key,
-    page,
     reply,
     sandbox,
     silence,

@@ -11,7 +11,8 @@ from rotator.errors import ContractViolation, ProviderError, ProviderUnavailable
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
-from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, key, page, reply, sandbox
+from tests.infobip.answers import KEY_VALUE, key, page
+from tests.infobip.fake_server import FakeServer, client_for, reply, sandbox
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 OTHER = KEY_VALUE.replace("0123", "ffff")

@@ -24,9 +24,9 @@ from rotator.errors import (
 )
 from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
+from tests.infobip.answers import K1, key
 from tests.infobip.certificates import certificate
 from tests.infobip.fake_server import (
-    K1,
     FakeServer,
     RecordingClock,
     Reply,
@@ -34,7 +34,6 @@ from tests.infobip.fake_server import (
     client_for,
     drop,
     endless,
-    key,
     raw,
     reply,
     reset,

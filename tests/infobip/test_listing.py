@@ -11,7 +11,8 @@ from rotator.infobip.wire import Page
 from rotator.ports import FetchedKey
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount
-from tests.infobip.fake_server import FakeServer, client_for, key, page, reply, sandbox
+from tests.infobip.answers import key, page
+from tests.infobip.fake_server import FakeServer, client_for, reply, sandbox
 from tests.policy.build import key as known_key
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 

@@ -15,9 +15,8 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
+from tests.infobip.answers import K1, KEY_VALUE, key, page
 from tests.infobip.fake_server import (
-    K1,
-    KEY_VALUE,
     PASSWORD,
     USER,
     FakeServer,
@@ -26,8 +25,6 @@ from tests.infobip.fake_server import (
     Reply,
     client_for,
     drop,
-    key,
-    page,
     raw,
     reply,
 )

@@ -13,7 +13,8 @@ from rotator.sandbox.clocks import OffsetClock, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.secret import Secret
-from tests.infobip.fake_server import KEY_VALUE, PASSWORD, USER, FakeServer, client_for, key, reply
+from tests.infobip.answers import KEY_VALUE, key
+from tests.infobip.fake_server import PASSWORD, USER, FakeServer, client_for, reply
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 ZERO = timedelta(0)

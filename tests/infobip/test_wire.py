@@ -24,7 +24,7 @@ from rotator.model import Key, Platform
 from rotator.ports import KeyRequest
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
-from tests.infobip.fake_server import KEY_VALUE, key, page
+from tests.infobip.answers import KEY_VALUE, key, page
 
 WHERE = "GET /x at host"
 

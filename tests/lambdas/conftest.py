@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rotator.lambda_ import runtime
-from rotator.sandbox.aws import environment
-from rotator.sandbox.clocks import OffsetClock
-from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.server import InfobipServer
 from tests.lambdas.lambda_stack import LambdaStack
+from tests.lambdas.loaded_handlers import made
 from tests.lambdas.package import build, unpack
-from tests.near_clock import near_clock
 from tests.support.moto import Moto
 
 
@@ -25,19 +19,6 @@ from tests.support.moto import Moto
 def stack(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
     with made(moto, monkeypatch) as fresh:
         yield fresh
-
-
-@contextmanager
-def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
-    """Everything, for as long as the environment that ``monkeypatch`` sets."""
-    clock = OffsetClock()
-    world = InfobipWorld(clock)
-    with moto.emptied(clock) as client, InfobipServer(world) as infobip, near_clock(infobip.url, clock):
-        for name, value in environment(infobip.url, moto.url).items():
-            monkeypatch.setenv(name, value)
-        runtime.forget()
-        yield LambdaStack(world, infobip.url, moto.url, clock, client)
-        runtime.forget()
 
 
 @pytest.fixture

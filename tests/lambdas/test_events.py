@@ -11,8 +11,8 @@ from rotator import lambda_handlers
 from rotator.lambda_ import runtime
 from rotator.lambda_.requests import BadEvent
 from tests import leaks
-from tests.lambdas.conftest import made
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
+from tests.lambdas.loaded_handlers import made
 from tests.support.moto import Moto
 
 VALUE = leaks.register("0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rotator.durations import parse_duration
-from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Key, Platform, Policy, Resolution, SecretEntry
+from rotator.model import AccountPlan, AccountSnapshot, Action, Key, Platform, Policy, Resolution, SecretEntry
 from rotator.policy.labels import key_label, key_name, retire_label
 from rotator.policy.planner import plan_account
 from rotator.reasons import Reason
@@ -177,11 +177,6 @@ def say_action(action: Action) -> str:
     return f"{action.kind} {action.reason} {action.secret} {action.key_id or '-'}@{short(action.version_id)}"
 
 
-def say_alert(alert: Alert) -> str:
-    """``severity kind secret key``."""
-    return f"{alert.severity} {alert.kind} {alert.secret or '-'} {alert.key_id or '-'}"
-
-
 _IN_ANY_ORDER: Final = ("skip ", "error ", "warning ", "read ", "search ", "look ")
 
 
@@ -190,7 +185,7 @@ class Case:
     """One row of a table: a snapshot, and everything that the plan must say of it: nothing more, nothing less.
 
     :param said: separated by ``; ``: the actions in order, as :func:`say_action` says them, and in any order what is
-        skipped as ``skip secret reason`` and the alerts as :func:`say_alert` says them; each with a part of its detail
+        skipped as ``skip secret reason`` and the alerts as ``severity kind secret key``; each with a part of its detail
         in parentheses, where that matters.
     :param overdue: whether the alerts ``overdue`` are compared too. By default they are not: most rows are about
         something else, their keys are due since whenever it suits them, and a property tells what is overdue.
@@ -218,7 +213,7 @@ class Case:
         alerts = [alert for alert in plan.alerts if self.overdue or alert.kind is not Reason.OVERDUE]
         actions = [(say_action(action), action.detail) for action in plan.actions]
         rest = [(f"skip {skip.secret} {skip.reason}", skip.detail) for skip in plan.skipped]
-        rest += [(say_alert(alert), alert.detail) for alert in alerts]
+        rest += [(f"{a.severity} {a.kind} {a.secret or '-'} {a.key_id or '-'}", a.detail) for a in alerts]
         if self.asks:
             names = {entry.arn: entry.name for entry in self.snapshot.secrets}
             rest += [(f"read {names[arn]} {short(version)}", "-") for arn, version in plan.questions.versions]

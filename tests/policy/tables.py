@@ -8,8 +8,8 @@
 
 A word in capitals is a key, as :func:`tests.policy.build.key` makes it:
     ``left=9d`` or ``never``, ``age=1h`` or ``unknown``, ``disabled``, ``readable``, ``platform``, ``scopes=none`` or
-    ``hidden``, ``for=s@v8``: named by the rotator for that version (``s@emergency``: in an emergency; ``s@v8@blue``: by
-    another deployment), ``in=old``: not of this account, and found in that one.
+    ``hidden``, ``for=s@v8``: named by the rotator for that version (``s@v8@blue``: by another deployment), ``in=old``:
+    not of this account, and found in that one.
 Any other word is a secret with its tags, and its versions in braces; without them it holds ``K1`` in ``v1``.
     ``account=other``, ``owner=``, ``primary=``, ``changed=2d`` (ago) and ``deleted`` are no tags. In the braces
     ``value=`` is what reading the value gave: a key, ``foreign`` (none of this account; ``foreign+K7``: but it holds
@@ -32,9 +32,7 @@ from textwrap import dedent
 
 from rotator.durations import parse_duration
 from rotator.model import AccountSnapshot, Elsewhere, Key, Policy, Resolution, SecretEntry
-from rotator.policy.emergency_ids import emergency_version_id
-from rotator.policy.labels import key_name
-from tests.policy.build import ACCOUNT, DAY, NOW, PLATFORM, SCOPES, Case, arn_of, at, key, own, secret, snap
+from tests.policy.build import ACCOUNT, DAY, NOW, PLATFORM, SCOPES, Case, at, key, own, secret, snap
 
 Fields = dict[str, str]
 Values = dict[tuple[str, str], Resolution]
@@ -155,15 +153,9 @@ def _key(key_id: str, fields: Fields) -> Key:
         key_id,
         left=moment("left", "never", 300 * DAY),
         age=moment("age", "unknown", 65 * DAY),
-        name="made by hand" if made_for is None else _name(*made_for.split("@")),
+        name="made by hand" if made_for is None else own(*made_for.split("@")),
         enabled="disabled" not in fields,
         scopes={"none": frozenset(), "hidden": None}.get(fields.get("scopes", ""), SCOPES),
         platform=PLATFORM if "platform" in fields else frozenset(),
         readable="readable" in fields,
     )
-
-
-def _name(of: str, version: str, *deployment: str) -> str:
-    if version == "emergency":
-        return key_name(of, arn_of(of), "default", emergency_version_id(arn_of(of), None, "seed"))
-    return own(of, version, *deployment)

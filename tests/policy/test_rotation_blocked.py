@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.policy.build import Case
+from rotator.policy.emergency_ids import emergency_version_id
+from rotator.policy.labels import key_name
+from tests.policy.build import DAY, HOUR, SECOND, Case, arn_of, key, own, secret, snap
 from tests.policy.tables import table
 
 WAITS = table("""
@@ -58,10 +62,10 @@ REJECTED = table("""
         C age=23h59m59s left=-23h54m59s for=s@c; D disabled age=unknown left=-23h for=s@d;
         E disabled age=23h59m59s left=never for=s@e
         -> rotate expiring s K1@v1
-    nor one of another deployment, of another secret, made by hand or in an emergency
+    nor one of another deployment, of another secret or made by hand
         s; K1 left=10d age=90d; 3 x R# disabled age=23h59m59s left=-23h54m59s for=s@r#;
         A disabled age=23h left=-22h59m for=s@a@blue; B disabled age=23h left=-22h59m for=t@b;
-        C disabled age=23h left=-22h59m; D disabled age=23h left=-22h59m for=s@emergency
+        C disabled age=23h left=-22h59m
         -> rotate expiring s K1@v1
     rejected ones are no reason not to go on with what is made
         s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1; K2; 8 x R# disabled age=23h59m59s left=-23h54m59s for=s@r#
@@ -164,3 +168,17 @@ WINDOWS = table("""
 @pytest.mark.parametrize("case", [*WAITS, *REJECTED, *WINDOWS], ids=str)
 def test_waiting(case: Case) -> None:
     case.check()
+
+
+def test_key_of_emergency_is_no_rejection() -> None:
+    by_sweeps = [own("s", f"r{number}") for number in range(3)]
+    by_emergency = key_name("s", arn_of("s"), "default", emergency_version_id(arn_of("s"), None, "seed"))
+    ended = [
+        key(name[-40:], age=23 * HOUR, left=SECOND - 23 * HOUR, enabled=False, name=name)
+        for name in (*by_sweeps, by_emergency)
+    ]
+    current = key(left=10 * DAY, age=90 * DAY)
+    Case("", snap([secret("s")], [current, *ended]), "rotate expiring s K1@v1").check()
+    fourth = replace(ended[3], name=own("s", "r3"))
+    plan = Case("", snap([secret("s")], [current, *ended[:3], fourth])).plan()
+    assert plan.actions == ()

@@ -11,10 +11,7 @@ import pytest
 
 from rotator.cli import main
 from tests import leaks
-from tests.cli.conftest import stack
 from tests.cli.local_stack import Stack
-
-__all__ = ["stack"]
 
 HOSTILE: Final = (
     "\x1b[2J\x1b]0;owned\x07 a\x9b31m\u202egnp\u2028c\x7f",

@@ -14,12 +14,9 @@ import pytest
 
 from rotator.cli.app import cli
 from tests import leaks
-from tests.cli.conftest import stack
 from tests.cli.local_stack import Stack, subcommands
-from tests.infobip.fake_server import KEY_VALUE
+from tests.infobip.answers import KEY_VALUE
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
-
-__all__ = ["stack"]
 
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "Correct-Horse-Battery-9!"

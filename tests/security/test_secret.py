@@ -24,7 +24,8 @@ from rotator.policy.values import decode
 from rotator.ports import FetchedKey, StoredValue
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
-from tests.infobip.fake_server import KEY_VALUE, PASSWORD, key
+from tests.infobip.answers import KEY_VALUE, key
+from tests.infobip.fake_server import PASSWORD
 
 MANAGEMENT = json.dumps({"base_url": "https://a.api.infobip.com", "username": "u", "password": PASSWORD})
 HOLDERS: dict[str, Callable[[], object]] = {

@@ -22,7 +22,7 @@ from tests import leaks
 from tests.aws.conftest import aws, aws_server, clean_env, clients, credentials, make_store, store
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, ok, text
 from tests.fuzz.strategies import result_of
-from tests.infobip.fake_server import KEY_VALUE
+from tests.infobip.answers import KEY_VALUE
 from tests.security.shown_locals import as_shown, own_frames, shown
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World

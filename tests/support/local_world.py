@@ -31,8 +31,6 @@ class LocalWorld:
     client: Any
     region: str = REGION
 
-    # ---- what there is at Infobip -----------------------------------------------------------------------------------
-
     def account(self, name: str = "main", **management: str) -> SimAccount:
         """An account with a user, and its management secret, for which see :meth:`management`."""
         account = self.world.add_account(name)
@@ -68,8 +66,6 @@ class LocalWorld:
         )
         leaks.register(key.value)
         return key
-
-    # ---- what there is in Secrets Manager ---------------------------------------------------------------------------
 
     def management(self, user: SimUser, account: str = "main", **other: str) -> None:
         """A management secret with a user's credentials, or with another base_url, password or auth."""
@@ -124,8 +120,6 @@ class LocalWorld:
         """Set tags: ``value_field="x"`` is ``rotator:value-field``."""
         given = [{"Key": f"rotator:{tag}", "Value": text} for tag, text in _named(tags).items()]
         self.client.tag_resource(SecretId=name, Tags=given)
-
-    # ---- how it looks -----------------------------------------------------------------------------------------------
 
     def arn(self, name: str) -> str:
         return str(self.client.describe_secret(SecretId=name)["ARN"])

@@ -1,10 +1,9 @@
-"""A fresh simulated Infobip, and an empty Secrets Manager, for each test."""
+"""What the fixture ``stack`` gives to tests of any directory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import pytest
+from contextlib import contextmanager
 
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
@@ -14,8 +13,9 @@ from tests.near_clock import near_clock
 from tests.support.moto import Moto
 
 
-@pytest.fixture
-def stack(moto: Moto) -> Iterator[Stack]:
+@contextmanager
+def local_stack(moto: Moto) -> Iterator[Stack]:
+    """Empty, on the machine's clock."""
     clock = OffsetClock()
     world = InfobipWorld(clock)
     with moto.emptied(clock) as client, InfobipServer(world) as infobip, near_clock(infobip.url, clock):
