@@ -290,7 +290,7 @@ def test_current_has_no_retire_label() -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 500], ids=["same clock", "half a second behind"])
-def test_newer_key_keeps_grace_by_infobip_clock(offset: int) -> None:
+def test_newer_key_grace_by_infobip_clock(offset: int) -> None:
     """Infobip shows whole seconds, so a different clock costs one second more; the audit line has the label's time."""
     world, _, _ = rotated()
     behind = timedelta(minutes=-4 if offset else 0, milliseconds=-offset)

@@ -13,7 +13,7 @@ from tests.cli.local_stack import Stack
 from tests.policy.build import DAY, NOW, snap
 
 
-def test_json_has_the_contracts_fields(stack: Stack) -> None:
+def test_json_has_contracts_fields(stack: Stack) -> None:
     keys = stack.seed()
     before = stack.state()
     ran = stack.run("forecast", "--days", "60", "--json")
