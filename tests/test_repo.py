@@ -87,6 +87,13 @@ def test_python_files_postpone_annotations() -> None:
             assert not code or path.name == "__init__.py" or "from __future__ import annotations" in text, path
 
 
+def test_names_of_tests_are_short() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for name in re.findall(r"(?m)^def (test_\w+)", path.read_text(encoding="utf-8")):
+            assert len(name) <= 40, f"{path.name}: {name}"
+            assert not {"a", "an", "the"} & set(name.split("_")), f"{path.name}: {name}"
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_pins_without_addresses(lock: str) -> None:
     """Threat: a dependency that is exchanged in transit. Locks contain versions and hashes of everything."""

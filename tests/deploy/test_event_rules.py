@@ -17,7 +17,7 @@ from rotator.aws.eventbridge import SOURCE
 from rotator.engine.emergency import Strategy
 from rotator.telemetry.consumer_events import DETAIL_FIELDS, EMERGENCY, FAILED, ROTATED
 from tests.deploy.cloudformation import Stack
-from tests.deploy.conftest import PSEUDO, ROOT
+from tests.deploy.offline import PSEUDO, ROOT
 from tests.emergencies import CREATE, NAME, fault, revoke
 from tests.support.faulty_infobip import FaultKind
 from tests.world import DAY, World

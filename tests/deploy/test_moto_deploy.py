@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from tests.deploy.actions import FUNCTIONS
-from tests.deploy.conftest import NAME, REGION, STAGE, account_at, moto_server, once, service
+from tests.deploy.offline import NAME, REGION, STAGE, account_at, moto_server, once, service
 from tests.deploy.policies import statements
 
 pytestmark = pytest.mark.slow

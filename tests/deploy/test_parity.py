@@ -14,7 +14,7 @@ from rotator.lambda_.requests import sweep_request
 from rotator.settings import Settings
 from tests.deploy.actions import FUNCTIONS
 from tests.deploy.cloudformation import Stack
-from tests.deploy.conftest import STAGE, service
+from tests.deploy.offline import STAGE, service
 from tests.deploy.policies import statements
 from tests.deploy.terraform import Applied
 

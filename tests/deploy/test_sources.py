@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.deploy.conftest import ROOT
+from tests.deploy.offline import ROOT
 
 MODULE = ROOT / "terraform"
 BLOCK = re.compile(r'(?ms)^(variable|output) "(?P<name>\w+)" \{\n(?P<body>.*?)^\}')
