@@ -22,6 +22,7 @@ from typing import Any, Final
 from botocore import exceptions as boto
 
 from rotator.aws.aws_errors import DENIED, THROTTLED, configuration_error
+from rotator.aws.secretsmanager import without_suffix
 from rotator.errors import ReadersUnknown, RotatorError
 from rotator.model import Read, Reads, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING
@@ -46,7 +47,6 @@ _SOURCE: Final = "secretsmanager.amazonaws.com"
 # As rotator.aws.clients sets it: "Botocore/1.40 … rotator/0.3.0".
 _OURS: Final = re.compile(r"(?:^|[\s\[])rotator/\d")
 _SESSION: Final = re.compile(r"arn:(?P<partition>[a-z0-9-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>.+)/[^/]+")
-_TAIL: Final = re.compile(r"-[A-Za-z0-9]{6}")
 _PAGE: Final = 50
 
 
@@ -168,8 +168,7 @@ class UnreadableEvent(ValueError):
 
 def names_of(secret: SecretEntry) -> tuple[str, ...]:
     """Return the ways to name a secret: ARN, name, and ARN without the six characters that AWS appends."""
-    partial = secret.arn[:-7] if _TAIL.fullmatch(secret.arn[-7:]) else secret.arn
-    return tuple(dict.fromkeys((secret.arn, secret.name, partial)))
+    return tuple(dict.fromkeys((secret.arn, secret.name, without_suffix(secret.arn))))
 
 
 def is_read(event: Any) -> bool:

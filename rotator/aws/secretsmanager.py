@@ -36,7 +36,6 @@ _BATCH: Final = 20
 _NO_VALUE: Final = "ResourceNotFoundException"
 _CURRENT: Final = "AWSCURRENT"
 _SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
-"""What AWS appends to a secret's name in its ARN."""
 # The exceptions that parsing raises if a response does not have the documented format.
 _MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, OSError)
 # The field that a response must have. For botocore any 200 is a success, even a proxy's page or half a response. Then
@@ -296,7 +295,12 @@ def _is_about(operation: str, secret_id: str, raw: _Raw) -> bool:
         return True  # emulators of AWS have a name in place of the ARN
     arn, name = raw.get("ARN"), raw.get("Name")
     whole = secret_id in ("", arn, name) or (arn is None and name is None)
-    return whole or (secret_id.startswith("arn:") and secret_id == _SUFFIX.sub("", str(arn)))
+    return whole or (secret_id.startswith("arn:") and secret_id == without_suffix(str(arn)))
+
+
+def without_suffix(arn: str) -> str:
+    """Return a secret's ARN without the hyphen and six characters that AWS appends to the name."""
+    return _SUFFIX.sub("", arn)
 
 
 def _text(value: Any, most: int) -> str:
