@@ -307,7 +307,7 @@ class Questions:
     :param histories: ARNs whose versions must be listed, deprecated ones included.
     :param history: whether the disabled keys must be listed, because the plan uses creates or updates.
     :param readers: ARNs whose readers must be known: since when the revocation is due, and since when reads matter.
-    :param elsewhere: ``(ARN, key id)`` of keys that the account does not have, to be looked for in the other accounts.
+    :param elsewhere: ``(ARN, key id)`` of keys that the account does not have, to search for in the other accounts.
     """
 
     versions: set[tuple[str, str]] = field(default_factory=set)

@@ -232,7 +232,7 @@ class DailyCheck:
         if error is not None:
             self._omit(entry, error)
 
-    # ---- what is said -----------------------------------------------------------------------------------------------
+    # ---- the messages -----------------------------------------------------------------------------------------------
 
     def _alert(self, entry: SecretEntry, label: str, found: Resolution, stays: Decision | None) -> None:
         """Report a label that its value contradicts, and what becomes of it."""

@@ -250,7 +250,7 @@ def search_again(
 def ownership_proof(
     context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None
 ) -> OwnershipProof:
-    """The proof that a key belongs to a version; its value is read if the name proves nothing.
+    """The ownership proof of a key for a version; its value is read if its name is not enough.
 
     :param entry: the secret, read now.
     :param key: the key as Infobip showed it last; by default as the snapshot has it.
@@ -265,7 +265,7 @@ def ownership_proof(
 
 
 def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: OwnershipProof) -> str:
-    """Why a key is not proven to belong to a version, as a clause."""
+    """Why a key has no ownership proof for a version, as a clause."""
     if proof is OwnershipProof.UNREADABLE:
         return f"can't check whether version {version_id} of {entry.name} contains key {key_id}"
     return f"version {version_id} of {entry.name} is labelled with key {key_id}, but its value is a different key"

@@ -16,7 +16,7 @@ from rotator.policy.labels import KeyName, key_name, parse_key_name
 
 
 class OwnershipProof(StrEnum):
-    """Whether a key is proven to belong to the version whose label names it."""
+    """The ownership proof of a key for the version whose label names it."""
 
     BY_NAME = "by-name"
     BY_VALUE = "by-value"

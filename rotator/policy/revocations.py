@@ -171,9 +171,9 @@ def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | Questi
 
 
 BLOCKED: tuple[Block, ...] = (
-    owner_unreadable,  # makes sure that the key is proven to be this version's
+    owner_unreadable,  # makes sure that the key has an ownership proof for this version
     held_elsewhere,  # makes sure that no other secret's consumers use the key
-    may_be_held_elsewhere,  # makes sure of the same where values can't be read, unless the key's name proves it
+    may_be_held_elsewhere,  # makes sure of the same where values can't be read, unless the key's name is enough
     current_broken,  # makes sure that the current key is another one, and works
     current_unreadable,  # makes sure that the label of the current key is right
 )

@@ -106,7 +106,7 @@ class SecretDraft:
         return not self.report_foreign_key(key)
 
     def look_elsewhere(self, key_id: str) -> Elsewhere | None:
-        """Return which other account has a key that this one does not have; ``None`` if it was not looked for yet."""
+        """Return which other account has a key that this one does not have; ``None`` if it was not searched for yet."""
         found = self.draft.snapshot.elsewhere.get(key_id)
         if found is None:
             self.draft.questions.elsewhere.add((self.view.entry.arn, key_id))
