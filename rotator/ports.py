@@ -96,13 +96,17 @@ class KeyProvider(Protocol):
         the list is read from both ends. If that does not reach all either, ``complete`` is false.
         """
 
-    def count_keys(self) -> int | None:
-        """Return how many keys the account has, enabled or not, in one call; ``None`` if the response has no count."""
+    def count_keys(self, *, enabled: bool | None = None) -> int | None:
+        """Return how many keys the account has, in one call; ``None`` if the response has no count.
 
-    def find_by_name(self, name: str, account_id: str | None = None) -> tuple[Key, ...]:
+        :param enabled: count only the enabled, or the disabled ones, by Infobip's own filter.
+        """
+
+    def find_by_name(self, name: str, account_id: str | None = None, *, exact: bool = True) -> tuple[Key, ...]:
         """Return the keys with exactly this name.
 
         :param account_id: the account that a request for the key named; by default :attr:`account_id`.
+        :param exact: false returns everything that Infobip's own filter lets through.
         """
 
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
@@ -189,6 +193,28 @@ class SecretStore(Protocol):
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
         """Remove a label from a version. It is not an error if the version does not have it."""
+
+
+REHEARSAL_PREFIX = "rotator/rehearsal/"
+"""What the names of rehearsals' secrets begin with."""
+REHEARSAL_TAG = "rotator:rehearsal"
+"""The tag of rehearsals' secrets; its value is the deployment. They have no ``rotator:role``, so no sweep sees them."""
+
+
+class RehearsalStore(SecretStore, Protocol):
+    """Secrets Manager for rehearsals: they create a secret of their own, and delete it."""
+
+    def create(self, name: str, tags: Mapping[str, str]) -> str:
+        """Create a secret without a value and return its ARN."""
+
+    def delete(self, entry: SecretEntry) -> None:
+        """Delete a rehearsal's secret without a recovery window. It is no error if it does not exist."""
+
+    def rehearsals(self) -> tuple[SecretEntry, ...]:
+        """List the secrets of rehearsals; up to 5 minutes stale."""
+
+    def read_batch(self, arns: Sequence[str]) -> Mapping[str, Secret | StoreError]:
+        """Read the content behind ``AWSCURRENT`` of at most 20 secrets in one call."""
 
 
 class ReaderLog(Protocol):

@@ -75,7 +75,7 @@ class SecretsManagerStore:
         """List the secrets with a ``rotator:role`` tag, by name. One call per 100; up to 5 minutes stale."""
         found: dict[str, SecretEntry] = {}  # by ARN, since a secret that changes meanwhile may be on two pages
         query = {"Filters": [{"Key": "tag-key", "Values": [_ROLE_TAG]}], "IncludePlannedDeletion": True}
-        for entries in self._pages("ListSecrets", "", query, _entries):
+        for entries in self._pages("ListSecrets", "", query, entries_of):
             for entry in entries:
                 if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
                     found[entry.arn] = entry
@@ -328,7 +328,8 @@ def _labels(labels: Iterable[Any]) -> frozenset[str]:
     return frozenset(redact_key_values(_text(label, 256)) for label in labels)
 
 
-def _entries(page: _Raw) -> list[SecretEntry]:
+def entries_of(page: _Raw) -> list[SecretEntry]:
+    """Convert one page of ``ListSecrets``."""
     return [_entry(raw, raw.get("SecretVersionsToStages")) for raw in page["SecretList"]]
 
 

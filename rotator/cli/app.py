@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "inventory": "List every key and the secret that contains it.",
     "serve": "Run sweeps on a schedule (daemon).",
     "doctor": "Check the setup and show how to fix problems.",
+    "rehearse": "Try on the real services what the rotator assumes.",
     "audit": "Verify an audit file.",
     "completion": "Print a shell completion script.",
 }

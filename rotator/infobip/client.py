@@ -98,15 +98,16 @@ class InfobipClient:
         """List the keys, with one call per 100 keys."""
         return list_all(self._page, enabled)
 
-    def count_keys(self) -> int | None:
+    def count_keys(self, *, enabled: bool | None = None) -> int | None:
         """Count the keys with one call."""
-        return self._page({"page": "0", "size": "1"}).total_count
+        where = {} if enabled is None else {"enabled": str(enabled).lower()}
+        return self._page({"page": "0", "size": "1", **where}).total_count
 
-    def find_by_name(self, name: str, account_id: str | None = None) -> tuple[Key, ...]:
-        """Return the keys with exactly this name. Infobip's own filter may match others."""
+    def find_by_name(self, name: str, account_id: str | None = None, *, exact: bool = True) -> tuple[Key, ...]:
+        """Return the keys with exactly this name; Infobip's own filter may match others, which ``exact`` leaves out."""
         where = {"name": name} if account_id is None else {"name": name, "accountId": account_id}
         found = list_all(lambda query: self._page({**query, **where}))
-        return tuple(key for key in found.keys if key.name == name)
+        return tuple(key for key in found.keys if not exact or key.name == name)
 
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
         """Return the key that a value belongs to, or ``None`` if Infobip has no such key.

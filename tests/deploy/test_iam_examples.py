@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from rotator.ports import REHEARSAL_PREFIX
+from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Stack as LocalStack
 from tests.deploy.actions import ANY, BUS, CALLED, KEY, MANAGEMENT, QUEUE
 from tests.deploy.policies import allowed, statements
@@ -63,3 +65,31 @@ def test_reading_commands_need_reader_rights(
         assert stack.run(*arguments).code == 0
     assert calls
     assert calls <= policy("reader")
+
+
+class Listening(DenyingProxy):
+    """Denies nothing, and notes the operations."""
+
+    seen: set[str]
+
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
+        self.seen.add(headers["X-Amz-Target"].rpartition(".")[2])
+        return super().answer(path, headers, body)
+
+
+def test_rehearsal_changes_only_its_own(stack: LocalStack) -> None:
+    stack.account("main")
+    proxy = Listening(stack.moto.url)
+    proxy.seen = set()
+    with serve_proxy(proxy) as served:
+        ran = stack.run(
+            *("rehearse", "--account", "main", "--scopes", "sms:message:send", "--yes"),
+            env={"AWS_ENDPOINT_URL": served.url},
+        )
+    assert ran.code == 0
+    document: dict[str, Any] = json.loads((FOLDER / "rehearsal.json").read_text())
+    anywhere, management, own = document["Statement"]
+    granted = {*anywhere["Action"], management["Action"], *own["Action"]}
+    assert {f"secretsmanager:{operation}" for operation in proxy.seen} <= granted
+    assert {*anywhere["Action"]} == {"secretsmanager:BatchGetSecretValue", "secretsmanager:ListSecrets"}
+    assert own["Resource"].endswith(f":secret:{REHEARSAL_PREFIX}*")

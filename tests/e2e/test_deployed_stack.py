@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import NAME, SECRETS, STAGE, Cloud, wait_for
+from tests.e2e.conftest import NAME, REGION, ROOT, SECRETS, STAGE, TOOLS, Cloud, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 EMAIL = "oncall@example.com"
@@ -75,3 +76,16 @@ def variables(cloud: Cloud, function: str) -> dict[str, str]:
     configuration = cloud.client("lambda").get_function_configuration(FunctionName=f"{NAME}-{function}")
     found: dict[str, str] = json.loads(json.dumps(configuration["Environment"]["Variables"]))
     return found
+
+
+def test_rehearsal(cloud: Cloud) -> None:
+    ran = subprocess.run(
+        [TOOLS, "-m", "rotator", "rehearse", "--account", "main", "--scopes", "sms:message:send", "--yes", "--json"],
+        env=cloud.environment | {"AWS_DEFAULT_REGION": REGION, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {row["verdict"] for row in json.loads(ran.stdout)["rows"]} == {"holds"}
+    assert {key.enabled for key in cloud.infobip.world.keys() if key.name.startswith("rotator/rehearsal/")} == {False}

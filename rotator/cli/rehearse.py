@@ -1,0 +1,195 @@
+"""``rotator rehearse``: what the rotator assumes, tried on the real services."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import RenderableType
+
+from rotator import __version__
+from rotator.aws.clients import make_client
+from rotator.aws.rehearsal_secrets import RehearsalSecrets
+from rotator.bootstrap import App
+from rotator.cli.call import Call
+from rotator.cli.documents import Document, fields
+from rotator.cli.options import command
+from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
+from rotator.engine.rehearsal.assumptions import DEFAULT_PARTS, Part, Row, Verdict
+from rotator.errors import ConfigurationError
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.credentials import AuthMethod, parse_credentials
+from rotator.model import SecretEntry
+from rotator.ports import KeyProvider
+from rotator.render import Grid, counted, shown, styled
+from rotator.report.files import check_target, write_page
+
+_NOT_CONFIRMED: Final = 2
+_STYLES: Final = {Verdict.HOLDS: "green", Verdict.DIFFERS: "red", Verdict.UNTESTED: "yellow"}
+_WIDTHS: Final = (19, 11)
+
+
+@command
+@click.option("--account", metavar="A", required=True, help="Infobip account to rehearse on; best a sub-account.")
+@click.option("--scopes", metavar="S", help="Scopes of the test keys, separated by spaces.")
+@click.option("--yes", is_flag=True, help="Carry it out. Without it, only show the plan and exit 2.")
+@click.option(
+    "--only",
+    "parts",
+    multiple=True,
+    type=click.Choice([str(part) for part in Part]),
+    help="Run only this part; repeatable. Logins other than the configured one run only if named here.",
+)
+@click.option("--clean", is_flag=True, help="Remove what earlier rehearsals left; run nothing.")
+@click.option("-o", "--output", "file", metavar="FILE", help="Also write the results without ids and names, to share.")
+def rehearse(
+    call: Call, account: str, scopes: str | None, yes: bool, parts: tuple[str, ...], clean: bool, file: str | None
+) -> int:
+    """Try on the account's real services what the rotator assumes of them.
+
+    Creates a secret named rotator/rehearsal/… and test keys with the given
+    scopes, checks each assumption, rotates, rolls back and revokes once, then
+    disables the keys and deletes the secret. No sweep takes part in it, and
+    nothing else is changed. See docs/rehearsal.md for each line.
+
+    Without --yes it shows what it would do and cost, and exits 2. Exits 1 if
+    an assumption that the rotator needs does not hold.
+
+    \b
+    Examples:
+      rotator rehearse --account test --scopes "sms:message:send"
+      rotator rehearse --account test --scopes "sms:message:send" --yes
+      rotator rehearse --clean --account test
+    """
+    if clean and (scopes or parts or file or yes):
+        raise ConfigurationError("--clean can only be used with --account", advice="Remove the other options.")
+    chosen = tuple(part for part in Part if str(part) in parts) or DEFAULT_PARTS
+    needs_keys = Part.INFOBIP in chosen or Part.FLOW in chosen
+    if not clean and needs_keys and not (scopes or "").split():
+        raise ConfigurationError(
+            "no scopes given", advice='Add --scopes "…": the test keys get these scopes and no others.'
+        )
+    target = None if file is None else check_target(Path(file))
+    app = call.open()
+    store = RehearsalSecrets(make_client(app.session, "secretsmanager"), app.redactor)
+    rehearsal = Rehearsal(app.services, store, account, lambda entry, part: _login(app, entry, part))
+    again = f"rotator rehearse --clean --account {account}"
+    if clean:
+        return _clean(call, rehearsal)
+    plan = rehearsal.plan((scopes or "").split(), chosen)
+    if not yes:
+        call.result({**_plan_document(plan), "dry_run": True}, _plan_parts(plan))
+        return _NOT_CONFIRMED
+    call.interrupted = f"interrupted. To remove what is left: `{again}`."
+    call.text(*_plan_parts(plan, confirmed=True))
+    report = rehearsal.run(plan, lambda row: call.text(_row(row)))
+    if call.json:
+        call.document(
+            {
+                **_plan_document(plan),
+                "dry_run": False,
+                "rows": [{**_row_document(row), "error": row.error or None} for row in report.rows],
+                "creates": report.creates,
+                "updates": report.updates,
+                "left": report.left,
+            }
+        )
+    if target is not None:
+        write_page(target, json.dumps(facts_document(report), indent=2) + "\n")
+    call.text(*_end_parts(report, again))
+    return 0 if report.ok else 1
+
+
+def facts_document(report: RehearsalReport) -> Document:
+    """``-o FILE``: the facts without ids, hosts and names, to be sent with an issue."""
+    return {"version": __version__, "rows": [_row_document(row) for row in report.rows]}
+
+
+def _row_document(row: Row) -> Document:
+    return {
+        "id": row.assumption.id,
+        "part": str(row.assumption.part),
+        "assumption": row.assumption.text,
+        "needed": row.assumption.needed,
+        "verdict": str(row.verdict),
+        "seen": row.seen or None,
+        "means": row.assumption.means if row.verdict is Verdict.DIFFERS else None,
+    }
+
+
+def _plan_document(plan: RehearsalPlan) -> dict[str, Any]:
+    cost = fields(plan, "creates", "updates", "seconds", "creates_used", "updates_used", "daily_limit", "reserve")
+    return {
+        **fields(plan, "account", "secret"),
+        "scopes": list(plan.scopes),
+        "parts": [str(part) for part in plan.parts],
+        "cost": cost,
+        "leftovers": _leftovers_document(plan.leftovers),
+    }
+
+
+def _leftovers_document(found: Leftovers) -> Document:
+    return {"secrets": [entry.name for entry in found.secrets], "keys": [key.id for key in found.keys]}
+
+
+def _plan_parts(plan: RehearsalPlan, *, confirmed: bool = False) -> Iterator[RenderableType]:
+    yield f"Rehearsal on account {shown(plan.account)}: {', '.join(map(str, plan.parts))}"
+    rows = [
+        ("secret", plan.secret + ", deleted at the end"),
+        ("scopes", ", ".join(plan.scopes) or "none"),
+        ("creates", f"{plan.creates} of {plan.daily_limit} per day; {plan.creates_used} used, {plan.reserve} reserved"),
+        ("updates", f"about {plan.updates} of {plan.daily_limit} per day; {plan.updates_used} used"),
+        ("duration", f"about {plan.seconds} s; longer if the account is slow to apply changes"),
+    ]
+    yield Grid([(f"  {name}", shown(text)) for name, text in rows], (12,))
+    if plan.leftovers:
+        count = [counted(len(plan.leftovers.secrets), "secret"), counted(len(plan.leftovers.keys), "enabled key")]
+        yield f"Another rehearsal is running, or was interrupted: it has {' and '.join(count)}."
+    if not confirmed:
+        yield "Nothing was changed. Add --yes to carry it out."
+
+
+def _row(row: Row) -> RenderableType:
+    needed = "needed" if row.assumption.needed else "informative"
+    text = shown(row.assumption.text) + (f" ({shown(row.seen)})" if row.seen else "")
+    if row.error:
+        text += f"\n{shown(row.error, 400)}"
+    if row.verdict is Verdict.DIFFERS:
+        text += f"\n→ {shown(row.assumption.means)}"
+    verdict = styled(f"{row.verdict:<{_WIDTHS[0]}}", _STYLES[row.verdict])
+    return Grid([(verdict, f"{needed:<{_WIDTHS[1]}}", text)], _WIDTHS)
+
+
+def _end_parts(report: RehearsalReport, again: str) -> Iterator[RenderableType]:
+    broken = [row for row in report.rows if row.breaks]
+    untested = [row for row in report.rows if row.verdict is Verdict.UNTESTED]
+    for error in report.left:
+        yield styled(shown(error, 400), "red")
+    if report.left:
+        yield f"To remove what is left: {again}"
+    used = f"Used {counted(report.creates, 'create')} and {counted(report.updates, 'update')}."
+    if broken:
+        yield f"{counted(len(broken), 'needed assumption')} differ: do not go live on this account yet. {used}"
+    else:
+        yield f"Everything that the rotator needs holds{' where it was tested' if untested else ''}. {used}"
+
+
+def _clean(call: Call, rehearsal: Rehearsal) -> int:
+    found, left = rehearsal.clean()
+    document = {**_leftovers_document(found), "left": list(left)}
+    secrets, keys = counted(len(found.secrets), "secret"), counted(len(found.keys), "key")
+    lines = [styled(shown(each, 400), "red") for each in left]
+    summary = f"Found {secrets} and {keys} of rehearsals{'; removed them' if found and not left else ''}."
+    call.result(document, [*lines, summary])
+    return 1 if left else 0
+
+
+def _login(app: App, entry: SecretEntry, part: Part) -> KeyProvider:
+    text = app.services.store.read_current(entry.arn).text
+    credentials = parse_credentials(entry.name, text, app.settings.allowed_hosts)
+    other = replace(credentials, auth=AuthMethod(str(part)))
+    return InfobipClient(other, app.clock, redactor=app.redactor)

@@ -1,0 +1,321 @@
+"""``rotator rehearse``: try on the account's real services what the rotator assumes and can't know, then clean up.
+
+A rehearsal has a secret of its own, keys of its own, and a deployment name of its own, so no sweep takes any of
+them for managed ones. Killed at any point, what it leaves is found by name and tag (:meth:`Rehearsal.clean`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from rotator.engine.context import Services
+from rotator.engine.observe import connected, management_of, observe_account, observe_fleet
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.rehearsal import flow, infobip_checks
+from rotator.engine.rehearsal.assumptions import (
+    ASSUMPTIONS,
+    DEFAULT_PARTS,
+    LOGINS,
+    Assumption,
+    Part,
+    Row,
+    Verdict,
+)
+from rotator.engine.rehearsal.aws_checks import AwsChecks
+from rotator.engine.rehearsal.flow import Flow
+from rotator.engine.rehearsal.infobip_checks import InfobipChecks
+from rotator.engine.rehearsal.view import RehearsalView
+from rotator.errors import KeyNotFound, Refused, RotatorError
+from rotator.model import Key, SecretEntry
+from rotator.policy.guards import slots_used
+from rotator.policy.labels import parse_key_name
+from rotator.policy.tags import ACCOUNT_TAG, ROLE_TAG, SCOPES_TAG, VALIDITY_TAG, parse_spec
+from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, KeyProvider, RehearsalStore
+
+ACCOUNT_NOTE_TAG: Final = "rotator:rehearsal-account"
+_SUFFIX: Final = ".rehearsal"
+_LONGEST_DEPLOYMENT: Final = 32
+_VALIDITY: Final = "1d"
+_CLEANED_UPDATES: Final = 3
+"""Updates for keys that are still enabled at the end."""
+
+Login = Callable[[SecretEntry, Part], KeyProvider]
+"""Connects with the management secret's credentials and another way to authenticate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What earlier rehearsals of this deployment left, or another one is using at this moment."""
+
+    secrets: tuple[SecretEntry, ...] = ()
+    keys: tuple[Key, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.secrets or self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalPlan:
+    """What a rehearsal will do and cost.
+
+    :param creates: of the day's limit; likewise ``updates``.
+    :param seconds: about how long it takes.
+    """
+
+    account: str
+    secret: str
+    scopes: tuple[str, ...]
+    parts: tuple[Part, ...]
+    creates: int
+    updates: int
+    seconds: int
+    creates_used: int
+    updates_used: int
+    daily_limit: int
+    reserve: int
+    leftovers: Leftovers
+
+
+@dataclass(slots=True)
+class RehearsalReport:
+    """The outcome. ``left``: what could not be removed, with the error."""
+
+    plan: RehearsalPlan
+    rows: list[Row] = field(default_factory=list)
+    creates: int = 0
+    updates: int = 0
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that the rotator needs holds, and nothing is left."""
+        return not self.left and not any(row.breaks for row in self.rows)
+
+
+class NoEvents:
+    """A rehearsal has no consumers to tell."""
+
+    def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+
+class Rehearsal:
+    """One account's rehearsals.
+
+    :param store: with the calls that create and delete rehearsals' secrets.
+    :param login: for the parts that try another way to authenticate.
+    """
+
+    def __init__(self, services: Services, store: RehearsalStore, account: str, login: Login) -> None:
+        deployment = services.policy.deployment[: _LONGEST_DEPLOYMENT - len(_SUFFIX)] + _SUFFIX
+        self.services = replace(
+            services,
+            store=store,
+            events=NoEvents(),
+            metrics=None,
+            readers=None,
+            policy=replace(services.policy, deployment=deployment),
+        )
+        self.store, self.account, self.login, self.deployment = store, account, login, deployment
+        self.fleet = observe_fleet(store)
+        self.management = management_of(self.fleet, account)
+
+    # ---- before -----------------------------------------------------------------------------------------------------
+
+    def plan(self, scopes: Sequence[str], parts: Sequence[Part] = DEFAULT_PARTS) -> RehearsalPlan:
+        """Plan a rehearsal. Changes nothing.
+
+        :raises RotatorError: the account can't be read, or the scopes are invalid.
+        :raises Refused: too little is left of the day's limits.
+        """
+        self._spec(scopes)
+        with connected(self.services, self.fleet, self.account) as provider:
+            snapshot = observe_account(self.store, provider, self.fleet, self.account, history=True)
+            used = slots_used(snapshot, self.services.clock.now())
+            leftovers = self._leftovers(snapshot.keys.values())
+        creates = sum(cost for part, cost in _CREATES.items() if part in parts)
+        updates = sum(cost for part, cost in _UPDATES.items() if part in parts)
+        policy = self.services.policy
+        plan = RehearsalPlan(
+            self.account,
+            f"{REHEARSAL_PREFIX}{uuid.uuid4().hex[:8]}",
+            tuple(sorted(scopes)),
+            tuple(parts),
+            creates,
+            updates,
+            sum(_SECONDS[part] for part in parts),
+            len(used.creates),
+            len(used.updates or ()),
+            policy.daily_limit,
+            policy.reserve,
+            leftovers,
+        )
+        for what, needed, taken in (("creates", creates, plan.creates_used), ("updates", updates, plan.updates_used)):
+            left = policy.daily_limit - policy.reserve - taken
+            if needed > left:
+                raise Refused(
+                    f"the rehearsal needs {needed} {what}, but {max(0, left)} of today's {policy.daily_limit} are left "
+                    f"({policy.reserve} are reserved for emergencies)",
+                    advice="Nothing was changed. Repeat the command tomorrow, or use --only with fewer parts.",
+                )
+        return plan
+
+    def _spec(self, scopes: Sequence[str]) -> dict[str, str]:
+        """The tags that the engine sees.
+
+        :raises RotatorError: the scopes are invalid.
+        """
+        tags = {SCOPES_TAG: " ".join(sorted(scopes)), VALIDITY_TAG: _VALIDITY}
+        parse_spec({ROLE_TAG: "key", ACCOUNT_TAG: self.account, **tags}, "--scopes")
+        return tags
+
+    # ---- the rehearsal ----------------------------------------------------------------------------------------------
+
+    def run(self, plan: RehearsalPlan, on_row: Callable[[Row], None] = lambda _: None) -> RehearsalReport:
+        """Carry out a plan, then remove everything that it made, however it ends.
+
+        :param on_row: called with each row at once.
+        """
+        report = RehearsalReport(plan)
+        arn = None
+        try:
+            for part in plan.parts:
+                if arn is None and part in (Part.FLOW, Part.AWS):
+                    arn = self.store.create(
+                        plan.secret, {REHEARSAL_TAG: self.deployment, ACCOUNT_NOTE_TAG: self.account}
+                    )
+                self._run_part(part, plan, arn or "", report, on_row)
+        except RotatorError as error:
+            report.left.append(f"the rehearsal stopped: {error}")
+        finally:
+            self._remove(plan, arn, report)
+        return report
+
+    def _run_part(
+        self, part: Part, plan: RehearsalPlan, arn: str, report: RehearsalReport, on_row: Callable[[Row], None]
+    ) -> None:
+        """Run one part; what it could not try, because a call failed, is reported as not tested."""
+        tried: set[str] = set()
+        failure = ""
+        rows = self._rows(part, plan, arn)
+        try:
+            for row in rows:
+                tried.add(row.assumption.id)
+                report.rows.append(row)
+                on_row(row)
+        except RotatorError as error:
+            failure = str(error)
+        for assumption in _OF_PART[part]:
+            if assumption.id not in tried:
+                row = Row(assumption, Verdict.UNTESTED, "an earlier step failed" if failure else "", failure)
+                report.rows.append(row)
+                on_row(row)
+
+    def _rows(self, part: Part, plan: RehearsalPlan, arn: str) -> Iterator[Row]:
+        match part:
+            case Part.INFOBIP:
+                with connected(self.services, self.fleet, self.account) as provider:
+                    path = parse_spec({ACCOUNT_TAG: self.account}, "").verify_path
+                    name = f"{plan.secret}/rotator:{self.deployment}:{_NO_SECRET}:{uuid.uuid4()}"
+                    checks = InfobipChecks(provider, self.services.clock, name, frozenset(plan.scopes), path)
+                    yield from checks.rows()
+            case Part.FLOW:
+                view = RehearsalView(
+                    self.store, self.management, self.account, plan.secret, arn, self._spec(plan.scopes)
+                )
+                yield from Flow(Reconciler(replace(self.services, store=view)), view).rows()
+            case Part.AWS:
+                yield from AwsChecks(self.store, self.services.clock, arn).rows()
+            case _:
+                yield self._log_in(part)
+
+    def _log_in(self, part: Part) -> Row:
+        provider = None
+        try:
+            provider = self.login(self.management, part)
+            provider.count_keys()
+        except RotatorError as error:
+            return Row(LOGINS[part], Verdict.DIFFERS, type(error).__name__, str(error))
+        finally:
+            if provider is not None:
+                provider.close()
+        return Row(LOGINS[part], Verdict.HOLDS)
+
+    # ---- the end ----------------------------------------------------------------------------------------------------
+
+    def _remove(self, plan: RehearsalPlan, arn: str | None, report: RehearsalReport) -> None:
+        try:
+            with connected(self.services, self.fleet, self.account) as provider:
+                keys = [key for key in provider.list_keys().keys if key.name.startswith(f"{plan.secret}/")]
+                report.creates, report.updates = len(keys), sum(1 for key in keys if not key.enabled)
+                for key in keys:
+                    if key.enabled:
+                        report.updates += self._disable(provider, key, report.left)
+        except RotatorError as error:
+            report.left.append(f"keys named {plan.secret}/… were not disabled: {error}")
+        if arn is not None:
+            self._delete(SecretEntry(arn=arn, name=plan.secret, tags={}, versions={}), report.left)
+
+    def clean(self) -> tuple[Leftovers, tuple[str, ...]]:
+        """Disable the keys and delete the secrets of all rehearsals of this deployment and account.
+
+        :returns: what was found, and what could not be removed.
+        :raises RotatorError: the keys or the secrets can't be listed; nothing was changed.
+        """
+        left: list[str] = []
+        with connected(self.services, self.fleet, self.account) as provider:
+            found = self._leftovers(provider.list_keys(enabled=True).keys)
+            for key in found.keys:
+                self._disable(provider, key, left)
+        for entry in found.secrets:
+            self._delete(entry, left)
+        return found, tuple(left)
+
+    def _leftovers(self, keys: Iterator[Key] | Any) -> Leftovers:
+        """Enabled keys and secrets that are named and tagged as rehearsals of this deployment and account."""
+        secrets = tuple(
+            entry
+            for entry in self.store.rehearsals()
+            if (entry.tags.get(REHEARSAL_TAG), entry.tags.get(ACCOUNT_NOTE_TAG)) == (self.deployment, self.account)
+        )
+        return Leftovers(secrets, tuple(key for key in keys if key.enabled and self._is_own(key)))
+
+    def _is_own(self, key: Key) -> bool:
+        name = parse_key_name(key.name)
+        return name is not None and name.deployment == self.deployment and name.secret.startswith(REHEARSAL_PREFIX)
+
+    def _disable(self, provider: KeyProvider, key: Key, left: list[str]) -> bool:
+        try:
+            provider.revoke_key(key, self.services.clock.now().replace(microsecond=0))
+        except KeyNotFound:
+            return False
+        except RotatorError as error:
+            left.append(f"key {key.id} is still enabled: {error}")
+            return False
+        return True
+
+    def _delete(self, entry: SecretEntry, left: list[str]) -> None:
+        try:
+            self.store.delete(entry)
+        except RotatorError as error:
+            left.append(f"secret {entry.name} was not deleted: {error}")
+
+
+_NO_SECRET: Final = "0" * 10
+"""In the names of the keys that no secret stores, the place of a secret's id."""
+_CREATES: Final = {Part.INFOBIP: infobip_checks.CREATES, Part.FLOW: flow.CREATES}
+_UPDATES: Final = {Part.INFOBIP: infobip_checks.UPDATES, Part.FLOW: flow.UPDATES + _CLEANED_UPDATES}
+_SECONDS: Final = {
+    Part.INFOBIP: 30,
+    Part.FLOW: 30,
+    Part.AWS: 30,
+    Part.BASIC: 5,
+    Part.IBSSO: 5,
+    Part.OAUTH2: 5,
+}
+_OF_PART: Final[dict[Part, tuple[Assumption, ...]]] = {
+    part: tuple(each for each in ASSUMPTIONS.values() if each.part is part) for part in Part
+}

@@ -1,0 +1,91 @@
+"""The real flow, once: the engine's own code on the rehearsal's secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rotator.engine.emergency import Emergency, Strategy, Target
+from rotator.engine.manual import rotate_now
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.rehearsal.assumptions import FLOW, Row, Verdict
+from rotator.engine.rehearsal.view import RehearsalView
+from rotator.engine.rollback import rollback
+from rotator.errors import Refused, RotatorError
+from rotator.model import ActionKind, Outcome, Result
+from rotator.policy.tags import GRACE_TAG, SHORT_GRACE_TAG, parse_spec
+from rotator.policy.values import decode
+
+CREATES: Final = 4
+UPDATES: Final = 4
+REASON: Final = "rehearsal"
+SHORT_GRACE: Final = {GRACE_TAG: "1s", SHORT_GRACE_TAG: "true"}
+AFTER_GRACE: Final = 3.0
+"""Seconds after which a key with such a grace period is due: labels have whole seconds, rounded up."""
+
+
+@dataclass
+class Flow:
+    """The flow on one secret."""
+
+    reconciler: Reconciler
+    view: RehearsalView
+
+    def rows(self) -> Iterator[Row]:
+        """Run each step. A failed step ends the flow; the caller reports the others as not tested."""
+        steps = {
+            "first-key": self._rotate,
+            "rotation": self._rotate,
+            "rollback": self._rollback,
+            "rotation-again": self._rotate_with_short_grace,
+            "retirement": self._sweep,
+            "emergency": self._emergency,
+        }
+        for name, step in steps.items():
+            try:
+                step()
+            except RotatorError as error:
+                yield Row(FLOW[name], Verdict.DIFFERS, type(error).__name__, str(error))
+                return
+            yield Row(FLOW[name], Verdict.HOLDS)
+
+    def _rotate(self) -> None:
+        _demand(rotate_now(self.reconciler, self.view.name, REASON), ActionKind.ROTATE)
+
+    def _rotate_with_short_grace(self) -> None:
+        self.view.tags |= SHORT_GRACE
+        self._rotate()
+
+    def _rollback(self) -> None:
+        rollback(self.reconciler, self.view.name, REASON)
+
+    def _sweep(self) -> None:
+        self.reconciler.services.clock.sleep(AFTER_GRACE)
+        sweep = self.reconciler.sweep(account=self.view.account, secret=self.view.name)
+        if (error := sweep.plan.accounts[0].error) is not None:
+            raise Refused(error)
+        _demand(sweep.results, ActionKind.REVOKE)
+
+    def _emergency(self) -> None:
+        entry = self.view.describe(self.view.name)
+        leaked = decode(
+            self.view.read_current(entry.arn).text, parse_spec(entry.tags, entry.name).value_field, entry.name
+        ).key
+        emergency = Emergency(self.reconciler.services, REASON, None)
+        plan = emergency.plan(Target(account=self.view.account, leaked=leaked), Strategy.REPLACE_FIRST)
+        report = emergency.execute(plan)
+        if not report.ok or not report.revoked or not report.replaced:
+            raise Refused("; ".join(report.errors) or "no key was revoked and replaced")
+
+
+def _demand(results: Sequence[Result], kind: ActionKind) -> None:
+    """Demand that an action of this kind was done, and that none failed.
+
+    :raises Refused: otherwise, with the error of the first that failed.
+    """
+    failed = next((result for result in results if result.outcome is not Outcome.DONE), None)
+    if failed is not None:
+        raise Refused(failed.error or f"the action {failed.action.kind} was {failed.outcome}")
+    if all(result.action.kind is not kind for result in results):
+        raise Refused(f"nothing was done: no action {kind}")

@@ -1,0 +1,395 @@
+"""``rotator rehearse`` over the simulated services: as they are, and with each assumption broken in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, Part
+from rotator.ports import REHEARSAL_PREFIX
+from rotator.sandbox.exchange import Drop, Request, Response
+from rotator.sandbox.state import NameFilter, Role, SimKey
+from tests.cli.denying_proxy import DenyingProxy, serve_proxy
+from tests.cli.local_stack import Ran, Stack
+from tests.support.faulty_infobip import Fault, FaultKind
+
+SCOPES = ("--scopes", "sms:message:send")
+COMMAND = ("rehearse", "--account", "main", *SCOPES, "--yes", "--json")
+KEYS = "/settings/2/api-keys"
+Body = dict[str, Any]
+
+
+def rehearsed(stack: Stack, *more: str) -> Ran:
+    """One rehearsal; whatever it found, it leaves nothing, and a key of somebody else as it was."""
+    other = stack.world.add_key(account_of(stack), "by hand")
+    ran = stack.run(*COMMAND, *more)
+    assert nothing_left(stack)
+    assert stack.world.key(other.id) == other
+    return ran
+
+
+def account_of(stack: Stack) -> str:
+    return next(iter(stack.world.state.accounts))
+
+
+def made_keys(stack: Stack) -> list[SimKey]:
+    return [key for key in stack.world.keys() if key.name.startswith(REHEARSAL_PREFIX)]
+
+
+def nothing_left(stack: Stack) -> bool:
+    names = [secret["Name"] for secret in stack.client.list_secrets()["SecretList"]]
+    return not any(name.startswith(REHEARSAL_PREFIX) for name in names) and not any(
+        key.enabled for key in made_keys(stack)
+    )
+
+
+def verdicts(ran: Ran) -> dict[str, str]:
+    return {row["id"]: row["verdict"] for row in ran.document["rows"]}
+
+
+def rewrite(stack: Stack, method: str, change: Callable[[Request, Body], None]) -> None:
+    """Change the body of each successful response about keys to such a request."""
+    before = stack.world.network
+    assert before is not None
+
+    def network(request: Request, answer: Callable[[Request], Response]) -> Response | Drop:
+        given = before(request, answer)
+        if isinstance(given, Drop) or request.method != method or KEYS not in request.path or given.status >= 400:
+            return given
+        body = given.json()
+        change(request, body)
+        return replace(given, body=json.dumps(body).encode())
+
+    stack.world.network = network
+
+
+def each_key(change: Callable[[Body], None]) -> Callable[[Request, Body], None]:
+    """Change each key of a response, be it one key or a page of them."""
+
+    def change_all(_: Request, body: Body) -> None:
+        for key in body.get("apiKeys", [body]):
+            change(key)
+
+    return change_all
+
+
+# ---- broken assumptions ---------------------------------------------------------------------------------------------
+
+
+def value_masked(stack: Stack) -> None:
+    stack.world.options.reveal = False
+
+
+def create_masked(stack: Stack) -> None:
+    stack.world.faults.add(Fault(FaultKind.MASK, method="POST", path=KEYS, count=None))
+    stack.world.options.reveal = False
+
+
+def value_filter_ignored(stack: Stack) -> None:
+    stack.world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None))
+    stack.world.options.reveal = False
+
+
+def name_filter_ignored(stack: Stack) -> None:
+    stack.world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="name", count=None))
+
+
+def names_by_substring(stack: Stack) -> None:
+    stack.world.options.name_filter = NameFilter.CONTAINS
+
+
+def enabled_filter_ignored(stack: Stack) -> None:
+    stack.world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
+
+
+def names_unique(stack: Stack) -> None:
+    def taken(request: Request) -> bool:
+        return json.loads(request.body)["name"] in {key.name for key in stack.world.keys()}
+
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path=KEYS, when=taken, status=400, count=None))
+
+
+def after_update(stack: Stack, **changes: Any) -> None:
+    def change(request: Request, answer: Response | None) -> None:
+        if answer is not None and answer.status < 300:
+            stack.world.change_key(request.path.rpartition("/")[2], **changes)
+
+    stack.world.faults.add(Fault(FaultKind.HOOK_AFTER, method="PUT", path=KEYS, hook=change, count=None))
+
+
+def update_resets(stack: Stack) -> None:
+    after_update(stack, scopes=frozenset())
+
+
+def update_moves(stack: Stack) -> None:
+    after_update(stack, account_id=stack.world.add_account("other").id)
+
+
+def slow_to_apply(stack: Stack) -> None:
+    stack.world.options.propagation = timedelta(seconds=40)
+
+
+def too_slow_to_apply(stack: Stack) -> None:
+    stack.world.options.propagation = timedelta(seconds=90)
+
+
+def times_in_another_zone(stack: Stack) -> None:
+    def shift(key: Body) -> None:
+        key["validTo"] = f"{datetime.fromisoformat(key['validTo']) + timedelta(hours=2):%Y-%m-%dT%H:%M:%S}"
+
+    rewrite(stack, "GET", each_key(shift))
+
+
+def other_scopes(stack: Stack) -> None:
+    rewrite(stack, "GET", each_key(lambda key: key.update(scopeGuids=["everything"])))
+
+
+def total_wrong(stack: Stack) -> None:
+    def miscount(_: Request, body: Body) -> None:
+        if "paging" in body:
+            body["paging"]["totalCount"] += 1
+
+    rewrite(stack, "GET", miscount)
+
+
+def may_not_create(stack: Stack) -> None:
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path=KEYS, status=403, count=None))
+
+
+def second_disable_refused(stack: Stack) -> None:
+    def disabled(request: Request) -> bool:
+        return not stack.world.key(request.path.rpartition("/")[2]).enabled
+
+    stack.world.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, method="PUT", path=KEYS, when=disabled, status=400, count=None)
+    )
+
+
+def clock_off(stack: Stack) -> None:
+    stack.world.faults.add(Fault(FaultKind.DATE, seconds=900, count=None))
+
+
+BROKEN: dict[Callable[[Stack], None], tuple[int, set[str]]] = {
+    value_masked: (0, {"read-value"}),
+    create_masked: (1, {"create-value", "read-value"}),
+    value_filter_ignored: (1, {"value-filter"}),
+    name_filter_ignored: (0, {"name-filter"}),
+    names_by_substring: (0, {"name-filter"}),
+    enabled_filter_ignored: (0, {"enabled-filter"}),
+    names_unique: (0, {"names"}),
+    update_resets: (1, {"update-keeps"}),
+    update_moves: (1, {"update-keeps"}),
+    slow_to_apply: (0, {"probe-at-once", "disabled-at-once"}),
+    too_slow_to_apply: (1, {"probe"}),
+    times_in_another_zone: (1, {"times"}),
+    other_scopes: (1, {"rights"}),
+    total_wrong: (1, {"total-count"}),
+    may_not_create: (1, {"role"}),
+    second_disable_refused: (1, {"disable-twice"}),
+    clock_off: (1, {"clock"}),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_broken_assumption_recognised(stack: Stack, broken: Callable[[Stack], None]) -> None:
+    stack.account("main")
+    broken(stack)
+    ran = rehearsed(stack)
+    code, differing = BROKEN[broken]
+    found = {name for name, verdict in verdicts(ran).items() if verdict == "differs"}
+    assert differing <= found
+    assert ran.code == code
+    if code == 0:
+        assert found == differing
+
+
+def test_everything_holds(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    ran = rehearsed(stack)
+    assert ran.code == 0
+    assert set(verdicts(ran)) == {each.id for each in ASSUMPTIONS.values() if each.part in DEFAULT_PARTS}
+    assert set(verdicts(ran).values()) == {"holds"}
+    cost = ran.document["cost"]
+    assert ran.document["creates"] == stack.world.creates_used(account) == cost["creates"]
+    assert stack.world.updates_used(account) <= cost["updates"]
+    assert {key.scopes for key in made_keys(stack)} == {frozenset({"sms:message:send"})}
+
+
+@pytest.mark.parametrize("broken", [name_filter_ignored, slow_to_apply], ids=lambda broken: broken.__name__)
+def test_text_says_what_it_means(stack: Stack, broken: Callable[[Stack], None]) -> None:
+    stack.account("main")
+    broken(stack)
+    text = stack.run(*COMMAND[:-1]).out
+    for assumption in BROKEN[broken][1]:
+        assert ASSUMPTIONS[assumption].means.split()[0] in text
+
+
+def test_plan_changes_nothing(stack: Stack) -> None:
+    stack.account("main")
+    before = stack.state()
+    ran = stack.run("rehearse", "--account", "main", *SCOPES, "--json")
+    assert (ran.code, ran.document["dry_run"]) == (2, True)
+    assert stack.state() == before
+
+
+@pytest.mark.parametrize("used", [26, 27])
+def test_refused_if_the_day_is_used(stack: Stack, used: int) -> None:
+    account, _ = stack.account("main")
+    for number in range(used):
+        stack.world.add_key(account, f"key {number}")
+    ran = stack.run(*COMMAND)
+    assert ran.code == (0 if used == 26 else 1)  # 40 a day, 8 in reserve, 6 needed
+    assert len(made_keys(stack)) == (6 if used == 26 else 0)
+
+
+def test_facts_name_nothing(stack: Stack, tmp_path: Path) -> None:
+    stack.account("main")
+    file = tmp_path / "facts.json"
+    ran = rehearsed(stack, "-o", str(file))
+    text = file.read_text()
+    for word in ("main", ran.document["secret"], "127.0.0.1", *(key.id for key in stack.world.keys())):
+        assert word not in text
+    assert {row["id"] for row in json.loads(text)["rows"]} == set(verdicts(ran))
+
+
+def test_facts_name_nothing_of_a_failure(stack: Stack, tmp_path: Path) -> None:
+    stack.account("main")
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path=KEYS, nth=4, status=403, count=None))
+    file = tmp_path / "facts.json"
+    ran = rehearsed(stack, "-o", str(file))
+    assert (verdicts(ran)["rotation"], verdicts(ran)["rollback"]) == ("differs", "could not be tested")
+    assert not any(word in file.read_text() for word in (ran.document["secret"], "127.0.0.1"))
+
+
+@pytest.mark.parametrize("part", DEFAULT_PARTS)
+def test_one_part(stack: Stack, part: Part) -> None:
+    stack.account("main")
+    ran = rehearsed(stack, "--only", str(part))
+    assert {row["part"] for row in ran.document["rows"]} == {part}
+    assert ran.code == 0
+
+
+@pytest.mark.parametrize("login", [Part.BASIC, Part.IBSSO, Part.OAUTH2])
+def test_other_logins(stack: Stack, login: Part) -> None:
+    stack.account("main")
+    assert verdicts(rehearsed(stack, "--only", str(login))) == {str(login): "holds"}
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, path="/auth/1", status=401, count=None))
+    expected = "holds" if login is Part.BASIC else "differs"
+    assert verdicts(rehearsed(stack, "--only", str(login))) == {str(login): expected}
+
+
+def test_role_missing(stack: Stack) -> None:
+    _, user = stack.account("main")
+    user.role = Role.NONE
+    ran = stack.run(*COMMAND)
+    assert ran.code == 1
+    assert not made_keys(stack)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "differing"),
+    [
+        ("BatchGetSecretValue", 0, {"batch"}),
+        ("CreateSecret", 1, set()),
+        ("PutSecretValue", 1, {"first-key"}),
+        ("UpdateSecretVersionStage", 1, {"first-key"}),
+    ],
+)
+def test_denied_permission(stack: Stack, operation: str, code: int, differing: set[str]) -> None:
+    stack.account("main")
+    with serve_proxy(DenyingProxy(stack.moto.url, {operation})) as proxy:
+        ran = stack.run(*COMMAND, env={"AWS_ENDPOINT_URL": proxy.url})
+    assert ran.code == code
+    assert differing <= {name for name, verdict in verdicts(ran).items() if verdict == "differs"}
+    assert nothing_left(stack)
+
+
+def test_denied_delete_is_said(stack: Stack) -> None:
+    stack.account("main")
+    with serve_proxy(DenyingProxy(stack.moto.url, {"DeleteSecret"})) as proxy:
+        ran = stack.run(*COMMAND, env={"AWS_ENDPOINT_URL": proxy.url})
+    assert ran.code == 1
+    assert ran.document["secret"] in ran.document["left"][0]
+    assert stack.run("rehearse", "--clean", "--account", "main").code == 0
+    assert nothing_left(stack)
+
+
+def test_docs_explain_every_row() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rehearsal.md").read_text()
+    for each in ASSUMPTIONS.values():
+        needed = "needed" if each.needed else "informative"
+        assert f"| `{each.id}` | {needed} | {each.text} | {each.means} |" in page
+
+
+# ---- killed, and beside others --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nth", [1, 2, 4, 6])
+def test_killed_then_cleaned(stack: Stack, nth: int) -> None:
+    """Killed right after the n-th create at Infobip; sweeps leave what stays, and ``--clean`` removes it."""
+    stack.account("main")
+    child: list[subprocess.Popen[str]] = []
+
+    def kill(_: Request, answer: Response | None) -> None:
+        os.kill(child[0].pid, signal.SIGKILL)
+
+    stack.world.faults.add(Fault(FaultKind.HOOK_AFTER, method="POST", path=KEYS, nth=nth, hook=kill))
+    child.append(stack.start(*COMMAND))
+    child[0].communicate(timeout=60)
+    assert child[0].returncode == -signal.SIGKILL
+    assert not nothing_left(stack)
+    before = stack.state()
+    swept = stack.run("run", "--json")
+    assert swept.document["results"] == []
+    assert stack.state() == before
+    assert stack.run("rehearse", "--account", "main", *SCOPES, "--json").document["leftovers"]["keys"]
+    elsewhere = stack.run("rehearse", "--clean", "--account", "main", env={"ROTATOR_DEPLOYMENT": "blue"})
+    assert elsewhere.code == 0
+    assert not nothing_left(stack)
+    assert stack.run("rehearse", "--clean", "--account", "main").code == 0
+    assert nothing_left(stack)
+
+
+def test_leftovers_of_others_stay(stack: Stack) -> None:
+    """A rehearsal that is running names another one's secret and keys, and changes neither."""
+    stack.account("main")
+    child: list[subprocess.Popen[str]] = []
+
+    def kill(_: Request, answer: Response | None) -> None:
+        os.kill(child[0].pid, signal.SIGKILL)
+
+    fault = stack.world.faults.add(Fault(FaultKind.HOOK_AFTER, method="POST", path=KEYS, nth=4, hook=kill))
+    child.append(stack.start(*COMMAND))
+    child[0].communicate(timeout=60)
+    assert fault.hits
+    left = [key for key in made_keys(stack) if key.enabled]
+    assert stack.run(*COMMAND).code == 0
+    assert [stack.world.key(key.id) for key in left] == left
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--account", "main"],
+        ["--account", "main", "--scopes", " "],
+        ["--account", "main", "--clean", "--yes"],
+        ["--account", "main", "--scopes", "a", "--only", "nothing"],
+        ["--account", "main", "--scopes", "a", "-o", "/nowhere/facts.json"],
+        ["--account", "unknown", "--scopes", "a"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input(stack: Stack, arguments: list[str]) -> None:
+    stack.account("main")
+    before = stack.state()
+    assert stack.run("rehearse", *arguments, "--yes" if "--clean" not in arguments else "--json").code == 2
+    assert stack.state() == before
