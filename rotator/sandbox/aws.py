@@ -12,7 +12,7 @@ import urllib.request
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
 
@@ -77,6 +77,7 @@ class MotoServer:
                 ours = SimpleNamespace(time=lambda: clock.now().timestamp())
                 stack.enter_context(_replaced(models, time=ours))
             stack.enter_context(self._trail.recording())
+            stack.enter_context(_moving_default(models.SecretsManagerBackend))
             stack.callback(server.server_close)
             thread.start()
             stack.callback(thread.join)
@@ -99,6 +100,21 @@ class MotoServer:
     def client(self, region: str = REGION) -> Any:
         """Return a boto3 Secrets Manager client for this server, with credentials that are valid nowhere else."""
         return client(self.url, region)
+
+
+def _moving_default(backend: Any) -> AbstractContextManager[None]:
+    """Let a read that names no stage return ``AWSCURRENT``, as AWS does; moto 5.2.5 returns the old version."""
+    original = backend.update_secret_version_stage
+
+    def update_secret_version_stage(
+        self: Any, secret_id: str, version_stage: str, remove_from_version_id: str, move_to_version_id: str
+    ) -> Any:
+        done = original(self, secret_id, version_stage, remove_from_version_id, move_to_version_id)
+        if version_stage == "AWSCURRENT" and move_to_version_id:
+            self.secrets[secret_id].default_version_id = move_to_version_id
+        return done
+
+    return _replaced(backend, update_secret_version_stage=update_secret_version_stage)
 
 
 @contextmanager
