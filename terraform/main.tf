@@ -68,11 +68,14 @@ resource "aws_lambda_function" "this" {
   description   = each.value.description
   role          = aws_iam_role.function[each.key].arn
 
-  filename         = var.package_path
-  source_code_hash = filebase64sha256(var.package_path)
-  handler          = "rotator.lambda_handlers.${each.key}"
-  runtime          = "python3.13"
-  architectures    = ["arm64"]
+  filename          = var.package_path
+  source_code_hash  = var.package_path == null ? null : filebase64sha256(var.package_path)
+  s3_bucket         = one(var.package_s3[*].bucket)
+  s3_key            = one(var.package_s3[*].key)
+  s3_object_version = one(var.package_s3[*].version)
+  handler           = "rotator.lambda_handlers.${each.key}"
+  runtime           = "python3.13"
+  architectures     = ["arm64"]
 
   timeout     = each.value.timeout
   memory_size = var.memory_size

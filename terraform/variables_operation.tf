@@ -1,14 +1,29 @@
 # How the rotator is built and monitored.
 
 variable "package_path" {
-  description = "The zip file written by \"make package\" (dist/rotator-lambda.zip)."
+  description = "The zip file: of a release, or dist/rotator-lambda.zip as \"make package\" writes it. Use this or package_s3."
   type        = string
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = endswith(var.package_path, ".zip") && fileexists(var.package_path)
-    error_message = "package_path is not a zip file: run \"make package\" and set the path of dist/rotator-lambda.zip."
+    condition     = var.package_path == null ? true : endswith(var.package_path, ".zip") && fileexists(var.package_path)
+    error_message = "package_path is not a zip file: set the path of a release's zip, or of dist/rotator-lambda.zip after \"make package\"."
   }
+
+  validation {
+    condition     = (var.package_path == null) != (var.package_s3 == null)
+    error_message = "Set exactly one of package_path and package_s3."
+  }
+}
+
+variable "package_s3" {
+  description = "The zip file as an S3 object in this region. Upload a new version under a key that contains the version, or set the object's version."
+  type = object({
+    bucket  = string
+    key     = string
+    version = optional(string)
+  })
+  default = null
 }
 
 variable "sweep_timeout" {

@@ -52,6 +52,20 @@ run "first_deployment_rotates_nothing" {
   }
 }
 
+run "package_from_s3" {
+  command = plan
+
+  variables {
+    package_path = null
+    package_s3   = { bucket = "packages", key = "rotator-0.1.0.zip", version = "v1" }
+  }
+
+  assert {
+    condition     = alltrue([for each in aws_lambda_function.this : each.s3_bucket == "packages" && each.s3_key == "rotator-0.1.0.zip" && each.s3_object_version == "v1" && each.filename == null])
+    error_message = "Every function must run the object in S3."
+  }
+}
+
 run "live" {
   command = plan
 

@@ -187,6 +187,26 @@ run "package_path" {
   expect_failures = [var.package_path]
 }
 
+run "package_twice" {
+  command = plan
+
+  variables {
+    package_s3 = { bucket = "packages", key = "rotator-0.1.0.zip" }
+  }
+
+  expect_failures = [var.package_path]
+}
+
+run "package_missing" {
+  command = plan
+
+  variables {
+    package_path = null
+  }
+
+  expect_failures = [var.package_path]
+}
+
 run "sweep_timeout" {
   command = plan
 
