@@ -79,7 +79,7 @@ class Listening(DenyingProxy):
 
 def test_rehearsal_changes_only_its_own(stack: LocalStack) -> None:
     stack.account("main")
-    proxy = Listening(stack.moto.url)
+    proxy = Listening(stack.aws_url)
     proxy.seen = set()
     with serve_proxy(proxy) as served:
         ran = stack.run(

@@ -30,7 +30,7 @@ from rotator.engine.rehearsal.infobip_checks import InfobipChecks
 from rotator.engine.rehearsal.view import RehearsalView
 from rotator.errors import KeyNotFound, Refused, RotatorError
 from rotator.model import Key, SecretEntry
-from rotator.policy.guards import slots_used
+from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import parse_key_name
 from rotator.policy.tags import ACCOUNT_TAG, ROLE_TAG, SCOPES_TAG, VALIDITY_TAG, parse_spec
 from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, KeyProvider, RehearsalStore

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from rotator.engine.emergency import Emergency, Strategy, Target
-from rotator.engine.manual import rotate_now
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rehearsal.assumptions import FLOW, Row, Verdict
 from rotator.engine.rehearsal.view import RehearsalView
 from rotator.engine.rollback import rollback
+from rotator.engine.rotate_now import rotate_now
 from rotator.errors import Refused, RotatorError
 from rotator.model import ActionKind, Outcome, Result
 from rotator.policy.tags import GRACE_TAG, SHORT_GRACE_TAG, parse_spec

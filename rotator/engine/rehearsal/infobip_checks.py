@@ -11,7 +11,7 @@ from typing import Final
 from rotator.engine.rehearsal.assumptions import INFOBIP, Row, Verdict
 from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, RotatorError
 from rotator.model import Key
-from rotator.policy.guards import MAX_SKEW
+from rotator.policy.clock_skew import MAX_SKEW
 from rotator.ports import Clock, FetchedKey, KeyProvider, KeyRequest, Probe, ProbeVerdict
 from rotator.secret import Secret
 
