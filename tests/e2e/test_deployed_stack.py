@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import NAME, REGION, ROOT, SECRETS, STAGE, TOOLS, Cloud, wait_for
+from tests.e2e.conftest import NAME, REGION, SECRETS, STAGE, Cloud, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 EMAIL = "oncall@example.com"
@@ -79,9 +80,11 @@ def variables(cloud: Cloud, function: str) -> dict[str, str]:
 
 
 def test_rehearsal(cloud: Cloud) -> None:
+    # Not the flow: MiniStack gives a secret without a value an empty version in AWSCURRENT; AWS gives it none.
+    arguments = ["--account", "main", "--scopes", "sms:message:send", "--only", "infobip", "--only", "aws"]
     ran = subprocess.run(
-        [TOOLS, "-m", "rotator", "rehearse", "--account", "main", "--scopes", "sms:message:send", "--yes", "--json"],
-        env=cloud.environment | {"AWS_DEFAULT_REGION": REGION, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "rotator", "rehearse", *arguments, "--yes", "--json"],
+        env=cloud.environment | {"AWS_DEFAULT_REGION": REGION},
         capture_output=True,
         text=True,
         timeout=300,

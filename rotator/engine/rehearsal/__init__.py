@@ -210,7 +210,7 @@ class Rehearsal:
             failure = str(error)
         for assumption in _OF_PART[part]:
             if assumption.id not in tried:
-                row = Row(assumption, Verdict.UNTESTED, "an earlier step failed" if failure else "", failure)
+                row = Row(assumption, Verdict.UNTESTED, "an earlier step failed", failure)
                 report.rows.append(row)
                 on_row(row)
 
