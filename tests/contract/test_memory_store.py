@@ -32,10 +32,10 @@ def versions(memory_world: MemoryWorld) -> tuple[str, str]:
 
 
 def test_moto_read_is_of_current_version(moto_world: MotoWorld) -> None:
-    """Without a stage moto reads the version that was current before: so the stage is always named."""
+    """Without a stage moto alone reads the version that was current before; the sandbox corrects it."""
     old, new = staged(moto_world, NAME)
     moto_world.store.promote(NAME, new, old)
-    assert moto_world.client.get_secret_value(SecretId=NAME)["SecretString"] == OLD
+    assert moto_world.client.get_secret_value(SecretId=NAME)["SecretString"] == NEW
     assert moto_world.store.read_current(NAME).text == Secret(NEW)
 
 
