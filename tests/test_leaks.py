@@ -60,7 +60,7 @@ def test_leaking_test_fails_without_leak(tmp_path: Path, workers: str) -> None:
     assert "1 passed" in run.stdout, run.stdout
     passed = [line for line in run.stdout.splitlines() if line.startswith("PASSED")]
     assert [line.rpartition("::")[2] for line in passed if "keeps" in line] == ["test_keeps_it"]
-    for name in ("prints_its_secret", "prints_a_key", "logs_its", "registers_after"):
+    for name in ("prints_its_secret", "prints_key_on_stderr", "logs_its", "registers_after"):
         assert f"test_{name}" in run.stdout
         assert any(name in line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), name
     assert "not shown" in run.stdout
