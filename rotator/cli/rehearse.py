@@ -61,9 +61,9 @@ def rehearse(
 
     \b
     Examples:
-      rotator rehearse --account test --scopes "sms:message:send"
-      rotator rehearse --account test --scopes "sms:message:send" --yes
-      rotator rehearse --clean --account test
+      rotator rehearse --account main --scopes "sms:message:send"
+      rotator rehearse --account main --scopes "sms:message:send" --yes
+      rotator rehearse --clean --account main
     """
     if clean and (scopes or parts or file or yes):
         raise ConfigurationError("--clean can only be used with --account", advice="Remove the other options.")

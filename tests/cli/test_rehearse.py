@@ -242,7 +242,7 @@ def test_plan_changes_nothing(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("used", [26, 27])
-def test_refused_if_the_day_is_used(stack: Stack, used: int) -> None:
+def test_refused_if_day_is_used(stack: Stack, used: int) -> None:
     account = stack.account("main")
     for number in range(used):
         stack.world.add_key(account, f"key {number}")

@@ -153,7 +153,7 @@ def test_default_read_is_current(server: MotoServer) -> None:
     assert moved(server.client()) == "new"
 
 
-def test_moto_still_needs_the_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moto_still_needs_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails once moto does it itself: then remove the patch."""
     for name, value in environment("http://127.0.0.1:1", "http://127.0.0.1:1").items():
         monkeypatch.setenv(name, value)
