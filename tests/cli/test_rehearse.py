@@ -261,7 +261,7 @@ def test_facts_name_nothing(stack: Stack, tmp_path: Path) -> None:
     assert {row["id"] for row in json.loads(text)["rows"]} == set(verdicts(ran))
 
 
-def test_facts_name_nothing_of_a_failure(stack: Stack, tmp_path: Path) -> None:
+def test_facts_of_failure_name_nothing(stack: Stack, tmp_path: Path) -> None:
     stack.account("main")
     fault(stack, Fault(FaultKind.STATUS_BEFORE, method="POST", path=KEYS, nth=4, status=403, count=None))
     file = tmp_path / "facts.json"
