@@ -24,6 +24,11 @@ variable "package_s3" {
     version = optional(string)
   })
   default = null
+
+  validation {
+    condition     = var.package_s3 == null ? true : length(var.package_s3.bucket) >= 3 && endswith(var.package_s3.key, ".zip")
+    error_message = "package_s3 must name a bucket and the key of a zip file."
+  }
 }
 
 variable "sweep_timeout" {

@@ -197,6 +197,17 @@ run "package_twice" {
   expect_failures = [var.package_path]
 }
 
+run "package_s3" {
+  command = plan
+
+  variables {
+    package_path = null
+    package_s3   = { bucket = "packages", key = "rotator-0.1.0" }
+  }
+
+  expect_failures = [var.package_s3]
+}
+
 run "package_missing" {
   command = plan
 

@@ -259,14 +259,14 @@ def test_stages_file_keeps_its_settings(tmp_path: Path, params: tuple[str, ...],
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "named"),
     [
-        ('dry_run: "false"', "stage.dev.yml holds dry_run: no such setting"),
-        ("dry-run: false", 'stage.dev.yml: true and false need quotes: dry-run: "false"'),
-        (None, "stage.dev.yml is not here: it holds the settings of the stage dev"),
+        ('dry_run: "false"', ("stage.dev.yml", "dry_run")),
+        ("dry-run: false", ("stage.dev.yml", 'dry-run: "false"')),
+        (None, ("stage.dev.yml", "docs/deploy.md")),
     ],
 )
-def test_meaningless_stage_file_is_refused(tmp_path: Path, settings: str | None, message: str) -> None:
+def test_meaningless_stage_file_is_refused(tmp_path: Path, settings: str | None, named: tuple[str, ...]) -> None:
     """The stage would be in dry-run, or go back to it. The message is all that is printed of the check."""
     file = tmp_path / f"stage.{STAGE}.yml"
     file.write_text(settings or "{}")
@@ -276,7 +276,7 @@ def test_meaningless_stage_file_is_refused(tmp_path: Path, settings: str | None,
     done = _osls(tmp_path, environment, "custom.checked")
     printed = done.stdout + done.stderr
     assert done.returncode != 0
-    assert message in printed
+    assert all(each in printed for each in named), printed
     assert "serverless-settings.js:" not in printed
 
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import botocore.exceptions
-import moto
 import pytest
 
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.cloudtrail import CloudTrail
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.sandbox.aws import MotoServer, consumer_value, create_managed, create_management, environment
+from rotator.sandbox.aws import (
+    DUMMY_CREDENTIALS,
+    MotoServer,
+    consumer_value,
+    create_managed,
+    create_management,
+    environment,
+)
 from rotator.sandbox.clocks import VirtualClock
 
 NOW = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
@@ -153,10 +162,16 @@ def test_default_read_is_current(server: MotoServer) -> None:
     assert moved(server.client()) == "new"
 
 
-def test_moto_still_needs_patch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails once moto does it itself: then remove the patch."""
-    for name, value in environment("http://127.0.0.1:1", "http://127.0.0.1:1").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_ENDPOINT_URL")
-    with moto.mock_aws():
-        assert moved(boto3.client("secretsmanager", region_name="eu-central-1")) == "old"
+UNPATCHED = """
+import boto3, moto
+from tests.sandbox.test_moto_server import moved
+with moto.mock_aws():
+    print(moved(boto3.client("secretsmanager", region_name="eu-central-1")))
+"""
+
+
+def test_moto_still_needs_patch() -> None:
+    """Fails once moto does it itself: then remove the patch. In a process without the tests' patched server."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")} | DUMMY_CREDENTIALS
+    done = subprocess.run([sys.executable, "-c", UNPATCHED], env=kept, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.returncode) == ("old", 0), done.stderr
