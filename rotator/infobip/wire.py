@@ -122,6 +122,10 @@ def _page(data: Any) -> Page:
     )
 
 
+_EMPTY: Final[frozenset[Any]] = frozenset()
+"""One for all keys: each call of ``frozenset()`` makes another of 216 bytes."""
+
+
 def _key(data: Any, path: str, is_readable: Callable[[str], bool] = is_value) -> FetchedKey:
     fields = _object(data, path)
     key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
@@ -143,8 +147,8 @@ def _key(data: Any, path: str, is_readable: Callable[[str], bool] = is_value) ->
         valid_to=_optional(fields, "validTo", path, _time),
         scopes=_optional(fields, "scopeGuids", path, _strings),
         permissions=_optional(fields, "permissions", path, _strings),
-        allowed_ips=_optional(fields, "allowedIPs", path, _strings) or frozenset(),
-        platform=_optional(fields, "platform", path, _platform) or frozenset(),
+        allowed_ips=_optional(fields, "allowedIPs", path, _strings) or _EMPTY,
+        platform=_optional(fields, "platform", path, _platform) or _EMPTY,
         value_readable=secret is not None,
         digest=None if secret is None else secret.digest(),
     )

@@ -50,7 +50,7 @@ def rows(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield f"{of}: calls, and a typical script's", f"{calls:,} and {script:,}", "2 a hundred"
         yield f"{of}: time to paging the lists", f"{row['cpu_to_paging']:.2f}", "1.5"
         yield f"{of}: time to the script¹", f"1/{1 / row['cpu_to_script']:.0f}", ""
-        yield f"{of}: most memory", f"{row['peak_bytes'] / 1e6:.0f} MB", "5.5 KB a secret"
+        yield f"{of}: most memory", f"{row['peak_bytes'] / 1e6:.0f} MB", "5 KB a secret"
     verified = result["verification"]
     of = f"an hourly sweep's daily verification of {verified['secrets']:,} secrets"
     yield f"{of}: batch reads at most", str(verified["masked"]["reads"]), "5"
