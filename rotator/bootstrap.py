@@ -29,15 +29,9 @@ from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.settings import Settings
 from rotator.telemetry.audit import Audit, Trigger
+from rotator.telemetry.consumer_events import NoEvents
 from rotator.telemetry.logs import LineStream, TextSink, configure
 from rotator.telemetry.metrics import Metrics
-
-
-class NoEvents:
-    """The event sink if no event bus is configured."""
-
-    def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Do nothing."""
 
 
 @dataclass

@@ -19,13 +19,14 @@ import pytest
 import requests
 from apscheduler.events import EVENT_JOB_EXECUTED
 
-from rotator.bootstrap import Foundation, NoEvents
+from rotator.bootstrap import Foundation
 from rotator.clock import SystemClock
 from rotator.daemon import CLOCK_CHECK_SECONDS, WAKE_IF_LATER, Daemon, Health, StoppableClock
 from rotator.metrics_server import MetricsServer
 from rotator.settings import Settings
 from rotator.telemetry.audit import Audit
 from rotator.telemetry.audit_verify import verify
+from rotator.telemetry.consumer_events import NoEvents
 from rotator.telemetry.logs import LineStream, configure
 from rotator.telemetry.metrics import EXPIRATION, LAST_SUCCESS
 from rotator.timetable import Every, Schedule, make_schedule

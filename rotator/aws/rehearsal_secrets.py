@@ -1,6 +1,7 @@
 """Create, find and delete the secrets of rehearsals; nothing else in the program may do that.
 
-Their names begin with :data:`PREFIX`, to which the IAM policy ``docs/iam/rehearsal.json`` is limited.
+Their names begin with :data:`~rotator.ports.REHEARSAL_PREFIX`; the IAM policy ``docs/iam/rehearsal.json`` is limited
+to such names.
 """
 
 from __future__ import annotations

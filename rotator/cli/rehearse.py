@@ -19,7 +19,7 @@ from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
 from rotator.cli.options import command
 from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
-from rotator.engine.rehearsal.assumptions import DEFAULT_PARTS, Part, Row, Verdict
+from rotator.engine.rehearsal.assumptions import DEFAULT_PARTS, CheckedAssumption, Part, Verdict
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, parse_credentials
@@ -109,7 +109,7 @@ def facts_document(report: RehearsalReport) -> Document:
     return {"version": __version__, "rows": [_row_document(row) for row in report.rows]}
 
 
-def _row_document(row: Row) -> Document:
+def _row_document(row: CheckedAssumption) -> Document:
     return {
         "id": row.assumption.id,
         "part": str(row.assumption.part),
@@ -153,7 +153,7 @@ def _plan_parts(plan: RehearsalPlan, *, confirmed: bool = False) -> Iterator[Ren
         yield "Nothing was changed. Add --yes to carry it out."
 
 
-def _row(row: Row) -> RenderableType:
+def _row(row: CheckedAssumption) -> RenderableType:
     needed = "needed" if row.assumption.needed else "informative"
     text = shown(row.assumption.text) + (f" ({shown(row.seen)})" if row.seen else "")
     if row.error:

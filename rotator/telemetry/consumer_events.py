@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from rotator.ports import EventSink
@@ -21,3 +22,10 @@ def publish(events: EventSink, detail_type: str, **fields: Any) -> None:
     :param fields: the known ones of :data:`DETAIL_FIELDS`, and others of this kind of event.
     """
     events.send(detail_type, {**dict.fromkeys(DETAIL_FIELDS), **fields})
+
+
+class NoEvents:
+    """An event sink that sends nothing: there is no bus, or nobody to tell."""
+
+    def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Do nothing."""

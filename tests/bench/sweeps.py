@@ -24,6 +24,7 @@ from rotator.ports import KeyProvider
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
+from rotator.telemetry.consumer_events import NoEvents
 from tests.bench.synthetic_fleet import PAGE, PER_ACCOUNT, SyntheticFleet
 
 VERIFIED = 1_000
@@ -131,7 +132,7 @@ def sweep(fleet: SyntheticFleet, *, verifies: bool = False) -> None:
         clock=fleet.clock,
     )
     store = SecretsManagerStore(fleet.own_client(), redactor)
-    services = Services(store, connect, audit, _NoEvents(), fleet.clock, Policy())
+    services = Services(store, connect, audit, NoEvents(), fleet.clock, Policy())
     services.previous = None if verifies else fleet.clock.now()
     done = Reconciler(services).sweep()
     swept = sum(plan.keys for plan in done.plan.accounts)
@@ -171,10 +172,3 @@ def _session(fleet: SyntheticFleet, account: int) -> requests.Session:
     session.trust_env = False
     session.mount("https://", fleet.infobip(account))
     return session
-
-
-class _NoEvents:
-    """No event bus."""
-
-    def send(self, detail_type: str, detail: Any) -> None:
-        """Nothing is sent."""

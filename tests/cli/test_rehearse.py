@@ -332,20 +332,26 @@ def test_docs_explain_every_row() -> None:
 # ---- killed, and beside others --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nth", [1, 2, 4, 6])
-def test_killed_then_cleaned(stack: Stack, nth: int) -> None:
-    """Killed right after the n-th create at Infobip; sweeps leave what stays, and ``--clean`` removes it."""
-    stack.account("main")
+def killed_at(stack: Stack, nth: int) -> None:
+    """A rehearsal that is killed right after its n-th create at Infobip."""
     child: list[subprocess.Popen[str]] = []
 
     def kill(_: Request, answer: Response | None) -> None:
         os.kill(child[0].pid, signal.SIGKILL)
 
-    fault(stack, Fault(FaultKind.HOOK_AFTER, method="POST", path=KEYS, nth=nth, hook=kill))
+    create = fault(stack, Fault(FaultKind.HOOK_AFTER, method="POST", path=KEYS, nth=nth, hook=kill))
     child.append(stack.start(*COMMAND))
     child[0].communicate(timeout=60)
     assert child[0].returncode == -signal.SIGKILL
+    assert create.hits
     assert not nothing_left(stack)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 4, 6])
+def test_killed_then_cleaned(stack: Stack, nth: int) -> None:
+    """Sweeps leave what stays, and ``--clean`` removes it."""
+    stack.account("main")
+    killed_at(stack, nth)
     before = stack.state()
     swept = stack.run("run", "--json")
     assert swept.document["results"] == []
@@ -361,15 +367,7 @@ def test_killed_then_cleaned(stack: Stack, nth: int) -> None:
 def test_leftovers_of_others_stay(stack: Stack) -> None:
     """A rehearsal that is running names another one's secret and keys, and changes neither."""
     stack.account("main")
-    child: list[subprocess.Popen[str]] = []
-
-    def kill(_: Request, answer: Response | None) -> None:
-        os.kill(child[0].pid, signal.SIGKILL)
-
-    kill_at = fault(stack, Fault(FaultKind.HOOK_AFTER, method="POST", path=KEYS, nth=4, hook=kill))
-    child.append(stack.start(*COMMAND))
-    child[0].communicate(timeout=60)
-    assert kill_at.hits
+    killed_at(stack, 4)
     left = [key for key in made_keys(stack) if key.enabled]
     assert stack.run(*COMMAND).code == 0
     assert [stack.world.key(key.id) for key in left] == left

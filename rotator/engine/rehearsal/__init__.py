@@ -7,40 +7,30 @@ them for managed ones. Killed at any point, what it leaves is found by name and 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
-from rotator.engine.context import Services
+from rotator.engine.context import InfobipClock, Services
 from rotator.engine.observe import connected, management_of, observe_account, observe_fleet
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rehearsal import flow, infobip_checks
-from rotator.engine.rehearsal.assumptions import (
-    ASSUMPTIONS,
-    DEFAULT_PARTS,
-    LOGINS,
-    Assumption,
-    Part,
-    Row,
-    Verdict,
-)
+from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, CheckedAssumption, Part, checked
 from rotator.engine.rehearsal.aws_checks import AwsChecks
 from rotator.engine.rehearsal.flow import Flow
 from rotator.engine.rehearsal.infobip_checks import InfobipChecks
 from rotator.engine.rehearsal.view import RehearsalView
 from rotator.errors import KeyNotFound, Refused, RotatorError
-from rotator.model import Key, SecretEntry
+from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import parse_key_name
 from rotator.policy.tags import ACCOUNT_TAG, ROLE_TAG, SCOPES_TAG, VALIDITY_TAG, parse_spec
 from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, KeyProvider, RehearsalStore
+from rotator.telemetry.consumer_events import NoEvents
 
 ACCOUNT_NOTE_TAG: Final = "rotator:rehearsal-account"
 _SUFFIX: Final = ".rehearsal"
 _LONGEST_DEPLOYMENT: Final = 32
 _VALIDITY: Final = "1d"
-_CLEANED_UPDATES: Final = 3
-"""Updates for keys that are still enabled at the end."""
 
 Login = Callable[[SecretEntry, Part], KeyProvider]
 """Connects with the management secret's credentials and another way to authenticate."""
@@ -81,25 +71,28 @@ class RehearsalPlan:
 
 @dataclass(slots=True)
 class RehearsalReport:
-    """The outcome. ``left``: what could not be removed, with the error."""
+    """The outcome.
+
+    :param on_row: called with each row at once.
+    :param left: what could not be removed, with the error.
+    """
 
     plan: RehearsalPlan
-    rows: list[Row] = field(default_factory=list)
+    on_row: Callable[[CheckedAssumption], None] = field(repr=False)
+    rows: list[CheckedAssumption] = field(default_factory=list)
     creates: int = 0
     updates: int = 0
     left: list[str] = field(default_factory=list)
+
+    def add(self, row: CheckedAssumption) -> None:
+        """Add a row."""
+        self.rows.append(row)
+        self.on_row(row)
 
     @property
     def ok(self) -> bool:
         """Whether everything that the rotator needs holds, and nothing is left."""
         return not self.left and not any(row.breaks for row in self.rows)
-
-
-class NoEvents:
-    """A rehearsal has no consumers to tell."""
-
-    def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Do nothing."""
 
 
 class Rehearsal:
@@ -134,10 +127,9 @@ class Rehearsal:
         self._spec(scopes)
         with connected(self.services, self.fleet, self.account) as provider:
             snapshot = observe_account(self.store, provider, self.fleet, self.account, history=True)
-            used = slots_used(snapshot, self.services.clock.now())
+            used = slots_used(snapshot, InfobipClock(self.services.clock, provider).now())
             leftovers = self._leftovers(snapshot.keys.values())
-        creates = sum(cost for part, cost in _CREATES.items() if part in parts)
-        updates = sum(cost for part, cost in _UPDATES.items() if part in parts)
+        creates, updates, seconds = (sum(each) for each in zip(*(_COST[part] for part in parts), strict=True))
         policy = self.services.policy
         plan = RehearsalPlan(
             self.account,
@@ -146,7 +138,7 @@ class Rehearsal:
             tuple(parts),
             creates,
             updates,
-            sum(_SECONDS[part] for part in parts),
+            seconds,
             len(used.creates),
             len(used.updates or ()),
             policy.daily_limit,
@@ -174,12 +166,12 @@ class Rehearsal:
 
     # ---- the rehearsal ----------------------------------------------------------------------------------------------
 
-    def run(self, plan: RehearsalPlan, on_row: Callable[[Row], None] = lambda _: None) -> RehearsalReport:
+    def run(self, plan: RehearsalPlan, on_row: Callable[[CheckedAssumption], None] = lambda _: None) -> RehearsalReport:
         """Carry out a plan, then remove everything that it made, however it ends.
 
         :param on_row: called with each row at once.
         """
-        report = RehearsalReport(plan)
+        report = RehearsalReport(plan, on_row)
         arn = None
         try:
             for part in plan.parts:
@@ -187,41 +179,33 @@ class Rehearsal:
                     arn = self.store.create(
                         plan.secret, {REHEARSAL_TAG: self.deployment, ACCOUNT_NOTE_TAG: self.account}
                     )
-                self._run_part(part, plan, arn or "", report, on_row)
+                self._run_part(part, plan, arn or "", report)
         except RotatorError as error:
             report.left.append(f"the rehearsal stopped: {error}")
         finally:
             self._remove(plan, arn, report)
         return report
 
-    def _run_part(
-        self, part: Part, plan: RehearsalPlan, arn: str, report: RehearsalReport, on_row: Callable[[Row], None]
-    ) -> None:
+    def _run_part(self, part: Part, plan: RehearsalPlan, arn: str, report: RehearsalReport) -> None:
         """Run one part; what it could not try, because a call failed, is reported as not tested."""
-        tried: set[str] = set()
-        failure = ""
-        rows = self._rows(part, plan, arn)
+        failure: RotatorError | None = None
         try:
-            for row in rows:
-                tried.add(row.assumption.id)
-                report.rows.append(row)
-                on_row(row)
+            for row in self._rows(part, plan, arn):
+                report.add(row)
         except RotatorError as error:
-            failure = str(error)
-        for assumption in _OF_PART[part]:
-            if assumption.id not in tried:
-                row = Row(assumption, Verdict.UNTESTED, "an earlier step failed", failure)
-                report.rows.append(row)
-                on_row(row)
+            failure = error
+        tried = {row.assumption.id for row in report.rows}
+        for assumption in ASSUMPTIONS.values():
+            if assumption.part is part and assumption.id not in tried:
+                report.add(checked(assumption.id, None, "an earlier step failed", failure))
 
-    def _rows(self, part: Part, plan: RehearsalPlan, arn: str) -> Iterator[Row]:
+    def _rows(self, part: Part, plan: RehearsalPlan, arn: str) -> Iterator[CheckedAssumption]:
         match part:
             case Part.INFOBIP:
                 with connected(self.services, self.fleet, self.account) as provider:
-                    path = parse_spec({ACCOUNT_TAG: self.account}, "").verify_path
                     name = f"{plan.secret}/rotator:{self.deployment}:{_NO_SECRET}:{uuid.uuid4()}"
-                    checks = InfobipChecks(provider, self.services.clock, name, frozenset(plan.scopes), path)
-                    yield from checks.rows()
+                    clock, path = InfobipClock(self.services.clock, provider), Spec(self.account).verify_path
+                    yield from InfobipChecks(provider, clock, name, frozenset(plan.scopes), path).rows()
             case Part.FLOW:
                 view = RehearsalView(
                     self.store, self.management, self.account, plan.secret, arn, self._spec(plan.scopes)
@@ -232,17 +216,17 @@ class Rehearsal:
             case _:
                 yield self._log_in(part)
 
-    def _log_in(self, part: Part) -> Row:
+    def _log_in(self, part: Part) -> CheckedAssumption:
         provider = None
         try:
             provider = self.login(self.management, part)
             provider.count_keys()
         except RotatorError as error:
-            return Row(LOGINS[part], Verdict.DIFFERS, type(error).__name__, str(error))
+            return checked(str(part), False, error=error)
         finally:
             if provider is not None:
                 provider.close()
-        return Row(LOGINS[part], Verdict.HOLDS)
+        return checked(str(part), True)
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 
@@ -274,7 +258,7 @@ class Rehearsal:
             self._delete(entry, left)
         return found, tuple(left)
 
-    def _leftovers(self, keys: Iterator[Key] | Any) -> Leftovers:
+    def _leftovers(self, keys: Iterable[Key]) -> Leftovers:
         """Enabled keys and secrets that are named and tagged as rehearsals of this deployment and account."""
         secrets = tuple(
             entry
@@ -306,16 +290,12 @@ class Rehearsal:
 
 _NO_SECRET: Final = "0" * 10
 """In the names of the keys that no secret stores, the place of a secret's id."""
-_CREATES: Final = {Part.INFOBIP: infobip_checks.CREATES, Part.FLOW: flow.CREATES}
-_UPDATES: Final = {Part.INFOBIP: infobip_checks.UPDATES, Part.FLOW: flow.UPDATES + _CLEANED_UPDATES}
-_SECONDS: Final = {
-    Part.INFOBIP: 30,
-    Part.FLOW: 30,
-    Part.AWS: 30,
-    Part.BASIC: 5,
-    Part.IBSSO: 5,
-    Part.OAUTH2: 5,
+_COST: Final = {
+    Part.INFOBIP: (2, 3, 30),
+    Part.FLOW: (4, 7, 30),
+    Part.AWS: (0, 0, 30),
+    Part.BASIC: (0, 0, 5),
+    Part.IBSSO: (0, 0, 5),
+    Part.OAUTH2: (0, 0, 5),
 }
-_OF_PART: Final[dict[Part, tuple[Assumption, ...]]] = {
-    part: tuple(each for each in ASSUMPTIONS.values() if each.part is part) for part in Part
-}
+"""By part: creates, at most so many updates, the removal at the end included, and about so many seconds."""

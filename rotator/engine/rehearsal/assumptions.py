@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from rotator.errors import RotatorError
+
 
 class Part(StrEnum):
     """The parts of a rehearsal. The last three use one way to authenticate, and run only if they are chosen."""
@@ -45,8 +47,8 @@ class Assumption:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One assumption's result.
+class CheckedAssumption:
+    """An assumption and what became of it.
 
     :param seen: what was observed; contains no value, host, id or account name, so it can be shared.
     :param error: the error in full, for this machine's user only.
@@ -68,7 +70,7 @@ def _table(part: Part, *rows: tuple[str, bool, str, str]) -> dict[str, Assumptio
 
 
 NEEDED, INFORMATIVE = True, False
-INFOBIP: Final = _table(
+_INFOBIP: Final = _table(
     Part.INFOBIP,
     ("role", NEEDED, "the management user may create keys", "Give the user a role that may manage API keys."),
     (
@@ -160,7 +162,7 @@ INFOBIP: Final = _table(
     ),
     ("disable-twice", NEEDED, "disabling a key twice is harmless", "Retried revocations fail."),
 )
-FLOW: Final = _table(
+_FLOW: Final = _table(
     Part.FLOW,
     ("first-key", NEEDED, "the first key is created, stored and verified", "Secrets do not get keys."),
     ("rotation", NEEDED, "a rotation replaces the current key", "Keys are not rotated."),
@@ -169,7 +171,7 @@ FLOW: Final = _table(
     ("retirement", NEEDED, "a sweep revokes the old key after its grace period", "Old keys stay enabled."),
     ("emergency", NEEDED, "an emergency by value replaces and revokes the key", "Leaked keys stay enabled."),
 )
-AWS: Final = _table(
+_AWS: Final = _table(
     Part.AWS,
     ("stage", NEEDED, "one call stores a version and its labels", "An interrupted rotation can lose its key."),
     ("swap", NEEDED, "AWSCURRENT is not moved from a version that lost it", "Two processes can undo each other."),
@@ -188,8 +190,25 @@ AWS: Final = _table(
         "Values are read one by one; grant secretsmanager:BatchGetSecretValue on all resources.",
     ),
 )
-LOGINS: Final = {
-    part: Assumption(str(part), part, INFORMATIVE, f"{name} works with these credentials", f"Do not use auth={part}.")
+_LOGINS: Final = {
+    str(part): Assumption(
+        str(part), part, INFORMATIVE, f"{name} works with these credentials", f"Do not use auth={part}."
+    )
     for part, name in ((Part.BASIC, "Basic"), (Part.IBSSO, "IBSSO"), (Part.OAUTH2, "OAuth 2.0"))
 }
-ASSUMPTIONS: Final = {**INFOBIP, **FLOW, **AWS, **{each.id: each for each in LOGINS.values()}}
+ASSUMPTIONS: Final = {**_INFOBIP, **_FLOW, **_AWS, **_LOGINS}
+"""By id, in the order in which they are tried."""
+
+
+def checked(
+    assumption: str, holds: bool | None, seen: str = "", error: RotatorError | None = None
+) -> CheckedAssumption:
+    """Say whether an assumption holds; ``None`` is "could not be tested".
+
+    :param assumption: its id.
+    :param seen: what was observed; by default the class of ``error``.
+    """
+    verdict = Verdict.UNTESTED if holds is None else Verdict.HOLDS if holds else Verdict.DIFFERS
+    if error is not None:
+        return CheckedAssumption(ASSUMPTIONS[assumption], verdict, seen or type(error).__name__, str(error))
+    return CheckedAssumption(ASSUMPTIONS[assumption], verdict, seen)

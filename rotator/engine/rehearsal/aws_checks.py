@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from rotator.engine.rehearsal.assumptions import AWS, Row, Verdict
+from rotator.engine.rehearsal.assumptions import CheckedAssumption, checked
 from rotator.errors import PreconditionFailed, StoreError
 from rotator.policy.labels import CURRENT
 from rotator.ports import Clock, RehearsalStore
@@ -18,11 +18,6 @@ SHOWN_WITHIN: Final = 30
 """Seconds for which a change is awaited in ``ListSecrets``."""
 
 
-def row(assumption: str, holds: bool, seen: str = "") -> Row:
-    """Make a row of :data:`AWS`."""
-    return Row(AWS[assumption], Verdict.HOLDS if holds else Verdict.DIFFERS, seen)
-
-
 @dataclass
 class AwsChecks:
     """The checks of one region, with values that are not keys."""
@@ -31,7 +26,7 @@ class AwsChecks:
     clock: Clock
     arn: str
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[CheckedAssumption]:
         """Try each assumption.
 
         :raises StoreError: a call failed; the rest is not tested.
@@ -41,40 +36,40 @@ class AwsChecks:
             current = self._stage(str(uuid.uuid4()))
         new, value = str(uuid.uuid4()), f"rehearsal {uuid.uuid4()}"
         self.store.stage(self.arn, new, Secret(value), (LABEL,))
-        yield row("stage", LABEL in self.store.describe(self.arn).versions.get(new, frozenset()))
+        yield checked("stage", LABEL in self.store.describe(self.arn).versions.get(new, frozenset()))
         self.store.promote(self.arn, new, current)
         swapped = self.store.describe(self.arn).versions.get(new, frozenset())
-        yield row("labels", {LABEL, CURRENT} <= swapped)
-        yield row("consumer", self.store.read_current(self.arn).text.reveal() == value)
+        yield checked("labels", {LABEL, CURRENT} <= swapped)
+        yield checked("consumer", self.store.read_current(self.arn).text.reveal() == value)
         yield self._stale_swap(current)
         yield self._batch()
         yield self._listed(new)
 
-    def _stale_swap(self, old: str) -> Row:
+    def _stale_swap(self, old: str) -> CheckedAssumption:
         """Move ``AWSCURRENT`` away from a version that lost it, to a version that is not current either."""
         third = self._stage(str(uuid.uuid4()))
         try:
             self.store.promote(self.arn, third, old)
         except PreconditionFailed:
-            return row("swap", True)
-        return row("swap", False, "it was moved")
+            return checked("swap", True)
+        return checked("swap", False, "it was moved")
 
-    def _batch(self) -> Row:
+    def _batch(self) -> CheckedAssumption:
         try:
             self.store.read_batch([self.arn])
         except StoreError as error:
-            return row("batch", False, type(error).__name__)
-        return row("batch", True)
+            return checked("batch", False, error=error)
+        return checked("batch", True)
 
-    def _listed(self, version: str) -> Row:
+    def _listed(self, version: str) -> CheckedAssumption:
         begun = self.clock.monotonic()
         while True:
             entries = {entry.arn: entry for entry in self.store.rehearsals()}
             waited = self.clock.monotonic() - begun
             if self.arn in entries and CURRENT in entries[self.arn].versions.get(version, frozenset()):
-                return row("list-delay", waited < 1, f"after {waited:.0f} s")
+                return checked("list-delay", waited < 1, f"after {waited:.0f} s")
             if waited >= SHOWN_WITHIN:
-                return row("list-delay", False, f"not within {SHOWN_WITHIN} s")
+                return checked("list-delay", False, f"not within {SHOWN_WITHIN} s")
             self.clock.sleep(1)
 
     def _current(self) -> str | None:

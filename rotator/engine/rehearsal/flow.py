@@ -8,17 +8,15 @@ from typing import Final
 
 from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rehearsal.assumptions import FLOW, Row, Verdict
+from rotator.engine.rehearsal.assumptions import CheckedAssumption, checked
 from rotator.engine.rehearsal.view import RehearsalView
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
+from rotator.engine.version_values import key_in
 from rotator.errors import Refused, RotatorError
 from rotator.model import ActionKind, Outcome, Result
-from rotator.policy.tags import GRACE_TAG, SHORT_GRACE_TAG, parse_spec
-from rotator.policy.values import decode
+from rotator.policy.tags import GRACE_TAG, SHORT_GRACE_TAG
 
-CREATES: Final = 4
-UPDATES: Final = 4
 REASON: Final = "rehearsal"
 SHORT_GRACE: Final = {GRACE_TAG: "1s", SHORT_GRACE_TAG: "true"}
 AFTER_GRACE: Final = 3.0
@@ -32,7 +30,7 @@ class Flow:
     reconciler: Reconciler
     view: RehearsalView
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[CheckedAssumption]:
         """Run each step. A failed step ends the flow; the caller reports the others as not tested."""
         steps = {
             "first-key": self._rotate,
@@ -46,9 +44,9 @@ class Flow:
             try:
                 step()
             except RotatorError as error:
-                yield Row(FLOW[name], Verdict.DIFFERS, type(error).__name__, str(error))
+                yield checked(name, False, error=error)
                 return
-            yield Row(FLOW[name], Verdict.HOLDS)
+            yield checked(name, True)
 
     def _rotate(self) -> None:
         _demand(rotate_now(self.reconciler, self.view.name, REASON), ActionKind.ROTATE)
@@ -69,9 +67,7 @@ class Flow:
 
     def _emergency(self) -> None:
         entry = self.view.describe(self.view.name)
-        leaked = decode(
-            self.view.read_current(entry.arn).text, parse_spec(entry.tags, entry.name).value_field, entry.name
-        ).key
+        leaked = key_in(self.view.read_current(entry.arn).text, entry)
         emergency = Emergency(self.reconciler.services, REASON, None)
         plan = emergency.plan(Target(account=self.view.account, leaked=leaked), Strategy.REPLACE_FIRST)
         report = emergency.execute(plan)
