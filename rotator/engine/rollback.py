@@ -43,7 +43,6 @@ from rotator.policy.clock_skew import MAX_SKEW, clock_skew
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import Lifecycle, Retiring, read_lifecycle
 from rotator.policy.ownership import OwnershipProof
-from rotator.policy.planner import make_view
 from rotator.policy.rollback_target import (
     cant_go_back,
     check_usable,
@@ -59,6 +58,7 @@ from rotator.policy.rules import (
     Predicate,
     View,
     first,
+    make_view,
     renew_at,
     window_closed,
 )

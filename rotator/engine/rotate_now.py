@@ -15,8 +15,8 @@ from rotator.errors import Refused
 from rotator.message import Message
 from rotator.model import AccountPlan, ActionKind, Result, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.planner import make_view, plan_account
-from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first
+from rotator.policy.planner import plan_account
+from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first, make_view
 from rotator.reasons import Reason
 
 

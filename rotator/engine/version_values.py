@@ -111,7 +111,7 @@ def with_values(
     return replace(snapshot, values=values)
 
 
-_NO_KEY = "its value is no key of this Infobip account; store one that is, or correct the tag rotator:account"
+_NO_KEY = "its value is not a key of this Infobip account; store one, or correct the tag rotator:account"
 
 
 def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:

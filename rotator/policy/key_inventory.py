@@ -12,8 +12,7 @@ from rotator.durations import human_duration
 from rotator.model import AccountSnapshot, Key, Policy
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import current_value
-from rotator.policy.planner import make_view
-from rotator.policy.rules import View
+from rotator.policy.rules import View, make_view
 
 UNUSED: Final = timedelta(days=90)
 """A secret that was not read for this long is unused. The rotator's own reads when it rotates count too."""

@@ -14,16 +14,13 @@ from rotator.policy.draft import Draft, uses_quota
 from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.revocation_limits import limit_revocations, limit_updates
-from rotator.policy.rules import make_view
 from rotator.policy.scheduling import quota_window, schedule
 from rotator.policy.secret_draft import SecretDraft
 from rotator.policy.secret_planner import plan_everything, rotate
 from rotator.reasons import Reason
 
-__all__ = ["make_view", "plan_account"]
-
 MANAGEMENT_PASSWORD_OLD = timedelta(days=90)
-_PAGES = "Infobip's pages of keys did not add up; keys that are not listed are read by their ids"
+_PAGES = "Infobip's key list is inconsistent; keys that it does not contain are read by their ids"
 
 
 def plan_account(

@@ -44,13 +44,15 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
         return
     secret.add(
         Rank.REVOKE,
-        ActionKind.REVOKE,
-        Reason.GRACE_OVER,
-        item.key_id,
-        item.version_id,
-        Message.of("grace period ended {time} ago", time=draft.now - item.revoke_at),
-        due_at=item.revoke_at,
-        costs_update=True,
+        secret.action(
+            ActionKind.REVOKE,
+            Reason.GRACE_OVER,
+            item.key_id,
+            item.version_id,
+            Message.of("grace period ended {time} ago", time=draft.now - item.revoke_at),
+            due_at=item.revoke_at,
+            costs_update=True,
+        ),
     )
 
 

@@ -88,7 +88,9 @@ class SecretDraft:
         where = "" if account is None else " in account {account}"
         message = Message.of(f"it {why}{where}; its labels are removed", account=account)
         due = min(self.draft.now, due_at or self.draft.now)
-        self.add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due)
+        self.add(
+            Rank.REVOKE, self.action(ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due)
+        )
 
     def to_be_ended(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
         """Return whether a superseded key is to be retired or revoked, as far as Infobip shows the key.
@@ -179,9 +181,8 @@ class SecretDraft:
         )
         return True
 
-    def add(
+    def action(
         self,
-        rank: Rank,
         kind: ActionKind,
         reason: Reason,
         key_id: str | None,
@@ -192,10 +193,10 @@ class SecretDraft:
         due_at: datetime | None = None,
         deadline: datetime | None = None,
         costs_update: bool = False,
-    ) -> None:
-        """Plan an action on this secret."""
+    ) -> Action:
+        """Return an action on this secret, by default due now."""
         entry = self.view.entry
-        action = Action(
+        return Action(
             kind,
             self.draft.snapshot.account,
             entry.name,
@@ -209,6 +210,9 @@ class SecretDraft:
             arn=entry.arn,
             costs_update=costs_update,
         )
+
+    def add(self, rank: Rank, action: Action) -> None:
+        """Plan an action on this secret."""
         self.draft.ranked.append((rank, action))
 
     def skip(self, decision: Decision, key_id: str | None = None, *, everything: bool = False) -> None:

@@ -79,7 +79,9 @@ def _abandoned(secret: SecretDraft) -> Decision | None:
         "no value, so that sweeps continue; the log of the function has the cause",
         version=KeyId(version),
     )
-    secret.add(Rank.LABEL, ActionKind.LABEL, Reason.FOREIGN_ROTATION, None, version, message, label=PENDING)
+    secret.add(
+        Rank.LABEL, secret.action(ActionKind.LABEL, Reason.FOREIGN_ROTATION, None, version, message, label=PENDING)
+    )
     return Decision(Reason.FOREIGN_ROTATION, message, severity=Severity.WARNING)
 
 
@@ -91,7 +93,7 @@ def _mislabelled(secret: SecretDraft, key_id: str) -> None:
     corrected = f"{template}; the label is corrected"
     secret.alert(Reason.UNPROVEN_LABEL, corrected, life.current_key, labelled=labelled, key=key)
     message = Message.of(template, labelled=labelled, key=key)
-    secret.add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, message)
+    secret.add(Rank.LABEL, secret.action(ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, message))
 
 
 def _not_begun(secret: SecretDraft) -> None:
@@ -167,17 +169,21 @@ def _labels(secret: SecretDraft) -> None:
     assert view.spec is not None
     if life.unlabelled:
         message = Message.of("key {key} found at Infobip", key=KeyId(view.key_id or ""))
-        secret.add(Rank.LABEL, ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, message)
+        secret.add(
+            Rank.LABEL, secret.action(ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, message)
+        )
     for version, label in life.stale:
         message = Message.text(label)
-        secret.add(Rank.LABEL, ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, message, label=label)
+        secret.add(
+            Rank.LABEL, secret.action(ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, message, label=label)
+        )
     if life.current_version is None:
         return  # nothing is superseded while nothing is current
     for version, key_id in life.superseded:
         known = key_id in secret.draft.snapshot.keys
         if secret.to_be_ended(version, key_id) and not (known and secret.is_unproven(version, key_id)):
             message = Message.of("to be revoked {time}", time=secret.draft.now + view.spec.grace)
-            secret.add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, message)
+            secret.add(Rank.RETIRE, secret.action(ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, message))
 
 
 def _shared_key(secret: SecretDraft) -> None:
@@ -216,12 +222,14 @@ def _rotation(secret: SecretDraft) -> Candidate | None:
         end = view.key.valid_to if view.key else None
         secret.add(
             Rank.RESUME,
-            ActionKind.RESUME,
-            Reason.PENDING,
-            life.pending_key,
-            life.pending_version,
-            message,
-            deadline=end,
+            secret.action(
+                ActionKind.RESUME,
+                Reason.PENDING,
+                life.pending_key,
+                life.pending_version,
+                message,
+                deadline=end,
+            ),
         )
         return None
     decision = first(ROTATE_WHEN, view, secret.draft.now)
@@ -250,7 +258,7 @@ def rotate(secret: SecretDraft, candidate: Candidate, starts: Decision | None, q
     """
     if starts is not None and (candidate.due or _needs_key(secret, starts)):
         rank = Rank.ROTATE_URGENT if _is_urgent(starts, secret.draft.now) else Rank.ROTATE
-        secret.draft.ranked.append((Rank.ROTATE_AGAIN if candidate.again else rank, _rotate(secret, starts)))
+        secret.add(Rank.ROTATE_AGAIN if candidate.again else rank, _rotate(secret, starts))
     elif starts is None and candidate.waits is not None:
         secret.skip(candidate.waits)
     elif starts is None and candidate.decision is not None:
@@ -259,18 +267,14 @@ def rotate(secret: SecretDraft, candidate: Candidate, starts: Decision | None, q
 
 
 def _rotate(secret: SecretDraft, decision: Decision) -> Action:
-    entry = secret.view.entry
-    return Action(
+    return secret.action(
         ActionKind.ROTATE,
-        secret.draft.snapshot.account,
-        entry.name,
         decision.reason,
-        decision.due_at or secret.draft.now,
-        key_id=secret.view.key_id,
-        version_id=secret.view.life.current_version,
+        secret.view.key_id,
+        secret.view.life.current_version,
+        decision.message,
+        due_at=decision.due_at,
         deadline=decision.deadline,
-        message=decision.message,
-        arn=entry.arn,
     )
 
 
@@ -282,12 +286,14 @@ def _needs_key(secret: SecretDraft, decision: Decision) -> bool:
         key, version_id = unstored
         secret.add(
             Rank.RESUME,
-            ActionKind.RESUME,
-            decision.reason,
-            key.id,
-            version_id,
-            Message.of("key {key} was created but not stored", key=KeyId(key.id)),
-            deadline=decision.deadline,
+            secret.action(
+                ActionKind.RESUME,
+                decision.reason,
+                key.id,
+                version_id,
+                Message.of("key {key} was created but not stored", key=KeyId(key.id)),
+                deadline=decision.deadline,
+            ),
         )
         return False
     if life.current_version is not None and life.current_key is not None and view.key is not None:

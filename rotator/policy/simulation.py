@@ -15,8 +15,8 @@ from rotator.durations import plus
 from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Key, Policy, SecretEntry
 from rotator.policy.key_lifetime import lifetime
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, parse_key_label, retire_label
-from rotator.policy.planner import make_view, plan_account
-from rotator.policy.rules import View
+from rotator.policy.planner import plan_account
+from rotator.policy.rules import View, make_view
 from rotator.policy.tags import GATE_TAG
 from rotator.reasons import Reason
 

@@ -12,7 +12,6 @@ from typing import Final
 from rotator.durations import LAST, plus
 from rotator.model import AccountSnapshot, Action, ActionKind, Alert
 from rotator.policy.lifecycle import Retiring
-from rotator.policy.planner import make_view
 from rotator.policy.rules import (
     BROKEN,
     NOT_OURS,
@@ -21,6 +20,7 @@ from rotator.policy.rules import (
     first,
     key_not_found,
     key_unread,
+    make_view,
     renew_at,
 )
 from rotator.policy.windows import next_open

@@ -11,8 +11,8 @@ from typing import Any, Final
 from rotator.durations import plus
 from rotator.model import AccountPlan, AccountSnapshot, Policy
 from rotator.policy.forecast import AccountForecast, forecast_account
-from rotator.policy.planner import make_view, plan_account
-from rotator.policy.rules import renew_at
+from rotator.policy.planner import plan_account
+from rotator.policy.rules import make_view, renew_at
 from rotator.policy.status import URGENCY, SecretState, State, states
 
 URGENT_WITHIN: Final = timedelta(days=30)

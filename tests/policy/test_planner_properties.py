@@ -20,8 +20,8 @@ from rotator.policy.labels import (
     secret_id,
 )
 from rotator.policy.lifecycle import current_value
-from rotator.policy.planner import make_view, plan_account
-from rotator.policy.rules import renew_at
+from rotator.policy.planner import plan_account
+from rotator.policy.rules import make_view, renew_at
 from rotator.policy.tags import spec_or_none
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, arn_of, labels, say_action, secret, snap, vid

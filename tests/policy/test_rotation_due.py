@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rotator.model import Key
-from rotator.policy.planner import make_view
-from rotator.policy.rules import renew_at
+from rotator.policy.rules import make_view, renew_at
 from tests.policy.build import DAY, Case, arn_of, at, key, own, say_action, secret, snap, tagged
 from tests.policy.tables import table
 

@@ -7,8 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.model import Key
-from rotator.policy.planner import make_view
-from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, ROTATE_WHEN, SKIP_WHEN, View, latest_start, renew_at
+from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, ROTATE_WHEN, SKIP_WHEN, View, latest_start, make_view, renew_at
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, SECOND, at, key, secret, snap
 from tests.policy.tables import observed

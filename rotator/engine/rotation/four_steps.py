@@ -37,8 +37,7 @@ from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import CURRENT, PENDING
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.planner import make_view
-from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, Predicate, View, first
+from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, Predicate, View, first, make_view
 from rotator.policy.tags import ACCOUNT_TAG
 from rotator.ports import FetchedKey
 from rotator.reasons import Reason
