@@ -361,7 +361,7 @@ ACTS: tuple[Act, ...] = (
     Act("put a new key and the old one again", put_there_and_back, UNADOPTED),
     Act("put the retiring key", lambda w: put_key(w, w.infobip.key(retiring_key(w))), UNADOPTED),
     Act("put the pending key", lambda w: put_key(w, w.infobip.key(pending_key(w))), UNADOPTED),
-    wrong_value("garbage", lambda w: put(w, "changeme!"), "no key of this"),
+    wrong_value("garbage", lambda w: put(w, "changeme!"), "rotator:account"),
     wrong_value("broken JSON", lambda w: put(w, '{"api_key": '), "JSON"),
     wrong_value("JSON without the field", lambda w: put(w, '{"a": 1}'), "api_key"),
     wrong_value("another account's key", lambda w: put_key(w, new_key(w, OTHER)), "rotator:account"),
