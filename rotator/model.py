@@ -257,12 +257,13 @@ class Alert(WithMessage):
 class Quota:
     """One account's daily quota: its use in the last 24 hours, the limits, and the reserve for emergencies.
 
-    :param updates_used: ``None`` if disabled keys, which show it, were not listed because there was nothing to do, or
-        can't all be listed.
-    :param most: creates and updates that scheduled work may use now, if the day's use can't be counted; else ``None``.
+    :param creates_used: ``None``, as is ``updates_used``, if the disabled keys, which show a part of it, were not
+        listed because there was nothing to do, or can't all be listed.
+    :param most: creates and updates that scheduled work may use now at most, if the day's use was not or can't be
+        counted; else ``None``.
     """
 
-    creates_used: int
+    creates_used: int | None
     creates_limit: int
     updates_used: int | None
     updates_limit: int
@@ -271,13 +272,13 @@ class Quota:
 
     @property
     def creates_left(self) -> int:
-        """How many creates scheduled work has left."""
-        left = max(0, self.creates_limit - self.reserve - self.creates_used)
+        """How many creates scheduled work has left, at most."""
+        left = max(0, self.creates_limit - self.reserve - (self.creates_used or 0))
         return left if self.most is None else min(left, self.most[0])
 
     @property
     def updates_left(self) -> int:
-        """How many updates scheduled work has left."""
+        """How many updates scheduled work has left, at most."""
         left = max(0, self.updates_limit - self.reserve - (self.updates_used or 0))
         return left if self.most is None else min(left, self.most[1])
 

@@ -20,6 +20,7 @@ from rotator.telemetry.metrics import (
     OVERDUE,
     ROTATIONS,
     ROTATIONS_OVERDUE,
+    UPDATES_LEFT,
     UPDATES_USED,
     AccountMetrics,
     Family,
@@ -79,8 +80,29 @@ def test_published_is_what_next_sweep_sees() -> None:
     assert told is not None
     assert seen is not None
     known = {(s.family.name, s.labels): s.value for s in told}
-    assert known.pop((UPDATES_USED.name, ())) == 0  # an idle sweep does not list the disabled keys
+    limits = {family.name for family in (CREATES_USED, CREATES_LEFT, UPDATES_USED, UPDATES_LEFT)}
+    assert not limits & {s.family.name for s in seen}  # an idle sweep does not list the disabled keys
+    known = {each: value for each, value in known.items() if each[0] not in limits}
     assert known == {(s.family.name, s.labels): s.value for s in seen}
+
+
+@pytest.mark.parametrize(
+    ("made", "due", "used", "left"), [(5, 0, {}, {}), (5, 1, {(): 6}, {(): 26}), (32, 0, {}, {(): 0})]
+)
+def test_use_is_right_or_not_shown(made: int, due: int, used: dict[tuple[str, ...], float], left: object) -> None:
+    """Keys that were revoked today are counted, or nothing is shown; that none is left may show without them."""
+    world = World()
+    world.managed("prod/otp")
+    for number in range(made):
+        key = world.infobip.add_key(world.accounts["main"], f"by hand {number}")
+        if made == 5:
+            world.infobip.change_key(key.id, enabled=False)
+    if due:
+        world.managed("prod/sms", left=5 * DAY)
+    kept, sweep = swept(world)
+    assert kept.of(CREATES_USED) == [used]
+    assert kept.of(CREATES_LEFT) == [left]
+    assert sweep.plan.accounts[0].quota.creates_used == (5 if due else None)
 
 
 def test_dry_run_reports_what_it_leaves() -> None:

@@ -80,9 +80,9 @@ def heading(plan: AccountPlan) -> Text:
     name = shown(plan.account, 60)
     if plan.error is not None or plan.account == NO_ACCOUNT:
         return styled(name, "bold")
-    quota = plan.quota
-    used = f"{quota.creates_used} of {quota.creates_limit} creates used today, {quota.reserve} reserved for emergencies"
-    return styled(f"{name} · {counted(plan.keys, 'key')} · {used}", "bold")
+    used, limit, reserve = plan.quota.creates_used, plan.quota.creates_limit, plan.quota.reserve
+    creates = f"{reserve} of {limit} creates" if used is None else f"{used} of {limit} creates used today, {reserve}"
+    return styled(f"{name} · {counted(plan.keys, 'key')} · {creates} reserved for emergencies", "bold")
 
 
 def unobserved(plan: AccountPlan, what: str = "could not be read", then: str = "") -> Iterator[RenderableType]:

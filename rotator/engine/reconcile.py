@@ -322,7 +322,7 @@ class Reconciler:
 
     def _unused_quota(self) -> Quota:
         policy = self.services.policy
-        return Quota(0, policy.daily_limit, 0, policy.daily_limit, policy.reserve)
+        return Quota(None, policy.daily_limit, None, policy.daily_limit, policy.reserve)
 
     def _side_by_side(self, accounts: tuple[str, ...], work: Callable[[str], T]) -> list[T]:
         if len(accounts) <= 1:

@@ -151,5 +151,7 @@ def _left(quota: Quota, budget: Budget | None) -> Quota:
     """The quota after the work, if the budget has limits."""
     if budget is None or budget.creates is None or budget.updates is None:
         return quota
-    used = None if quota.updates_used is None else quota.updates_used + budget.updates.taken
-    return replace(quota, creates_used=quota.creates_used + budget.creates.taken, updates_used=used)
+    if quota.creates_used is None or quota.updates_used is None:
+        return quota
+    creates, updates = quota.creates_used + budget.creates.taken, quota.updates_used + budget.updates.taken
+    return replace(quota, creates_used=creates, updates_used=updates)

@@ -32,9 +32,12 @@ class UsedSlots:
     counted: bool = True
 
     def quota(self, policy: Policy) -> Quota:
-        """Return the used slots as numbers."""
-        updates = None if self.updates is None or not self.counted else len(self.updates)
-        return Quota(len(self.creates), policy.daily_limit, updates, policy.daily_limit, policy.reserve)
+        """Return the used slots as numbers, to be shown; unknown unless the disabled keys were listed, all of them."""
+        creates, updates, limit = len(self.creates), len(self.updates or ()), policy.daily_limit
+        if self.updates is not None and self.counted:
+            return Quota(creates, limit, updates, limit, policy.reserve)
+        left = limit - policy.reserve
+        return Quota(None, limit, None, limit, policy.reserve, (max(0, left - creates), max(0, left - updates)))
 
     def planned(self, policy: Policy, now: datetime, since: datetime | None = None) -> Quota:
         """Return the quota for a sweep that begins now. Slots that are free soon are free when it gets to them.

@@ -108,6 +108,7 @@ def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
     urgent = sum(row.level is RowLevel.URGENT for row in report.rows)
     states = Counter(row.state.state for row in report.rows)
     listed = {(alert.secret, alert.kind) for alert in plan.alerts}
+    limit = plan.quota.creates_limit
     return {
         "plan": plan,
         "rows": rows_of(report.rows, axis),
@@ -122,7 +123,11 @@ def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
             ("secrets", str(len(report.rows)), False),
             ("keys at Infobip", str(plan.keys), False),
             *((str(state), str(states[state]), state in _URGENT_STATES) for state in State if states[state]),
-            ("creates used today", f"{plan.quota.creates_used} of {plan.quota.creates_limit}", False),
+            *(
+                []
+                if (used := plan.quota.creates_used) is None
+                else [("creates used today", f"{used} of {limit}", False)]
+            ),
             ("reserved for emergencies", str(plan.quota.reserve), False),
         ],
         "errors": _grouped(_alert(each, plan.account) for each in errors),

@@ -165,11 +165,20 @@ def state_samples(
         Sample(OVERDUE, overdue),
         Sample(ROTATIONS_OVERDUE, _rotations_overdue(plan, handled)),
         Sample(AT_RISK_KEYS, at_risk(plan, done, now)),
-        Sample(CREATES_USED, quota.creates_used),
-        Sample(CREATES_LEFT, quota.creates_left),
-        *(() if quota.updates_used is None else (Sample(UPDATES_USED, quota.updates_used),)),
-        Sample(UPDATES_LEFT, quota.updates_left),
+        *_of_limit(CREATES_USED, quota.creates_used, CREATES_LEFT, quota.creates_left),
+        *_of_limit(UPDATES_USED, quota.updates_used, UPDATES_LEFT, quota.updates_left),
     )
+
+
+def _of_limit(used: Family, count: int | None, left: Family, most: int) -> Iterator[Sample]:
+    """Yield what is known of a limit: if the day's use was not counted, only that none is left.
+
+    :param most: what is left at most.
+    """
+    if count is not None:
+        yield Sample(used, count)
+    if count is not None or most == 0:
+        yield Sample(left, most)
 
 
 def at_risk(plan: AccountPlan, done: Iterable[Result], now: datetime) -> int:

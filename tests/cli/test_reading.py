@@ -303,3 +303,6 @@ def test_plan_counts_todays_use(stack: Stack) -> None:
     after = stack.run("plan", "--json").document["accounts"][0]["quota"]
     assert after["creates_used"] == before["creates_used"] > 0
     assert isinstance(after["updates_used"], int)
+    swept = stack.run("run", "--json").document["accounts"][0]["quota"]
+    assert (swept["creates_used"], swept["updates_used"]) == (None, None)
+    assert "None" not in stack.run("run").out

@@ -72,7 +72,7 @@ def test_quota_and_budget_hold_one_of_each() -> None:
     slots = UsedSlots((), (), counted=False)
     quota = slots.planned(Policy(), NOW)
     assert (quota.creates_left, quota.updates_left) == (1, 1)
-    assert slots.quota(Policy()) == Quota(0, 40, None, 40, 8)
+    assert slots.quota(Policy()) == Quota(None, 40, None, 40, 8, (32, 32))
     budget = Budget.of(slots, Policy(), NOW)
     assert [budget.take_create(NOW) is not None for _ in range(2)] == [True, False]
     assert [budget.take_update(NOW) is not None for _ in range(2)] == [True, False]
