@@ -22,7 +22,9 @@ from rotator.engine.context import Connect, Services
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
+from rotator.infobip.http import Limits
 from rotator.model import SecretEntry
+from rotator.patience import Patience
 from rotator.ports import Clock, EventSink, KeyProvider, ReaderLog, SecretStore
 from rotator.redaction.patterns import CONSTANTS
 from rotator.redaction.redactor import Redactor
@@ -111,12 +113,14 @@ def prepare(
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
     clock: Clock | None = None,
+    patience: Patience | None = None,
 ) -> Foundation:
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
     :param audit_level: the lowest level of audit lines for ``stream``.
     :param unsafe_sessions: do not bind IBSSO sessions to an address, for callers whose address changes.
     :param clock: defaults to the result of :func:`make_clock`.
+    :param patience: the bounds of each call to AWS and Infobip; by default those of unattended work.
     :raises ConfigurationError: settings, region or credentials can't be used.
     """
     environ = os.environ if environ is None else environ
@@ -125,7 +129,9 @@ def prepare(
     lines = LineStream(stream if stream is not None else sys.stderr)
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
-    session = make_session(region, profile)
+    patience = patience or Patience()
+    limits = Limits(patience.connect, patience.read, 1.5 * patience.read, attempts=patience.attempts)
+    session = make_session(region, profile, patience)
     secrets = make_client(session, "secretsmanager")
 
     def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
@@ -135,6 +141,8 @@ def prepare(
             redactor=redactor,
             unsafe_sessions=unsafe_sessions,
             fall_back_to_basic=emergency,
+            limits=limits,
+            slow_calls=patience.slow_calls,
         )
 
     return Foundation(

@@ -24,10 +24,8 @@ from botocore.utils import parse_timestamp
 from rotator import __version__
 from rotator.aws.aws_errors import configuration_error
 from rotator.errors import ConfigurationError
+from rotator.patience import Patience, SlowCalls
 
-AWS_CONNECT_TIMEOUT: Final = 5.0
-AWS_READ_TIMEOUT: Final = 20.0
-AWS_ATTEMPTS: Final = 4
 _MAKING: Final = threading.Lock()  # botocore's sessions are not thread safe, its clients are
 # The modules of botocore that log parameters, bodies, headers, or errors that quote them.
 _LOGGERS: Final = (
@@ -48,8 +46,12 @@ class _NoBodies(logging.Filter):
 _NO_BODIES: Final = _NoBodies()  # one, since a logger takes the same filter only once
 
 
-def make_session(region: str | None = None, profile: str | None = None) -> botocore.session.Session:
+def make_session(
+    region: str | None = None, profile: str | None = None, patience: Patience | None = None
+) -> botocore.session.Session:
     """Make a session for a region and a profile. If one is ``None`` or empty, the environment's is used.
+
+    Its clients, those that fetch credentials included, wait as long as ``patience`` says.
 
     ``AWS_REGION`` takes precedence over ``AWS_DEFAULT_REGION``, as in AWS's other tools (botocore ignores it).
 
@@ -58,6 +60,10 @@ def make_session(region: str | None = None, profile: str | None = None) -> botoc
     _filter_logs()
     session = botocore.session.Session(profile=profile or None)
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_read_time)
+    patience = patience or Patience()
+    session.set_default_client_config(_config(patience.attempts, patience.connect, patience.read))
+    if patience.slow_calls is not None:
+        _watch(session, patience.slow_calls)
     chosen = region or os.environ.get("AWS_REGION")
     if chosen:
         session.set_config_variable("region", chosen)
@@ -73,11 +79,11 @@ def make_client(
     session: botocore.session.Session,
     service: str,
     *,
-    attempts: int = AWS_ATTEMPTS,
-    connect_timeout: float = AWS_CONNECT_TIMEOUT,
-    read_timeout: float = AWS_READ_TIMEOUT,
+    attempts: int | None = None,
+    connect_timeout: float | None = None,
+    read_timeout: float | None = None,
 ) -> Any:
-    """Make a client of any AWS service, with bounded waits.
+    """Make a client of any AWS service. What is ``None`` is the session's.
 
     :param service: botocore's name of it, such as ``secretsmanager`` or ``sqs``.
     :param attempts: the most attempts at a call, including the first.
@@ -85,12 +91,7 @@ def make_client(
     :raises ConfigurationError: there is no region, no credentials, or the endpoint URL is not valid.
     """
     _filter_logs()  # the session may come from elsewhere
-    config = botocore.config.Config(
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        user_agent_extra=f"rotator/{__version__}",
-    )
+    config = _config(attempts, connect_timeout, read_timeout)
     try:
         with _MAKING:
             if session.get_credentials() is None:
@@ -99,6 +100,31 @@ def make_client(
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         failure = _configuration(error, session)
     raise failure
+
+
+def _config(attempts: int | None, connect: float | None, read: float | None) -> botocore.config.Config:
+    given: dict[str, Any] = {
+        "connect_timeout": connect,
+        "read_timeout": read,
+        "retries": None if attempts is None else {"mode": "standard", "total_max_attempts": attempts},
+    }
+    given = {name: setting for name, setting in given.items() if setting is not None}
+    return botocore.config.Config(user_agent_extra=f"rotator/{__version__}", **given)
+
+
+def _watch(session: botocore.session.Session, slow_calls: SlowCalls) -> None:
+    """Watch every call of the session's clients, with its retries."""
+
+    def begin(**call: Any) -> None:
+        operation = call["model"]
+        slow_calls.begin(f"AWS ({operation.service_model.service_id}: {operation.name})")
+
+    def end(**_: Any) -> None:
+        slow_calls.end()
+
+    session.register("before-call", begin)
+    session.register("after-call", end)
+    session.register("after-call-error", end)
 
 
 def _filter_logs() -> None:

@@ -62,6 +62,7 @@ class Call:
     verbose: bool = False
     quiet: bool = False
     audit_file: str | None = None
+    timeout: int | None = None
     json: bool = False
     wide: bool = False
     redactor: Redactor | None = None
@@ -80,24 +81,27 @@ class Call:
 
     # ---- the program ------------------------------------------------------------------------------------------------
 
-    def open(self, *, trigger: str | None = None) -> App:
+    def open(self, *, trigger: str | None = None, unattended: bool = False) -> App:
         """Build the program; it is closed when the call ends.
 
+        :param unattended: wait longer, because no person does.
         :param trigger: the trigger in audit lines; by default ``ROTATOR_TRIGGER``, else ``manual``.
         """
         from rotator.bootstrap import local_actor
         from rotator.render import whole_ids
 
-        app = self.foundation().start(trigger=trigger or _trigger(), actor=local_actor(), audit_file=self.audit_file)
+        made = self.foundation(unattended=unattended)
+        app = made.start(trigger=trigger or _trigger(), actor=local_actor(), audit_file=self.audit_file)
         self.closing.callback(app.close)
         self.closing.enter_context(whole_ids(self.wide))
         return app
 
-    def foundation(self, clock: Clock | None = None) -> Foundation:
+    def foundation(self, clock: Clock | None = None, *, unattended: bool = False) -> Foundation:
         """Build the settings and clients for a run. On stderr, people see warnings and errors (plus audit lines with
         ``--verbose``); programs see everything; ``--quiet`` leaves only errors.
         """
         from rotator.bootstrap import prepare
+        from rotator.patience import Patience
 
         if self.verbose and self.quiet:
             raise ConfigurationError("--verbose and --quiet cannot be used together", advice="Use one or the other.")
@@ -113,6 +117,7 @@ class Call:
             log_level=level,
             audit_level=audit_level,
             clock=clock,
+            patience=Patience.of_people(self.timeout, unattended=unattended),
         )
         self.redactor = made.redactor
         return made

@@ -26,6 +26,11 @@ _COMMON: Final[dict[str, dict[str, Any]]] = {
     "--verbose": {"is_flag": True, "help": "Also show audit lines on a terminal."},
     "--quiet": {"is_flag": True, "help": "Show only errors on stderr."},
     "--audit-file": {"metavar": "FILE", "help": "Also append audit lines to FILE (created if missing)."},
+    "--timeout": {
+        "type": click.IntRange(1, 300),
+        "metavar": "SECONDS",
+        "help": "Longest wait for a response of AWS or Infobip (default: 10; run and serve: 20).",
+    },
     "--json": {"is_flag": True, "help": "Print one JSON document to stdout instead of text."},
 }
 

@@ -46,7 +46,7 @@ def run(call: Call, account: str | None, secret: str | None, force: bool, dry_ru
       rotator run --account main --audit-file /var/log/rotator/audit.jsonl
       rotator run --secret prod/sms/otp --json
     """
-    app = call.open()
+    app = call.open(unattended=True)
     dry = dry_run or app.settings.dry_run
     done = Reconciler(app.services).sweep(
         account=account, secret=secret, force=force, dry_run=dry, expiries=not (call.json or dry)

@@ -88,7 +88,7 @@ def serve(
 
 def _make_daemon(call: Call, schedule: Schedule, account: str | None) -> Daemon:
     stopping = threading.Event()
-    foundation = call.foundation(StoppableClock(make_clock(os.environ), stopping))
+    foundation = call.foundation(StoppableClock(make_clock(os.environ), stopping), unattended=True)
     if isinstance(schedule, Every):  # else ROTATOR_SWEEP_EVERY stays
         foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=schedule.every))
     # If the file can't be written, fail now and not in every sweep.

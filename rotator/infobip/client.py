@@ -29,6 +29,7 @@ from rotator.infobip.listing import PAGE_SIZE, list_all
 from rotator.infobip.wire import Page, create_body, parse_created, parse_key, parse_page, revoke_body
 from rotator.key_format import contains_value, is_key_id, random_value
 from rotator.model import Key
+from rotator.patience import SlowCalls
 from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
 from rotator.redaction.patterns import redact_key_values
 from rotator.redaction.redactor import Redactor
@@ -66,11 +67,12 @@ class InfobipClient:
         fall_back_to_basic: bool = False,
         limits: Limits | None = None,
         adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
+        slow_calls: SlowCalls | None = None,
     ) -> None:
         self._redactor = redactor or Redactor()
         self._account = credentials.account_id
         rng = rng or random.Random()  # noqa: S311 -- jitter, nothing secret
-        self._transport = Transport(credentials.base_url, clock, rng, limits or Limits(), adapters)
+        self._transport = Transport(credentials.base_url, clock, rng, limits or Limits(), adapters, slow_calls)
         self._value_filter_works = False
         self._auth = management_auth(
             credentials,

@@ -12,6 +12,7 @@ import random
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -30,6 +31,7 @@ from urllib3.exceptions import HTTPError
 from rotator import __version__
 from rotator.errors import ContractViolation, InvalidRequest, OutcomeUnknown, ProviderUnavailable
 from rotator.infobip.connection import DeadlineAdapter, ca_bundle, describe, never_sent
+from rotator.patience import SlowCalls
 from rotator.ports import Clock
 from rotator.secret import Secret
 
@@ -62,7 +64,7 @@ class Effort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds to connect, for a whole response, and for both; bytes of a decompressed body.
+    """Seconds to connect, for a whole response, and for both; bytes of a decompressed body; attempts without response.
 
     Not bounded by these: the look-up of the host's name. ``connect`` counts for each of the host's addresses, for a
     proxy's tunnel, for the TLS handshake and for sending. What of it exceeds ``total`` leaves no time for the response.
@@ -72,6 +74,7 @@ class Limits:
     read: float = 20.0
     total: float = 30.0
     body: int = 5 * 1024 * 1024
+    attempts: int = INFOBIP_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class Transport:
 
     :param rng: jitter of the waits between attempts.
     :param adapters: makes the adapter for pooled connections, and one for each call that needs a new connection.
+    :param slow_calls: logs what a call waits for.
     """
 
     def __init__(
@@ -146,6 +150,7 @@ class Transport:
         rng: random.Random,
         limits: Limits,
         adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
+        slow_calls: SlowCalls | None = None,
     ) -> None:
         self.base_url = base_url
         self.host = urlsplit(base_url).netloc
@@ -154,6 +159,7 @@ class Transport:
         self._clock = clock
         self._rng = rng
         self._limits = limits
+        self._slow_calls = slow_calls
         self._adapters = adapters
         self._pooled = adapters()
         # Read here because there is no Session to do it. Plain http is for loopback only and never uses a proxy.
@@ -182,8 +188,11 @@ class Transport:
         # The server may have closed a pooled connection. A retry handles that, but without retries the call's outcome
         # would be needlessly unknown. So only patient calls use pooled connections.
         adapter = self._pooled if call.effort is Effort.PATIENT else self._adapters()
+        where = f"{call.method} {call.path.partition('?')[0]} at {self.host}"
+        watch = nullcontext() if self._slow_calls is None else self._slow_calls.watch(f"Infobip ({where})")
         try:
-            return self._repeat(adapter, call, auth)
+            with watch:
+                return self._repeat(adapter, call, auth, where)
         finally:
             if adapter is not self._pooled:
                 adapter.close()
@@ -194,8 +203,7 @@ class Transport:
         """Close the pooled connections."""
         self._pooled.close()
 
-    def _repeat(self, adapter: HTTPAdapter, call: ApiCall, auth: ManagementAuth | None) -> Answer:
-        where = f"{call.method} {call.path.partition('?')[0]} at {self.host}"
+    def _repeat(self, adapter: HTTPAdapter, call: ApiCall, auth: ManagementAuth | None, where: str) -> Answer:
         tries, renewals, maybe_done = 0, 0, False
         while True:
             request = _prepare(self.base_url, call)
@@ -230,7 +238,8 @@ class Transport:
         :param attempts: how many attempts were made, not counting the one after renewed credentials.
         """
         never_sent = bool(answer.lost) and not answer.maybe_done and effort is not Effort.ONCE
-        if attempts >= INFOBIP_ATTEMPTS or not (never_sent or answer.status in effort.value):
+        most = self._limits.attempts if answer.lost else INFOBIP_ATTEMPTS
+        if attempts >= most or not (never_sent or answer.status in effort.value):
             return None
         asked = answer.retry_after.total_seconds() if answer.retry_after is not None else 0.0
         if asked > LONGEST_RETRY_AFTER:

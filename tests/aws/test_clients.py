@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_machine_problem_is_named(
     tmp_path: Path,
     variables: dict[str, str],
     config: str,
-    options: dict[str, str],
+    options: dict[str, Any],
     expected: str,
 ) -> None:
     (tmp_path / "config").write_text(config)
