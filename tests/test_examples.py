@@ -7,14 +7,17 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from configparser import ConfigParser
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
+import pytest
 import yaml  # type: ignore[import-untyped]
 
 from needed_tools import require
 from rotator.cli.app import cli
+from rotator.cli.serve import END_SECONDS
 from rotator.settings import Settings
 from rotator.telemetry.metrics import FAMILIES
 
@@ -106,36 +109,68 @@ def everything(value: Any) -> Iterator[tuple[str, Any]]:
             yield from everything(inner)
 
 
+def manifests(name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A file's service account, workload, and that workload's pod."""
+    account, workload = yaml.safe_load_all((EXAMPLES / name).read_text(encoding="utf-8"))
+    spec = workload["spec"].get("jobTemplate", workload)["spec"]
+    return account, workload, spec["template"]["spec"]
+
+
 def test_cron_job_sweeps_once() -> None:
-    job = yaml.safe_load((EXAMPLES / "cronjob.yaml").read_text(encoding="utf-8"))
+    _, job, pod = manifests("cronjob.yaml")
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
     spec = job["spec"]
     assert len(spec["schedule"].split()) == 5
     assert spec["concurrencyPolicy"] == "Forbid"
     assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
-    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["restartPolicy"] == "Never"
     (container,) = pod["containers"]
     assert understood(container["command"]).command.name == "run"
-    variables = {each["name"]: each["value"] for each in container["env"]}
-    assert all(isinstance(value, str) for value in variables.values()), "Kubernetes takes only texts there"
-    assert Settings.from_env(variables).dry_run
-    assert variables["ROTATOR_TRIGGER"] == "schedule"
-    assert not [name for name in variables if re.search("KEY|SECRET|PASSWORD|TOKEN", name)]
+    assert {each["name"]: each["value"] for each in container["env"]}["ROTATOR_TRIGGER"] == "schedule"
 
 
-def test_cron_job_meets_restricted_standard() -> None:
-    job = yaml.safe_load((EXAMPLES / "cronjob.yaml").read_text(encoding="utf-8"))
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+def test_deployment_serves_one_daemon() -> None:
+    _, deployment, pod = manifests("deployment.yaml")
+    assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
+    spec = deployment["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    (container,) = pod["containers"]
+    serve = understood(["rotator", *container["args"]])
+    assert serve.command.name == "serve"
+    (port,) = container["ports"]
+    assert port["containerPort"] == serve.params["metrics_port"]
+    assert ip_address(serve.params["metrics_address"]).is_unspecified, "the kubelet probes from outside the pod"
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+    assert pod["terminationGracePeriodSeconds"] > END_SECONDS
+
+
+@pytest.mark.parametrize("name", ["cronjob.yaml", "deployment.yaml"])
+def test_pod_meets_restricted_standard(name: str) -> None:
+    account, workload, pod = manifests(name)
+    assert account["kind"] == "ServiceAccount"
+    assert account["automountServiceAccountToken"] is False
+    assert account["metadata"]["name"] == pod["serviceAccountName"]
+    user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "Containerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert user is not None
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": int(user[1]),
+        "runAsGroup": int(user[2]),
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     (container,) = pod["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert not {"privileged", "hostNetwork", "hostPID", "hostPath"} & {name for name, _ in everything(job)}
+    assert not {"privileged", "hostNetwork", "hostPID", "hostPath"} & {name for name, _ in everything(workload)}
+    variables = {each["name"]: each["value"] for each in container["env"]}
+    assert all(isinstance(value, str) for value in variables.values()), "Kubernetes takes only texts there"
+    assert Settings.from_env(variables).dry_run
+    assert not [name for name in variables if re.search("KEY|SECRET|PASSWORD|TOKEN", name)]
 
 
 # ---- what is measured -----------------------------------------------------------------------------------------------
