@@ -2,7 +2,7 @@
 # VENV=... another folder for it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test alltests e2e tools years forgeries coverage check lint typecheck package wheel release deploychecks audit bench docs format lock setup clean
+.PHONY: help demo quick test alltests e2e testtools tools years forgeries coverage check lint typecheck package wheel release deploychecks audit bench docs format lock setup clean
 
 # In percent, branches counted; for `make coverage`.
 COVERAGE ?= 95
@@ -31,6 +31,10 @@ alltests: setup  ## every test but `make e2e`
 
 e2e: setup  ## the stack on MiniStack, a local AWS: deployed, on schedule, in an emergency, deployed again, removed
 	@.ci/e2e
+
+testtools: setup  ## set up the tools that npm and pip have, without which tests are skipped; then as `make tools`
+	@.ci/deploy-tools
+	@$(VENV)/bin/python .ci/needed_tools.py
 
 tools:  ## what the tests need beside Python packages, what of it is missing, and how to get it
 	@.ci/venv dev

@@ -27,12 +27,21 @@ class Tool:
 
     :param found: whether it is here.
     :param get: how to get it.
+    :param first: the command that is needed for that, and how to get it.
     :param by_setup: the set-up installs it. In CI such a tool is there: a test without it fails, it is not skipped.
     """
 
     found: Callable[[], bool]
     get: str
+    first: tuple[str, str] | None = None
     by_setup: bool = False
+
+    @property
+    def advice(self) -> str:
+        """What is missing, and how to get it."""
+        if self.first is None or shutil.which(self.first[0]) is not None:
+            return self.get
+        return f"{self.first[1]}, then {self.get}"
 
 
 TOOLS = {
@@ -43,25 +52,23 @@ TOOLS = {
         lambda: shutil.which("systemd-analyze") is not None, "Debian, Ubuntu: apt-get install systemd"
     ),
     "osls": Tool(
-        (ROOT / "node_modules" / ".bin" / "osls").exists, "install Node.js and npm, then run .ci/deploy-tools"
+        (ROOT / "node_modules" / ".bin" / "osls").exists, "run make testtools", first=("npm", "install Node.js and npm")
     ),
     "moto with CloudFormation": Tool(
-        (ROOT / "build" / "deploy-tools" / "bin" / "moto_server").exists, "run .ci/deploy-tools"
+        (ROOT / "build" / "deploy-tools" / "bin" / "moto_server").exists, "run make testtools"
     ),
     SCANNERS: Tool(
         lambda: all((SCANNERS_BIN / name).exists() for name in ("gitleaks", "kingfisher")),
-        "run .ci/scanner-tools, where PyPI has wheels for the platform",
+        "run make testtools, where PyPI has wheels for the platform",
         by_setup=True,
     ),
     "terraform": Tool(
         lambda: bool(own_terraform() or offline_terraform()),
-        "install terraform, and set TERRAFORM=terraform; it fetches the AWS provider from its registry, once",
+        "set TERRAFORM=terraform; it fetches the AWS provider from its registry, once",
+        first=("terraform", "install terraform"),
     ),
     "Python 3.13": Tool(
         lambda: python313() is not None, "uv python install 3.13, or pyenv install 3.13; PYTHON313 names one elsewhere"
-    ),
-    "Infobip's public description": Tool(
-        (ROOT.parent / "shared" / "infobip" / "openapi.json").is_file, "it is not published with this project"
     ),
 }
 
@@ -77,7 +84,7 @@ def main() -> int:
     """List them."""
     width = max(map(len, TOOLS))
     for name, tool in TOOLS.items():
-        print(f"{name:{width}}  {'ok' if tool.found() else f'missing: {tool.get}'}")
+        print(f"{name:{width}}  {'ok' if tool.found() else f'missing: {tool.advice}'}")
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import rotator
+from needed_tools import SCANNERS, TOOLS
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.txt", "requirements-cli.txt", "requirements-dev.txt")
@@ -161,3 +162,19 @@ def test_container_does_not_run_as_root() -> None:
     lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("USER")] == ["USER 65532:65532"]
     assert not [line for line in lines if re.match(r"(ADD|ARG|ENV)\b.*(KEY|SECRET|TOKEN|PASSWORD)", line)]
+
+
+def test_make_tools_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert TOOLS["osls"].first is not None
+    assert TOOLS["osls"].advice.startswith(TOOLS["osls"].first[1])
+    (tmp_path / "npm").touch(0o755)
+    assert TOOLS["osls"].advice == TOOLS["osls"].get
+
+
+def test_make_tools_lists_every_need() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    needs = {
+        name for text in texts for name in re.findall(r'(?:"needs |require\("|missing\(")([A-Z\w][\w. -]*)"', text)
+    }
+    assert needs == set(TOOLS) - {SCANNERS}

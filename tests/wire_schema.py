@@ -1,33 +1,26 @@
-"""Checks exchanges with Infobip (simulated or not) against its public description, where that lies beside the project.
+"""Checks exchanges with Infobip (simulated or not) against its public description (OpenAPI, version 3.210.0).
 
-The description is not part of the project: without it (or without jsonschema) nothing is checked and nothing fails.
+``infobip-api.json`` is what of it the rotator uses, reduced to names, types and statuses. It is strict: unknown fields
+are mistakes of ours. Times are in UTC without an offset, although the description calls them date-time.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 import json
 import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import jsonschema
+
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.infobip import InfobipWorld
 
-DESCRIPTION = Path(__file__).resolve().parents[1] / ".." / "shared" / "infobip" / "openapi.json"
-
-# Times are in UTC without an offset, although the description calls them date-time.
-_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$"
+_DESCRIPTION: dict[str, Any] = json.loads((Path(__file__).parent / "infobip-api.json").read_text(encoding="utf-8"))
 # Statuses that are seen although the description does not list them for every operation (409: a second session).
 _UNLISTED = {401, 403, 404, 405, 409, 415, 429}
-
-
-def available() -> bool:
-    """Whether anything can be checked."""
-    return DESCRIPTION.is_file() and importlib.util.find_spec("jsonschema") is not None
 
 
 def validate_exchange(method: str, path: str, status: int, request_body: bytes | str, response_body: bytes) -> None:
@@ -35,27 +28,24 @@ def validate_exchange(method: str, path: str, status: int, request_body: bytes |
 
     A request is checked only if it was accepted (status below 400): a refused one may be wrong on purpose.
     """
-    if not available():
-        return
-    operation = _operation(method, path)
-    if operation is None:
+    call = _call(method, path)
+    if call is None:
         return
     where = f"{method} {path} {status}"
     if status < 400:
-        _check_request(operation, request_body, where)
-        schema = _response_schema(operation, str(status))
+        _check_request(call, request_body, where)
+        schema = call["answers"].get(str(status))
         assert schema is not None or not response_body, f"{where}: no such answer is described"
         if schema is not None:
             _check(schema, _json(response_body, where), f"{where}: answer")
         return
-    known = set(operation["responses"])
+    known = {*call["answers"], *call["errors"]}
     assert str(status) in known or f"{status // 100}XX" in known or status in _UNLISTED, f"{where}: not described"
     payload = _json(response_body, where)
     assert isinstance(payload, dict), f"{where}: an error must be an object"
-    token = path == "/auth/1/oauth2/token"
-    name = "ApiError" if "errorCode" in payload else _named("OAuthApiException") if token else "ApiException"
+    other = "OAuthApiException" if path == "/auth/1/oauth2/token" else "ApiException"
     assert "errorCode" in payload or "requestError" in payload, f"{where}: neither shape of an error"
-    _check({"$ref": f"#/components/schemas/{name}"}, payload, f"{where}: error")
+    _check("ApiError" if "errorCode" in payload else other, payload, f"{where}: error")
 
 
 def watch(world: InfobipWorld) -> None:
@@ -67,20 +57,18 @@ def _observe(request: Request, response: Response) -> None:
     validate_exchange(request.method, request.path, response.status, request.body, response.body)
 
 
-def _check_request(operation: dict[str, Any], body: bytes | str, where: str) -> None:
+def _check_request(call: dict[str, Any], body: bytes | str, where: str) -> None:
     text = body.decode() if isinstance(body, bytes) else body
-    content = operation.get("requestBody", {}).get("content", {})
-    if not content:
-        assert not text, f"{where}: a body where none is described"
-    elif "application/json" in content:
-        _check(content["application/json"]["schema"], _json(text.encode(), where), f"{where}: request")
+    if "json" in call:
+        _check(call["json"], _json(text.encode(), where), f"{where}: request")
+    elif "form" in call:
+        _check(call["form"], dict(parse_qsl(text)), f"{where}: request")
     else:
-        _check(next(iter(content.values()))["schema"], dict(parse_qsl(text)), f"{where}: request")
+        assert not text, f"{where}: a body where none is described"
 
 
-def _check(schema: dict[str, Any], payload: object, where: str) -> None:
-    validator = _validator(json.dumps(schema, sort_keys=True))
-    wrong = [f"{'/'.join(map(str, e.absolute_path))}: {e.validator}" for e in validator.iter_errors(payload)]
+def _check(schema: str, payload: object, where: str) -> None:
+    wrong = [f"{'/'.join(map(str, e.absolute_path))}: {e.validator}" for e in _validator(schema).iter_errors(payload)]
     assert not wrong, f"{where}: {'; '.join(wrong)}"
 
 
@@ -92,46 +80,13 @@ def _json(body: bytes, where: str) -> Any:
 
 
 @functools.cache
-def _description() -> Any:
-    return _corrected(json.loads(DESCRIPTION.read_text(encoding="utf-8")))
-
-
-@functools.cache
 def _validator(schema: str) -> Any:
-    jsonschema = importlib.import_module("jsonschema")
-    return jsonschema.Draft202012Validator({**json.loads(schema), "components": _description()["components"]})
+    return jsonschema.Draft202012Validator({"$ref": f"#/schemas/{schema}", "schemas": _DESCRIPTION["schemas"]})
 
 
-def _corrected(node: Any) -> Any:
-    """The description without its mistakes, and strict: unknown fields are mistakes of ours."""
-    if isinstance(node, list):
-        return [_corrected(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    fixed = {name: _corrected(value) for name, value in node.items()}
-    if fixed.get("type") == "array":
-        fixed.pop("enum", None)  # meant for the items, which have it too: no list can equal a word
-    if fixed.get("format") == "date-time":
-        fixed["pattern"] = _TIME
-    if fixed.get("type") == "object" and "properties" in fixed and "allOf" not in fixed:
-        fixed.setdefault("additionalProperties", False)
-    return fixed
-
-
-def _operation(method: str, path: str) -> dict[str, Any] | None:
-    for template, operations in _description()["paths"].items():
-        pattern = re.sub(r"\{[^/]+\}", "[^/]+", template)
-        if re.fullmatch(pattern, path) and method.lower() in operations:
-            found: dict[str, Any] = operations[method.lower()]
+def _call(method: str, path: str) -> dict[str, Any] | None:
+    for described, call in _DESCRIPTION["calls"].items():
+        if re.fullmatch(re.sub(r"\{[^/]+\}", "[^/]+", described), f"{method} {path}"):
+            found: dict[str, Any] = call
             return found
     return None
-
-
-def _response_schema(operation: dict[str, Any], status: str) -> dict[str, Any] | None:
-    content = operation["responses"].get(status, {}).get("content", {})
-    return next(iter(content.values()))["schema"] if content else None
-
-
-def _named(title: str) -> str:
-    """A schema's full name, some having a digest before it."""
-    return next(str(name) for name in _description()["components"]["schemas"] if name.rpartition(".")[2] == title)
