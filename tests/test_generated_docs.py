@@ -62,8 +62,9 @@ def test_nothing_unpublished_is_installed() -> None:
 
 def test_consumer_code_is_what_e2e_runs() -> None:
     """``make e2e`` runs that one against the deployed stack."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/consumers.md").read_text(encoding="utf-8"), re.DOTALL)
-    compile(code, "consumers.md", "exec")
+    text = (ROOT / "docs/consumers.md").read_text(encoding="utf-8")
+    code, with_sdk = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    compile(code + with_sdk, "consumers.md", "exec")
     consumer = (ROOT / "tests" / "e2e" / "consumer.py").read_text(encoding="utf-8")
     calls = {"cache.get_secret_string(", "cache.refresh_secret_now(", "SecretCache(", 'f"App {value['}
     assert {call for call in calls if call in code and call in consumer} == calls
