@@ -8,10 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rotator.aws import cloudtrail, eventbridge
@@ -21,7 +21,7 @@ from rotator.clock import SystemClock
 from rotator.engine.context import Connect, Services
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
-from rotator.infobip.credentials import parse_credentials
+from rotator.infobip.credentials import AuthMethod, parse_credentials
 from rotator.infobip.http import Limits
 from rotator.model import SecretEntry
 from rotator.patience import Patience
@@ -34,6 +34,9 @@ from rotator.telemetry.audit import Audit, Trigger
 from rotator.telemetry.consumer_events import NoEvents
 from rotator.telemetry.logs import LineStream, TextSink, configure
 from rotator.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from rotator.engine.rehearsal import Rehearsal
 
 
 @dataclass
@@ -134,9 +137,12 @@ def prepare(
     session = make_session(region, profile, patience)
     secrets = make_client(session, "secretsmanager")
 
-    def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+    def connect(
+        entry: SecretEntry, text: Secret, /, *, emergency: bool = False, auth: str | None = None
+    ) -> KeyProvider:
+        credentials = parse_credentials(entry.name, text, settings.allowed_hosts)
         return InfobipClient(
-            parse_credentials(entry.name, text, settings.allowed_hosts),
+            credentials if auth is None else replace(credentials, auth=AuthMethod(auth)),
             clock,
             redactor=redactor,
             unsafe_sessions=unsafe_sessions,
@@ -173,6 +179,18 @@ def prepare(
             clock,
         ),
     )
+
+
+def make_rehearsal(app: App, account: str) -> Rehearsal:
+    """Make an account's rehearsal, which may create and delete secrets of its own.
+
+    :raises RotatorError: the secrets can't be listed, or the account is unknown.
+    """
+    from rotator.aws.rehearsal_secrets import RehearsalSecrets
+    from rotator.engine.rehearsal import Rehearsal
+
+    store = RehearsalSecrets(make_client(app.session, "secretsmanager"), app.redactor)
+    return Rehearsal(app.services, store, account)
 
 
 def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSink:

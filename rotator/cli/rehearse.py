@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,19 +11,13 @@ import click
 from rich.console import RenderableType
 
 from rotator import __version__
-from rotator.aws.clients import make_client
-from rotator.aws.rehearsal_secrets import RehearsalSecrets
-from rotator.bootstrap import App
+from rotator.bootstrap import make_rehearsal
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
 from rotator.cli.options import command
 from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
 from rotator.engine.rehearsal.assumptions import DEFAULT_PARTS, CheckedAssumption, Part, Verdict
 from rotator.errors import ConfigurationError
-from rotator.infobip.client import InfobipClient
-from rotator.infobip.credentials import AuthMethod, parse_credentials
-from rotator.model import SecretEntry
-from rotator.ports import KeyProvider
 from rotator.render import Grid, counted, shown, styled
 from rotator.report.files import check_target, write_page
 
@@ -74,9 +67,7 @@ def rehearse(
             "no scopes given", advice='Add --scopes "…": the test keys get these scopes and no others.'
         )
     target = None if file is None else check_target(Path(file))
-    app = call.open()
-    store = RehearsalSecrets(make_client(app.session, "secretsmanager"), app.redactor)
-    rehearsal = Rehearsal(app.services, store, account, lambda entry, part: _login(app, entry, part))
+    rehearsal = make_rehearsal(call.open(), account)
     again = f"rotator rehearse --clean --account {account}"
     if clean:
         return _clean(call, rehearsal)
@@ -96,6 +87,7 @@ def rehearse(
                 "creates": report.creates,
                 "updates": report.updates,
                 "left": report.left,
+                "error": report.error,
             }
         )
     if target is not None:
@@ -138,11 +130,15 @@ def _leftovers_document(found: Leftovers) -> Document:
 
 def _plan_parts(plan: RehearsalPlan, *, confirmed: bool = False) -> Iterator[RenderableType]:
     yield f"Rehearsal on account {shown(plan.account)}: {', '.join(map(str, plan.parts))}"
+    limit = plan.daily_limit
     rows = [
         ("secret", plan.secret + ", deleted at the end"),
         ("scopes", ", ".join(plan.scopes) or "none"),
-        ("creates", f"{plan.creates} of {plan.daily_limit} per day; {plan.creates_used} used, {plan.reserve} reserved"),
-        ("updates", f"about {plan.updates} of {plan.daily_limit} per day; {plan.updates_used} used"),
+        (
+            "creates",
+            f"{plan.creates} of {limit} per day; {_used(plan.creates_used)}, {plan.reserve} reserved",
+        ),
+        ("updates", f"about {plan.updates} of {limit} per day; {_used(plan.updates_used)}"),
         ("duration", f"about {plan.seconds} s; longer if the account is slow to apply changes"),
     ]
     yield Grid([(f"  {name}", shown(text)) for name, text in rows], (12,))
@@ -151,6 +147,10 @@ def _plan_parts(plan: RehearsalPlan, *, confirmed: bool = False) -> Iterator[Ren
         yield f"Another rehearsal is running, or was interrupted: it has {' and '.join(count)}."
     if not confirmed:
         yield "Nothing was changed. Add --yes to carry it out."
+
+
+def _used(count: int | None) -> str:
+    return "use unknown" if count is None else f"{count} used"
 
 
 def _row(row: CheckedAssumption) -> RenderableType:
@@ -166,8 +166,8 @@ def _row(row: CheckedAssumption) -> RenderableType:
 
 def _end_parts(report: RehearsalReport, again: str) -> Iterator[RenderableType]:
     broken = [row for row in report.rows if row.breaks]
-    untested = [row for row in report.rows if row.verdict is Verdict.UNTESTED]
-    for error in report.left:
+    untested = [row for row in report.rows if row.verdict is Verdict.UNTESTED and row.assumption.needed]
+    for error in filter(None, (report.error, *report.left)):
         yield styled(shown(error, 400), "red")
     if report.left:
         yield f"To remove what is left: {again}"
@@ -186,10 +186,3 @@ def _clean(call: Call, rehearsal: Rehearsal) -> int:
     summary = f"Found {secrets} and {keys} of rehearsals{'; removed them' if found and not left else ''}."
     call.result(document, [*lines, summary])
     return 1 if left else 0
-
-
-def _login(app: App, entry: SecretEntry, part: Part) -> KeyProvider:
-    text = app.services.store.read_current(entry.arn).text
-    credentials = parse_credentials(entry.name, text, app.settings.allowed_hosts)
-    other = replace(credentials, auth=AuthMethod(str(part)))
-    return InfobipClient(other, app.clock, redactor=app.redactor)

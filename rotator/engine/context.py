@@ -28,8 +28,8 @@ LONGEST_WAIT: Final = timedelta(minutes=1)
 Connect = Callable[..., KeyProvider]
 """Makes a provider from a management secret's entry and value; ``ConfigurationError`` if the value cannot be used.
 
-With ``emergency=True``, Basic with the same credentials follows a failed login: a session that another process holds
-must not keep a leaked key enabled.
+With ``auth="…"``, that method is used instead of the configured one. With ``emergency=True``, Basic with the same
+credentials follows a failed login: a session that another process holds must not keep a leaked key enabled.
 """
 
 

@@ -96,6 +96,11 @@ class InfobipClient:
         """The account that the management secret names."""
         return self._account
 
+    @property
+    def throttled(self) -> bool | None:
+        """Whether the last 429 said how long to wait; ``None`` if there was none."""
+        return self._transport.throttled
+
     def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
         """List the keys, with one call per 100 keys."""
         return list_all(self._page, enabled)

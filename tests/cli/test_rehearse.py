@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from dataclasses import replace
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from rotator.bootstrap import make_rehearsal, prepare
+from rotator.engine.rehearsal import rehearsing
 from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, Part
+from rotator.key_format import is_deployment
+from rotator.patience import Patience, SlowCalls
 from rotator.ports import REHEARSAL_PREFIX
 from rotator.sandbox.exchange import Drop, Request, Response
 from rotator.sandbox.state import NameFilter, Role, SimKey
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Ran, Stack
+from tests.post_server import JSON
 from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 
 SCOPES = ("--scopes", "sms:message:send")
 COMMAND = ("rehearse", "--account", "main", *SCOPES, "--yes", "--json")
 KEYS = "/settings/2/api-keys"
 Body = dict[str, Any]
+
+
+@dataclass
+class LosingProxy(DenyingProxy):
+    """Carries out each CreateSecret, and answers like a server that broke."""
+
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
+        found = super().answer(path, headers, body)
+        if headers.get("X-Amz-Target", "").endswith(".CreateSecret"):
+            return 500, b'{"__type": "InternalServiceError"}', JSON
+        return found
 
 
 def rehearsed(stack: Stack, *more: str) -> Ran:
@@ -217,11 +237,20 @@ def test_everything_holds(stack: Stack) -> None:
     ran = rehearsed(stack)
     assert ran.code == 0
     assert set(verdicts(ran)) == {each.id for each in ASSUMPTIONS.values() if each.part in DEFAULT_PARTS}
-    assert set(verdicts(ran).values()) == {"holds"}
+    assert {name for name, verdict in verdicts(ran).items() if verdict != "holds"} == {"retry-after"}  # no 429 came
     cost = ran.document["cost"]
     assert ran.document["creates"] == stack.world.creates_used(account) == cost["creates"]
     assert stack.world.updates_used(account) <= cost["updates"]
     assert {key.scopes for key in made_keys(stack)} == {frozenset({"sms:message:send"})}
+
+
+@pytest.mark.parametrize(("header", "verdict"), [("1", "holds"), (None, "differs")])
+@pytest.mark.parametrize(("method", "nth"), [("GET", 4), ("POST", 1)])
+def test_429_says_how_long_to_wait(stack: Stack, method: str, nth: int, header: str | None, verdict: str) -> None:
+    """Be it retried, or the end of the part."""
+    stack.account("main")
+    fault(stack, Fault(FaultKind.THROTTLE, method=method, path=f"^{KEYS}$", nth=nth, retry_after=header))
+    assert verdicts(rehearsed(stack, "--only", "infobip"))["retry-after"] == verdict
 
 
 @pytest.mark.parametrize("broken", [name_filter_ignored, slow_to_apply], ids=lambda broken: broken.__name__)
@@ -298,9 +327,9 @@ def test_role_missing(stack: Stack) -> None:
     ("operation", "code", "differing"),
     [
         ("BatchGetSecretValue", 0, {"batch"}),
-        ("CreateSecret", 1, set()),
-        ("PutSecretValue", 1, {"first-key"}),
-        ("UpdateSecretVersionStage", 1, {"first-key"}),
+        ("PutSecretValue", 1, {"first-key", "permissions"}),
+        ("UpdateSecretVersionStage", 1, {"first-key", "permissions"}),
+        ("ListSecretVersionIds", 1, {"permissions"}),
     ],
 )
 def test_denied_permission(stack: Stack, operation: str, code: int, differing: set[str]) -> None:
@@ -309,6 +338,23 @@ def test_denied_permission(stack: Stack, operation: str, code: int, differing: s
         ran = stack.run(*COMMAND, env={"AWS_ENDPOINT_URL": proxy.url})
     assert ran.code == code
     assert differing <= {name for name, verdict in verdicts(ran).items() if verdict == "differs"}
+    assert nothing_left(stack)
+
+
+def test_denied_create_leaves_nothing(stack: Stack) -> None:
+    stack.account("main")
+    with serve_proxy(DenyingProxy(stack.aws_url, {"CreateSecret"})) as proxy:
+        ran = stack.run(*COMMAND, "--only", "aws", env={"AWS_ENDPOINT_URL": proxy.url})
+    assert (ran.code, ran.document["left"]) == (1, [])
+    assert "CreateSecret" in ran.document["error"]
+
+
+def test_lost_create_is_deleted(stack: Stack) -> None:
+    """It was carried out, and its response is lost."""
+    stack.account("main")
+    with serve_proxy(LosingProxy(stack.aws_url)) as proxy:
+        ran = stack.run(*COMMAND, "--only", "aws", env={"AWS_ENDPOINT_URL": proxy.url})
+    assert (ran.code, ran.document["left"]) == (1, [])
     assert nothing_left(stack)
 
 
@@ -332,8 +378,114 @@ def test_docs_explain_every_row() -> None:
 # ---- killed, and beside others --------------------------------------------------------------------------------------
 
 
+class Kill(BaseException):
+    """The process was killed."""
+
+
+class Killer(SlowCalls):
+    """Kills the process before one of its calls to AWS or Infobip: from then on nothing more is sent.
+
+    :param before: the number of that call, from 0.
+    """
+
+    def __init__(self, before: float) -> None:
+        super().__init__(3600)
+        self.before, self.calls = before, 0
+
+    def begin(self, what: str) -> None:
+        if self.calls >= self.before:
+            raise Kill
+        self.calls += 1
+        super().begin(what)
+
+
+def rehearse(stack: Stack, killer: Killer) -> None:
+    with patch.dict(os.environ, stack.environment | {"ROTATOR_DAILY_LIMIT": "10000"}, clear=True):
+        made = prepare(stream=io.StringIO(), patience=Patience(slow_calls=killer))
+        app = made.start(trigger="manual", actor="test")
+        try:
+            rehearsal = make_rehearsal(app, "main")
+            assert rehearsal.run(rehearsal.plan(SCOPES[1:])).ok
+        finally:
+            app.close()
+
+
+def alike(stack: Stack) -> tuple[list[SimKey], list[Any]]:
+    """Secrets and keys that are named or tagged nearly like those of this deployment's rehearsals of this account."""
+    mine, tag = "default.rehearsal", "rotator:rehearsal"
+    tagged = {tag: mine, "rotator:rehearsal-account": "main"}
+    for name, tags in {
+        "by-hand": {},
+        "of-another-deployment": tagged | {tag: "blue.rehearsal"},
+        "of-another-account": tagged | {"rotator:rehearsal-account": "other"},
+    }.items():
+        stack.client.create_secret(Name=REHEARSAL_PREFIX + name, Tags=[{"Key": k, "Value": v} for k, v in tags.items()])
+    stack.client.create_secret(Name="rotator/rehearsal", Tags=[{"Key": k, "Value": v} for k, v in tagged.items()])
+    last = f"{'0' * 10}:{uuid.uuid4()}"
+    names = [
+        f"{REHEARSAL_PREFIX}0123abcd",
+        f"{REHEARSAL_PREFIX}0123abcd/rotator:default:{last}",
+        f"{REHEARSAL_PREFIX}0123abcd/rotator:blue.rehearsal:{last}",
+        f"rotator/rehearsals/0123abcd/rotator:{mine}:{last}",
+        f"a copy of {REHEARSAL_PREFIX}0123abcd/rotator:{mine}:{last}",
+    ]
+    return [stack.world.add_key(account_of(stack), name) for name in names], secrets_of(stack)
+
+
+def secrets_of(stack: Stack) -> list[Any]:
+    listed = stack.client.list_secrets()["SecretList"]
+    return sorted(listed, key=lambda secret: str(secret["Name"]))
+
+
+def killed_before(stack: Stack, calls: Iterable[int]) -> None:
+    """Kill a rehearsal before each of these calls. Sweeps leave what it left, and ``--clean`` removes that alone."""
+    keys, secrets = alike(stack)
+    for number in calls:
+        with pytest.raises(Kill):
+            rehearse(stack, Killer(number))
+        before = stack.state()
+        assert stack.run("run", "--json").document["results"] == []
+        assert stack.state() == before
+        assert stack.run("rehearse", "--clean", "--account", "main").code == 0
+        assert secrets_of(stack) == secrets, number
+        assert [key for key in stack.world.keys() if key.enabled] == keys, number
+
+
+def all_calls(stack: Stack) -> int:
+    stack.account("main")
+    stack.world.options.daily_creates = stack.world.options.daily_updates = None
+    rehearse(stack, whole := Killer(math.inf))
+    return whole.calls
+
+
+def test_killed_before_some_calls(stack: Stack) -> None:
+    count = all_calls(stack)
+    assert count > 100
+    killed_before(stack, range(count % 13, count, 13))
+
+
+@pytest.mark.chaos
+def test_killed_before_each_call(stack: Stack) -> None:
+    killed_before(stack, range(all_calls(stack)))
+
+
+def test_others_are_untouched(stack: Stack) -> None:
+    stack.account("main")
+    keys, secrets = alike(stack)
+    assert stack.run(*COMMAND).code == 0
+    assert stack.run("rehearse", "--clean", "--account", "main").code == 0
+    assert secrets_of(stack) == secrets
+    assert [stack.world.key(key.id) for key in keys] == keys
+
+
+def test_long_deployments_do_not_collide() -> None:
+    names = ["a" * length for length in range(1, 33)] + ["a" * 31 + "b"]
+    assert len({rehearsing(name) for name in names}) == len(names)
+    assert all(is_deployment(rehearsing(name)) for name in names)
+
+
 def killed_at(stack: Stack, nth: int) -> None:
-    """A rehearsal that is killed right after its n-th create at Infobip."""
+    """A rehearsal whose process is killed right after its n-th create at Infobip."""
     child: list[subprocess.Popen[str]] = []
 
     def kill(_: Request, answer: Response | None) -> None:
@@ -347,15 +499,9 @@ def killed_at(stack: Stack, nth: int) -> None:
     assert not nothing_left(stack)
 
 
-@pytest.mark.parametrize("nth", [1, 2, 4, 6])
-def test_killed_then_cleaned(stack: Stack, nth: int) -> None:
-    """Sweeps leave what stays, and ``--clean`` removes it."""
+def test_killed_then_cleaned(stack: Stack) -> None:
     stack.account("main")
-    killed_at(stack, nth)
-    before = stack.state()
-    swept = stack.run("run", "--json")
-    assert swept.document["results"] == []
-    assert stack.state() == before
+    killed_at(stack, 2)
     assert stack.run("rehearse", "--account", "main", *SCOPES, "--json").document["leftovers"]["keys"]
     elsewhere = stack.run("rehearse", "--clean", "--account", "main", env={"ROTATOR_DEPLOYMENT": "blue"})
     assert elsewhere.code == 0

@@ -6,6 +6,7 @@ them for managed ones. Killed at any point, what it leaves is found by name and 
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,8 @@ from rotator.engine.rehearsal.aws_checks import AwsChecks
 from rotator.engine.rehearsal.flow import Flow
 from rotator.engine.rehearsal.infobip_checks import InfobipChecks
 from rotator.engine.rehearsal.view import RehearsalView
-from rotator.errors import KeyNotFound, Refused, RotatorError
+from rotator.errors import KeyNotFound, Refused, RotatorError, StoreOutcomeUnknown
+from rotator.key_format import is_deployment
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import parse_key_name
@@ -28,12 +30,15 @@ from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, KeyProvider, Rehearsa
 from rotator.telemetry.consumer_events import NoEvents
 
 ACCOUNT_NOTE_TAG: Final = "rotator:rehearsal-account"
-_SUFFIX: Final = ".rehearsal"
-_LONGEST_DEPLOYMENT: Final = 32
 _VALIDITY: Final = "1d"
 
-Login = Callable[[SecretEntry, Part], KeyProvider]
-"""Connects with the management secret's credentials and another way to authenticate."""
+
+def rehearsing(deployment: str) -> str:
+    """Return the deployment name of a deployment's rehearsals: at most 32 characters, and no other deployment's."""
+    if is_deployment(name := f"{deployment}.rehearsal"):
+        return name
+    # Too long. Only a cut name ends so, and the digest tells the cut ones apart.
+    return f"{deployment[:5]}.{hashlib.sha256(deployment.encode()).hexdigest()[:16]}-rehearsal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class RehearsalPlan:
 
     :param creates: of the day's limit; likewise ``updates``.
     :param seconds: about how long it takes.
+    :param creates_used: ``None``, as is ``updates_used``, if today's use can't be counted.
     """
 
     account: str
@@ -62,8 +68,8 @@ class RehearsalPlan:
     creates: int
     updates: int
     seconds: int
-    creates_used: int
-    updates_used: int
+    creates_used: int | None
+    updates_used: int | None
     daily_limit: int
     reserve: int
     leftovers: Leftovers
@@ -75,6 +81,7 @@ class RehearsalReport:
 
     :param on_row: called with each row at once.
     :param left: what could not be removed, with the error.
+    :param error: why the rehearsal stopped, if it did.
     """
 
     plan: RehearsalPlan
@@ -83,6 +90,7 @@ class RehearsalReport:
     creates: int = 0
     updates: int = 0
     left: list[str] = field(default_factory=list)
+    error: str | None = None
 
     def add(self, row: CheckedAssumption) -> None:
         """Add a row."""
@@ -91,19 +99,18 @@ class RehearsalReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that the rotator needs holds, and nothing is left."""
-        return not self.left and not any(row.breaks for row in self.rows)
+        """Whether it ran to its end, everything that the rotator needs holds, and nothing is left."""
+        return self.error is None and not self.left and not any(row.breaks for row in self.rows)
 
 
 class Rehearsal:
     """One account's rehearsals.
 
     :param store: with the calls that create and delete rehearsals' secrets.
-    :param login: for the parts that try another way to authenticate.
     """
 
-    def __init__(self, services: Services, store: RehearsalStore, account: str, login: Login) -> None:
-        deployment = services.policy.deployment[: _LONGEST_DEPLOYMENT - len(_SUFFIX)] + _SUFFIX
+    def __init__(self, services: Services, store: RehearsalStore, account: str) -> None:
+        deployment = rehearsing(services.policy.deployment)
         self.services = replace(
             services,
             store=store,
@@ -112,7 +119,7 @@ class Rehearsal:
             readers=None,
             policy=replace(services.policy, deployment=deployment),
         )
-        self.store, self.account, self.login, self.deployment = store, account, login, deployment
+        self.store, self.account, self.deployment = store, account, deployment
         self.fleet = observe_fleet(store)
         self.management = management_of(self.fleet, account)
 
@@ -127,10 +134,10 @@ class Rehearsal:
         self._spec(scopes)
         with connected(self.services, self.fleet, self.account) as provider:
             snapshot = observe_account(self.store, provider, self.fleet, self.account, history=True)
-            used = slots_used(snapshot, InfobipClock(self.services.clock, provider).now())
+            now, policy = InfobipClock(self.services.clock, provider).now(), self.services.policy
+            quota = slots_used(snapshot, now).quota(policy)
             leftovers = self._leftovers(snapshot.keys.values())
         creates, updates, seconds = (sum(each) for each in zip(*(_COST[part] for part in parts), strict=True))
-        policy = self.services.policy
         plan = RehearsalPlan(
             self.account,
             f"{REHEARSAL_PREFIX}{uuid.uuid4().hex[:8]}",
@@ -139,17 +146,16 @@ class Rehearsal:
             creates,
             updates,
             seconds,
-            len(used.creates),
-            len(used.updates or ()),
+            quota.creates_used,
+            quota.updates_used,
             policy.daily_limit,
             policy.reserve,
             leftovers,
         )
-        for what, needed, taken in (("creates", creates, plan.creates_used), ("updates", updates, plan.updates_used)):
-            left = policy.daily_limit - policy.reserve - taken
+        for what, needed, left in (("creates", creates, quota.creates_left), ("updates", updates, quota.updates_left)):
             if needed > left:
                 raise Refused(
-                    f"the rehearsal needs {needed} {what}, but {max(0, left)} of today's {policy.daily_limit} are left "
+                    f"the rehearsal needs {needed} {what}, but {left} of today's {policy.daily_limit} are left "
                     f"({policy.reserve} are reserved for emergencies)",
                     advice="Nothing was changed. Repeat the command tomorrow, or use --only with fewer parts.",
                 )
@@ -176,12 +182,15 @@ class Rehearsal:
         try:
             for part in plan.parts:
                 if arn is None and part in (Part.FLOW, Part.AWS):
-                    arn = self.store.create(
-                        plan.secret, {REHEARSAL_TAG: self.deployment, ACCOUNT_NOTE_TAG: self.account}
-                    )
+                    tags = {REHEARSAL_TAG: self.deployment, ACCOUNT_NOTE_TAG: self.account}
+                    try:
+                        arn = self.store.create(plan.secret, tags)
+                    except StoreOutcomeUnknown:
+                        arn = plan.secret  # it may exist; its name is as good to delete it
+                        raise
                 self._run_part(part, plan, arn or "", report)
         except RotatorError as error:
-            report.left.append(f"the rehearsal stopped: {error}")
+            report.error = f"the rehearsal stopped: {error}"
         finally:
             self._remove(plan, arn, report)
         return report
@@ -219,7 +228,8 @@ class Rehearsal:
     def _log_in(self, part: Part) -> CheckedAssumption:
         provider = None
         try:
-            provider = self.login(self.management, part)
+            text = self.store.read_current(self.management.arn).text
+            provider = self.services.connect(self.management, text, auth=str(part))
             provider.count_keys()
         except RotatorError as error:
             return checked(str(part), False, error=error)

@@ -161,6 +161,12 @@ _INFOBIP: Final = _table(
         "A revoked key works for some seconds more; an emergency waits for it.",
     ),
     ("disable-twice", NEEDED, "disabling a key twice is harmless", "Retried revocations fail."),
+    (
+        "retry-after",
+        INFORMATIVE,
+        "a 429 says in Retry-After how long to wait",
+        "A read that gets a 429 is retried after 1 to 8 s instead.",
+    ),
 )
 _FLOW: Final = _table(
     Part.FLOW,
@@ -176,7 +182,12 @@ _AWS: Final = _table(
     ("stage", NEEDED, "one call stores a version and its labels", "An interrupted rotation can lose its key."),
     ("swap", NEEDED, "AWSCURRENT is not moved from a version that lost it", "Two processes can undo each other."),
     ("labels", NEEDED, "custom labels stay when AWSCURRENT moves", "Old keys are not revoked in time."),
-    ("consumer", NEEDED, "a consumer reads the new value after AWSCURRENT moved", "Consumers get the old key."),
+    (
+        "consumer",
+        NEEDED,
+        "a consumer, also one with a cache, reads the new value after AWSCURRENT moved",
+        "Consumers get the old key.",
+    ),
     (
         "list-delay",
         INFORMATIVE,
@@ -188,6 +199,12 @@ _AWS: Final = _table(
         INFORMATIVE,
         "BatchGetSecretValue is allowed",
         "Values are read one by one; grant secretsmanager:BatchGetSecretValue on all resources.",
+    ),
+    (
+        "permissions",
+        NEEDED,
+        "this principal may make the calls that the rotator makes",
+        "Grant what the error names. For your own secrets, `rotator doctor` checks the permissions.",
     ),
 )
 _LOGINS: Final = {

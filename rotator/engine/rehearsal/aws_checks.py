@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rotator.engine.rehearsal.assumptions import CheckedAssumption, checked
-from rotator.errors import PreconditionFailed, StoreError
+from rotator.errors import PreconditionFailed, StoreDenied, StoreError
 from rotator.policy.labels import CURRENT
 from rotator.ports import Clock, RehearsalStore
 from rotator.secret import Secret
@@ -31,6 +31,15 @@ class AwsChecks:
 
         :raises StoreError: a call failed; the rest is not tested.
         """
+        try:
+            yield from self._rows()
+            self.store.version_dates(self.arn)
+        except StoreDenied as error:
+            yield checked("permissions", False, error=error)
+            raise
+        yield checked("permissions", True)
+
+    def _rows(self) -> Iterator[CheckedAssumption]:
         current = self._current()
         if current is None:
             current = self._stage(str(uuid.uuid4()))
@@ -40,10 +49,16 @@ class AwsChecks:
         self.store.promote(self.arn, new, current)
         swapped = self.store.describe(self.arn).versions.get(new, frozenset())
         yield checked("labels", {LABEL, CURRENT} <= swapped)
-        yield checked("consumer", self.store.read_current(self.arn).text.reveal() == value)
+        yield self._consumer(value)
         yield self._stale_swap(current)
         yield self._batch()
         yield self._listed(new)
+
+    def _consumer(self, value: str) -> CheckedAssumption:
+        """Read the value by default, and as AWS's caches do: the version that ``DescribeSecret`` shows as current."""
+        shown = self._current() or ""
+        read = (self.store.read_current(self.arn), self.store.read_version(self.arn, shown))
+        return checked("consumer", all(each.text.reveal() == value for each in read))
 
     def _stale_swap(self, old: str) -> CheckedAssumption:
         """Move ``AWSCURRENT`` away from a version that lost it, to a version that is not current either."""
