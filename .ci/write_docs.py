@@ -1,6 +1,7 @@
 """``make docs``: what documents show of the program is made by running it, over the sandbox with a clock that stands.
 
 - ``docs/cli.md``: the help texts of every command.
+- ``docs/schemas/``: the shape of every ``--json`` document, of audit lines and of events.
 - ``docs/images/plan.svg``: a terminal with ``rotator plan``.
 - ``docs/audit.md``: an audit line of every event.
 - ``<!-- captured -->`` in a page: in the block that follows, each line ``$ rotator …`` is run, and followed by what it
@@ -26,6 +27,7 @@ from unittest.mock import patch
 import click
 from rich.console import Console
 from rich.text import Text
+from write_schemas import FOLDER, schemas, text_of
 
 from audit_examples import audit_page
 from rotator.cli import main
@@ -40,6 +42,15 @@ WIDTH: Final = 80
 CAPTURED: Final = re.compile(r"(?<=^<!-- captured -->\n```\n)(?:(?!```).*\n)+(?=```$)", re.MULTILINE)
 RUN: Final = re.compile(r"(?<=Recorded as run )[0-9a-f]{4}…[0-9a-f]{4}")
 """The only random text in an output."""
+STABILITY: Final = """## What stays
+
+[schemas/](schemas) has a JSON Schema for every `--json` document, for audit lines and for events. From 1.0 on,
+what a program can rely on (commands and options, exit codes, fields of JSON documents and audit lines,
+environment variables, tags, staging labels, names of keys) changes only in a major version. Before 1.0, a minor
+version may change it; `CHANGELOG.md` says so, and what to do. At any time, a version may add commands, options,
+fields and constants (reasons, states, kinds): ignore what you do not know. Texts for people (`detail`, `error`,
+help, tables) may change at any time, and so may the order of fields.
+"""
 ANSWER_SECONDS: Final = 0.2
 """How long the simulated Infobip takes, by the sandbox's clock: a command that is timed shows a time."""
 MONOSPACE: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -118,6 +129,7 @@ def cli_page() -> str:
         "elsewhere it gets logs and audit lines as JSON lines, with `--quiet` only errors. Text output uses local\n"
         "time; JSON and logs use UTC. The options of [`rotator`](#rotator) itself, such as `--json`, can also follow\n"
         "a command's name; below they are left out.\n",
+        STABILITY,
         _section("rotator", cli),
     ]
     context = click.Context(cli, info_name="rotator")
@@ -144,6 +156,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     """Every file that holds something of the program's output, with what should stand in it."""
     yield ROOT / "docs" / "cli.md", cli_page()
     yield ROOT / "docs" / "images" / "plan.svg", picture("rotator plan", "rotator plan")
+    yield from ((FOLDER / name, text_of(schema)) for name, schema in schemas())
     audit = ROOT / "docs" / "audit.md"
     with sandbox() as running, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield audit, audit_page(audit.read_text(encoding="utf-8"), running)

@@ -28,6 +28,7 @@ from rotator.telemetry.audit import Audit, Trigger
 from tests import leaks
 from tests.doubles.in_process import InProcessAdapter
 from tests.doubles.memory_store import MemoryStore
+from tests.support.commands import assert_documented
 from tests.support.faulty_infobip import FaultyInfobip
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -43,6 +44,7 @@ class Events:
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Keep one."""
+        assert_documented("event", json.loads(json.dumps(detail)))
         self.sent.append((detail_type, detail))
 
 

@@ -7,24 +7,33 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
+from rotator.cli.shapes import (
+    AccountPlanShape,
+    ActionShape,
+    AlertShape,
+    PlanDocument,
+    QuotaShape,
+    RetiringShape,
+    SecretStateShape,
+    SkipShape,
+)
 from rotator.message import Message
 from rotator.model import AccountPlan, Action, Alert, Plan, Quota, Result, Skip
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.status import SecretState
 
 Document = dict[str, Any]
-_FIELDS: Final[dict[type, str]] = {
-    Plan: "generated_at accounts",
-    AccountPlan: "account quota actions skipped alerts",
-    Quota: "creates_used creates_limit updates_used updates_limit reserve",
-    Action: "kind secret key_id reason due_at deadline version_id detail",
-    Skip: "secret reason detail",
-    Alert: "kind secret key_id detail severity",
-    SecretState: "account secret key_id version_id state expires_at days_left next_action next_action_at hold overdue "
-    "retiring",
-    Retiring: "key_id revoke_at",
+_SHAPES: Final[dict[type, Any]] = {
+    Plan: PlanDocument,
+    AccountPlan: AccountPlanShape,
+    Quota: QuotaShape,
+    Action: ActionShape,
+    Skip: SkipShape,
+    Alert: AlertShape,
+    SecretState: SecretStateShape,
+    Retiring: RetiringShape,
 }
-"""The fields that are shown of each part of the model."""
+"""The parts of the model that are shown, with their fields."""
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -41,12 +50,12 @@ def as_json(value: object) -> Any:
             return str(value)
         case list() | tuple():
             return [as_json(each) for each in value]
-        case _ if type(value) not in _FIELDS:
+        case _ if type(value) not in _SHAPES:
             return value
-    found = fields(value, *_FIELDS[type(value)].split())
+    found = fields(value, *_SHAPES[type(value)].__annotations__)
     match value:
-        case AccountPlan(error=str(error)):  # only if it could not be read
-            return found | {"error": error}
+        case AccountPlan(error=None):  # it is there only if the account could not be read
+            del found["error"]
         case Action(detail=""):
             return found | {"detail": None}
     return found

@@ -28,6 +28,7 @@ from rotator.sandbox.launcher import Sandbox
 from rotator.sandbox.state import value_observers
 from rotator.telemetry.audit_verify import verify
 from tests import leaks
+from tests.support.commands import assert_documented
 
 BOGUS = {
     "AWS_PROFILE": "no-such-profile",
@@ -91,6 +92,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         code, screen = output("--audit-file", str(audit))
         _, short = output("--audit-file", str(audit), "--short")
         _, document = output("--audit-file", str(audit), "--json")
+        assert_documented("demo", json.loads(document))
     value_observers.remove(secrets.append)
     return Shown(code, screen, short, json.loads(document), audit, secrets, kept)
 

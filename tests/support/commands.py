@@ -9,11 +9,21 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
+from jsonschema import Draft202012Validator
+from write_schemas import schemas, strict
+
 from rotator.cli import main
+from rotator.cli.shapes import DOCUMENTS
 from tests import leaks
+
+
+@cache
+def _validators() -> dict[str, Draft202012Validator]:
+    return {name: Draft202012Validator(strict(schema)) for name, schema in schemas()}
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,13 @@ def called(arguments: Sequence[str], environment: Mapping[str, str], stdin: str 
             sys.stdin, sys.stdout, sys.stderr = before
     time.tzset()
     out, err = (stream.detach().getvalue().decode() for stream in streams[1:])
-    return checked(code, out, err)
+    ran = checked(code, out, err)
+    if "--json" in arguments and out:
+        command = next(name for name in DOCUMENTS if set(name.split()) <= set(arguments))
+        assert_documented(command, ran.document)
+    for line in ran.audit:
+        assert_documented("audit-line", line)
+    return ran
 
 
 def checked(code: int, out: str, err: str) -> Ran:
@@ -77,3 +93,11 @@ def checked(code: int, out: str, err: str) -> Ran:
     leaks.check(err, "stderr")
     assert "Traceback" not in err
     return Ran(code, out, err)
+
+
+def assert_documented(name: str, document: Any) -> None:
+    """It has the shape that ``docs/schemas/`` promises, with no other field.
+
+    :param name: a command, ``audit-line`` or ``event``.
+    """
+    _validators()[f"{name.replace(' ', '-')}.json"].validate(document)
