@@ -64,8 +64,9 @@ package:  ## dist/rotator-lambda.zip, for the Lambda (BUNDLE_BOTO3=1: with boto3
 	@.ci/venv cli
 	@$(VENV)/bin/python .ci/package
 
-release: setup  ## dist/release: wheel, sdist, the Lambda's zip, SBOM (CycloneDX), checksums
+release: setup  ## dist/release: wheel, sdist, the Lambda's zip, SBOM (CycloneDX), checksums; each installed and run elsewhere
 	@$(VENV)/bin/python .ci/release
+	@.ci/try-release
 
 deploychecks: setup  ## serverless.yml and terraform/, each by its own tools
 	@.ci/deploy-checks
