@@ -430,8 +430,8 @@ class Cost(TypedDict):
     creates: int
     updates: int
     seconds: int
-    creates_used: int
-    updates_used: int
+    creates_used: int | None
+    updates_used: int | None
     daily_limit: int
     reserve: int
 
@@ -482,6 +482,7 @@ class RehearseDocument(TypedDict):
     creates: NotRequired[int]
     updates: NotRequired[int]
     left: NotRequired[list[str]]
+    error: NotRequired[str | None]
 
 
 class CleanDocument(Leftovers):
