@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_field, fields, time_text
-from rotator.cli.options import account_option, command
+from rotator.cli.options import account_option, command, days_option
 from rotator.cli.plan_text import LONGEST_REASON, last_parts
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
@@ -29,14 +28,7 @@ _NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
 
 @command
 @account_option
-@click.option(
-    "--days",
-    metavar="N",
-    type=click.IntRange(1, 400),
-    default=90,
-    show_default=True,
-    help="Days to forecast, 1 to 400.",
-)
+@days_option
 def forecast(call: Call, account: str | None, days: int) -> int:
     """Forecast rotations per day against Infobip's daily limit.
 

@@ -56,6 +56,14 @@ def command(function: Callable[..., int]) -> click.Command:
 
 
 account_option: Final = click.option("--account", metavar="A", help="Only this Infobip account.")
+days_option: Final = click.option(
+    "--days",
+    metavar="N",
+    type=click.IntRange(1, 400),
+    default=90,
+    show_default=True,
+    help="Days to forecast, 1 to 400.",
+)
 secret_option: Final = click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
 wide_option: Final = click.option(
     "--wide",

@@ -8,7 +8,7 @@ import click
 
 from rotator.cli.call import Call
 from rotator.cli.documents import errors_field
-from rotator.cli.options import account_option, command
+from rotator.cli.options import account_option, command, days_option
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
 from rotator.render import counted, shown
@@ -22,14 +22,7 @@ _STDOUT = "-"
 @click.option("-o", "--output", "file", metavar="FILE", required=True, help="File to write; - for stdout.")
 @account_option
 @click.option("--audit", metavar="FILE", help="Also show the last 200 lines of this audit file.")
-@click.option(
-    "--days",
-    metavar="N",
-    type=click.IntRange(1, 400),
-    default=90,
-    show_default=True,
-    help="Days to forecast, 1 to 400.",
-)
+@days_option
 def report(call: Call, file: str, account: str | None, audit: str | None, days: int) -> int:
     """Write a self-contained HTML page: summary, alerts, forecast, timeline.
 

@@ -327,7 +327,7 @@ def _result(
         retired_until=until,
         due=due,
         waits=window_closed(view, due, now) if due is not None else None,
-        next_due=renew_at(view),
+        next_due=renew_at(view.spec, view.key),
     )
 
 

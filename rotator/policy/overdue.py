@@ -74,7 +74,7 @@ def _due(draft: Draft, view: View) -> Iterator[Overdue]:
         return
     spec, changed = view.spec or readable_times(entry.tags), entry.last_changed
     key = keys.get(view.mislabelled) if view.mislabelled is not None else view.key
-    renew = renew_at(replace(view, spec=spec, key=key))
+    renew = renew_at(spec, key)
     if life.current_version is None:
         if changed is not None:
             yield Overdue(view, ActionKind.ROTATE, None, changed, None)

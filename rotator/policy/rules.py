@@ -149,7 +149,7 @@ def held(view: View, now: datetime) -> Decision | None:
     """The operator holds it. A key that is about to expire is a warning anyway."""
     if view.spec is None or view.spec.hold is None:
         return None
-    due, end = renew_at(view), view.key.valid_to if view.key is not None else None
+    due, end = renew_at(view.spec, view.key), view.key.valid_to if view.key is not None else None
     if due is None or due > now or end is None or end - now > WARN_HELD:
         return Decision(Reason.HOLD, Message.of('"{hold}"', hold=view.spec.hold))
     template = '"{hold}"; its key ' + ("expired {time} ago" if end <= now else "expires in {time}")
@@ -172,7 +172,7 @@ def foreign_rotation(view: View, now: datetime) -> Decision | None:
     """Another rotation function has a version pending."""
     if not view.life.foreign_pending:
         return None
-    due = renew_at(view)
+    due = renew_at(view.spec, view.key)
     late = due is not None and due <= now
     message = Message("another rotation left a version with AWSPENDING; finish that rotation, or remove the label")
     return Decision(Reason.FOREIGN_ROTATION, message, severity=Severity.ERROR if late else None)
@@ -283,27 +283,28 @@ SKIP_WHEN: tuple[Predicate, ...] = (
 # ---- rotate ---------------------------------------------------------------------------------------------------------
 
 
-def expires_by(view: View) -> datetime | None:
-    """Return when the current key's expiry makes a rotation due."""
-    if view.spec is None or view.key is None or view.key.valid_to is None:
+def expires_by(spec: Spec | None, key: Key | None) -> datetime | None:
+    """Return when a key's expiry makes a rotation due."""
+    if spec is None or key is None or key.valid_to is None:
         return None
-    before = view.spec.rotate_before
+    before = spec.rotate_before
     if isinstance(before, timedelta):
-        return plus(view.key.valid_to, -before)
-    begin = view.key.valid_from or plus(view.key.valid_to, -view.spec.validity)
-    return plus(view.key.valid_to, -(view.key.valid_to - begin) * before)
+        return plus(key.valid_to, -before)
+    begin = key.valid_from or plus(key.valid_to, -spec.validity)
+    return plus(key.valid_to, -(key.valid_to - begin) * before)
 
 
-def too_old_by(view: View) -> datetime | None:
-    """Return when the current key's age makes a rotation due."""
-    if view.spec is None or view.spec.max_age is None or view.key is None or view.key.valid_from is None:
+def too_old_by(spec: Spec | None, key: Key | None) -> datetime | None:
+    """Return when a key's age makes a rotation due."""
+    if spec is None or spec.max_age is None or key is None or key.valid_from is None:
         return None
-    return plus(view.key.valid_from, view.spec.max_age)
+    return plus(key.valid_from, spec.max_age)
 
 
-def renew_at(view: View) -> datetime | None:
-    """Return when the next rotation is due, or ``None`` if never."""
-    return min((at for at in (expires_by(view), too_old_by(view)) if at is not None), default=None)
+def renew_at(spec: Spec | None, key: Key | None) -> datetime | None:
+    """Return when the next rotation of a secret with that current key is due, or ``None`` if never."""
+    expires, too_old = expires_by(spec, key), too_old_by(spec, key)
+    return too_old if expires is None else expires if too_old is None else min(expires, too_old)
 
 
 def first_key(view: View, now: datetime) -> Decision | None:
@@ -325,12 +326,12 @@ def expired(view: View, now: datetime) -> Decision | None:
     if view.key is None or view.key.valid_to is None or view.key.valid_to > now:
         return None
     message = Message.of("expired {time} ago", time=now - view.key.valid_to)
-    return Decision(Reason.EXPIRED, message, due_at=expires_by(view), deadline=view.key.valid_to)
+    return Decision(Reason.EXPIRED, message, due_at=expires_by(view.spec, view.key), deadline=view.key.valid_to)
 
 
 def expiring(view: View, now: datetime) -> Decision | None:
     """The fraction or length of ``rotator:rotate-before`` is left."""
-    due = expires_by(view)
+    due = expires_by(view.spec, view.key)
     if due is None or due > now or view.key is None or view.key.valid_to is None:
         return None
     message = Message.of("{left} left", left=view.key.valid_to - now)
@@ -339,7 +340,7 @@ def expiring(view: View, now: datetime) -> Decision | None:
 
 def too_old(view: View, now: datetime) -> Decision | None:
     """Older than ``rotator:max-age``."""
-    due = too_old_by(view)
+    due = too_old_by(view.spec, view.key)
     if due is None or due > now or view.key is None or view.key.valid_from is None:
         return None
     message = Message.of("{age} old", age=now - view.key.valid_from)

@@ -282,7 +282,7 @@ def _job(candidate: Candidate, slots: Slots, draft: Draft) -> _Job:
         expiry = max(0, min(most, slots.first_from(candidate.expires_at) - 1))
         last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
     if candidate.decision is None:
-        due_at = renew_at(candidate.view)
+        due_at = renew_at(candidate.view.spec, candidate.view.key)
         ready = period if due_at is None else max(0, min(period, slots.first_from(due_at)))
         last = max(last, min(ready, expiry))  # what is due by then need not start earlier
     must = max(last, expiry - period)

@@ -156,7 +156,7 @@ def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | N
     if view.spec is None or view.key_id is None or view.life.problem is not None or view.life.foreign_pending:
         return None, None
     coming: list[tuple[datetime, ActionKind]] = [(item.revoke_at, ActionKind.REVOKE) for item in view.life.retiring]
-    renew = renew_at(view)
+    renew = renew_at(view.spec, view.key)
     if renew is not None:
         window = view.spec.window
         # If it is due and not planned, it waits for its window or for a slot.

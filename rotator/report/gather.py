@@ -80,7 +80,7 @@ def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, 
     rows = []
     for state in states(snapshot, plan.actions, now, plan.alerts):
         view = views[state.secret]
-        due = renew_at(view)
+        due = renew_at(view.spec, view.key)
         grace = None if due is None or view.spec is None else plus(max(due, now), view.spec.grace)
         begins = view.key.valid_from if view.key else None
         rows.append(SecretSpan(state, begins, due, grace, _level(state, expiries, now)))

@@ -122,4 +122,5 @@ def test_planning_never_raises(odd: Key, tags: dict[str, str]) -> None:
     keys = [key(), odd]
     snapshot = snap([tagged(secret("s"), tags), secret("t", {"v1": "CURRENT key:T1"})], [*keys, key("T1", left=DAY)])
     assert "rotate expiring t T1@v1" in [say_action(action) for action in Case("", snapshot).plan().actions]
-    renew_at(make_view(snapshot, snapshot.secrets[0]))
+    view = make_view(snapshot, snapshot.secrets[0])
+    renew_at(view.spec, view.key)

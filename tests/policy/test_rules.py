@@ -47,4 +47,5 @@ def test_start_without_known_lifetime() -> None:
 
 def test_nothing_due_with_unreadable_tags() -> None:
     snapshot = observed("s grace=soon max-age=1h; K1 left=1d")
-    assert renew_at(make_view(snapshot, snapshot.secrets[0])) is None
+    view = make_view(snapshot, snapshot.secrets[0])
+    assert renew_at(view.spec, view.key) is None

@@ -8,7 +8,7 @@ describe the state after a crash and how it is finished. ``attempt`` has what th
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.engine.context import AccountContext
@@ -43,7 +43,6 @@ class Rotation:
     :param own: whether no other process creates keys for this version, as in the four steps.
     :param listed: the secret before this run changed its labels; by default as in the snapshot.
     :param entry: the secret as it was just read, to save a call. Promotion compares and swaps in any case.
-    :param old_value: the old key's value, once it was read.
     """
 
     context: AccountContext
@@ -54,7 +53,6 @@ class Rotation:
     own: bool = False
     listed: SecretEntry | None = None
     entry: SecretEntry | None = None
-    old_value: Secret | None = field(default=None, init=False)
 
     def rotate(self, version_id: str | None = None) -> Promoted:
         """Replace the current key.
@@ -159,7 +157,7 @@ class Rotation:
         attempt = self.begin(version_id)
         stored = self._current_value(attempt)
         if stored is not None:
-            self.old_value = decode(stored.text, attempt.spec.value_field, attempt.entry.name).key
+            decode(stored.text, attempt.spec.value_field, attempt.entry.name)  # raises unless it contains a key
         # Check with a dummy of the same length that a replacement fits into the value.
         expires_at = attempt.now() + attempt.spec.validity
         _encoded(attempt, stored, Secret("0" * 69), "0" * 32, expires_at)
