@@ -243,7 +243,7 @@ class Daemon:
         begun = app.clock.now()
         run.callback(app.close)
         done = Reconciler(app.services).sweep(account=self._account, dry_run=app.settings.dry_run)
-        level = logging.INFO if done.ok else logging.ERROR
+        level = logging.INFO if done.ok else logging.WARNING if done.succeeded else logging.ERROR
         run_id, dry_run = app.audit.run_id, app.settings.dry_run
         extra = {"run_id": run_id, "dry_run": dry_run, "problems": list(problems(done)), **counts(done)}
         _LOG.log(level, "sweep finished", extra=extra)

@@ -52,6 +52,14 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
     return "".join(parts)
 
 
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean X?`` if one of the known names is close; else nothing."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    near = get_close_matches(text, known, n=1)
+    return f"Did you mean {printable(near[0])}?" if near else ""
+
+
 def quoted(text: str, limit: int = 60) -> str:
     """Return :func:`printable` ``text`` in double quotes, for use inside of a sentence."""
     return f'"{printable(text, limit)}"'

@@ -28,6 +28,7 @@ from rotator.errors import (
 )
 from rotator.reasons import Reason
 from rotator.redaction.patterns import redact_patterns
+from rotator.text import printable
 
 _CARRIES_A_VALUE: Final = "PutSecretValue"
 _AGAIN: Final = "Try again; sweeps retry automatically."
@@ -115,7 +116,7 @@ _HERE: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
     ((boto.NoRegionError,), "no AWS region is set", "Set AWS_REGION or pass --region."),
     ((boto.InvalidRegionError,), "", "A region looks like eu-central-1: check AWS_REGION and --region."),
     (
-        (boto.ConfigParseError, boto.ConfigNotFound, boto.InvalidConfigError),
+        (boto.ConfigNotFound, boto.InvalidConfigError),
         "the AWS configuration can't be parsed",
         "Check ~/.aws/config and ~/.aws/credentials.",
     ),
@@ -134,6 +135,16 @@ class UnreadableAnswer(Exception):
 
 def configuration_error(error: Exception) -> ConfigurationError | None:
     """Return a botocore error about credentials, region or files with its fix; ``None`` for any other error."""
+    if isinstance(error, boto.ConfigParseError):
+        values: dict[str, Any] = {**error.kwargs}
+        cause = str(values["error"])
+        line = re.search(r"line:? +(\d+)", cause)
+        # Only the parser's first line: the others quote the file, which may hold a secret.
+        why = f"{cause.splitlines()[0].rstrip('.')}{f', line {line[1]}' if line else ''}"
+        return ConfigurationError(
+            f"the AWS configuration {printable(str(values['path']))} can't be parsed: {printable(why)}",
+            advice="Correct the file.",
+        )
     for kinds, message, advice in _HERE:
         if isinstance(error, kinds):
             return ConfigurationError(message or str(error), advice=advice)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import Final
 
@@ -10,6 +9,7 @@ import click
 
 from rotator import __version__
 from rotator.cli.options import common_options
+from rotator.text import did_you_mean
 
 COMMANDS: Final = {
     "demo": "Watch 120 simulated days of rotations in a minute.",
@@ -37,6 +37,14 @@ COMMANDS: Final = {
 class LazyGroup(click.Group):
     """Lists commands without importing them, and suggests one for a misspelt name."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """``help [COMMAND]`` and ``version`` are the options of that name."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        elif args == ["version"]:
+            args = ["--version"]
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names, not sorted."""
         return list(COMMANDS)
@@ -55,9 +63,8 @@ class LazyGroup(click.Group):
         """Find the command."""
         name = args[0] if args else ""
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else f" Available commands: {', '.join(COMMANDS)}."
-            ctx.fail(f"No such command {name[:40]!r}.{hint}")
+            hint = did_you_mean(name, COMMANDS) or f"Available commands: {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {name[:40]!r}. {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -67,7 +74,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(__version__, message="rotator %(version)s")
+@click.version_option(__version__, "-V", "--version", message="rotator %(version)s")
 def cli() -> None:
     """Rotate Infobip API keys that are stored in AWS Secrets Manager.
 

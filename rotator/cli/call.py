@@ -107,7 +107,8 @@ class Call:
             raise ConfigurationError("--verbose and --quiet cannot be used together", advice="Use one or the other.")
         level, audit_level = self.log_level, logging.INFO
         if self.quiet:
-            level, audit_level = level or "error", logging.ERROR
+            # The final error says the same to a person as the audit line.
+            level, audit_level = level or "error", logging.CRITICAL if self._console_logs else logging.ERROR
         elif self._console_logs and not self.verbose:
             level, audit_level = level or os.environ.get("ROTATOR_LOG_LEVEL") or "warning", logging.CRITICAL
         made = prepare(
@@ -227,24 +228,23 @@ class Call:
     def say(self, message: str, advice: str = "", *, code: int = EXIT_FAILED, trace: str = "") -> int:
         """Report an error on stderr (with ``--json`` also on stdout), and return the exit code.
 
-        On stderr it is a log line if a program reads stderr, else a sentence.
-
         :param trace: a redacted traceback, for ``--log-level debug``.
         """
         if self.json and not self.written:
             self.document({"error": {"message": message, "advice": advice or None}})
         debug = trace if (self.log_level or "").lower() == "debug" else ""
-        sentence = str(RotatorError(message, advice=advice))
-        if self.log_format == "json" or (self.json and not self._console_logs):
-            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
-            lines = [json.dumps(line | ({"exception": debug} if debug else {}))]
-        else:
-            lines = [printable(part, _LONGEST) for part in [*debug.splitlines(), f"rotator: {sentence}"]]
         with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write("".join(f"{line}\n" for line in lines))
+            sys.stderr.write(self.error_line(str(RotatorError(message, advice=advice)), debug))
             sys.stderr.flush()
         return code
+
+    def error_line(self, sentence: str, trace: str = "") -> str:
+        """A log line if a program reads stderr, else a sentence."""
+        if self._console_logs:
+            return "".join(f"{printable(part, _LONGEST)}\n" for part in [*trace.splitlines(), f"rotator: {sentence}"])
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
+        return json.dumps(line | ({"exception": trace} if trace else {})) + "\n"
 
 
 def discard_stdout() -> None:

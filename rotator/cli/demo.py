@@ -51,6 +51,7 @@ def demo(call: Call, short: bool, seed: int) -> int:
       rotator demo --short
       rotator demo --json --audit-file demo.jsonl
     """
+    call.interrupted = "interrupted; nothing outside the sandbox was changed"
     audit_file = Path(call.audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl")
     with click.progressbar(length=DEMO_DAYS + 1, label="120 days", file=sys.stderr, hidden=not call.is_live) as bar:
         result = story.play_demo(audit_file, seed=seed, on_day=lambda _day: bar.update(1))

@@ -11,6 +11,31 @@ from rotator.cli.call import Call
 from rotator.errors import ConfigurationError
 from rotator.settings import LOG_LEVELS
 
+
+class Filled(click.ParamType[str]):
+    """A text that is not blank, and not longer than what it names can be."""
+
+    name = "text"
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, without blanks around it."""
+        text = str(value).strip()
+        if not text:
+            self.fail("it is empty", param, ctx)
+        if len(text) > self._longest:
+            self.fail(f"it has {len(text)} characters, and at most {self._longest} are possible", param, ctx)
+        return text
+
+
+NAME: Final = Filled(2048)
+"""A secret's name or ARN, an account, or a key id."""
+FILE: Final = Filled(4096)
+"""A path."""
+
+
 _COMMON: Final[dict[str, dict[str, Any]]] = {
     "--region": {"metavar": "R", "help": "AWS region (default: AWS_REGION)."},
     "--profile": {"metavar": "P", "help": "AWS profile (default: AWS_PROFILE)."},
@@ -21,11 +46,11 @@ _COMMON: Final[dict[str, dict[str, Any]]] = {
     "--log-level": {
         "type": click.Choice(LOG_LEVELS, case_sensitive=False),
         "metavar": "LEVEL",
-        "help": "debug, info, warning or error (default: ROTATOR_LOG_LEVEL).",
+        "help": "debug, info, warning, error or critical (default: ROTATOR_LOG_LEVEL).",
     },
     "--verbose": {"is_flag": True, "help": "Also show audit lines on a terminal."},
     "--quiet": {"is_flag": True, "help": "Show only errors on stderr."},
-    "--audit-file": {"metavar": "FILE", "help": "Also append audit lines to FILE (created if missing)."},
+    "--audit-file": {"type": FILE, "metavar": "FILE", "help": "Also append audit lines to FILE (created if missing)."},
     "--timeout": {
         "type": click.IntRange(1, 300),
         "metavar": "SECONDS",
@@ -55,7 +80,7 @@ def command(function: Callable[..., int]) -> click.Command:
     return made
 
 
-account_option: Final = click.option("--account", metavar="A", help="Only this Infobip account.")
+account_option: Final = click.option("--account", type=NAME, metavar="A", help="Only this Infobip account.")
 days_option: Final = click.option(
     "--days",
     metavar="N",
@@ -64,7 +89,7 @@ days_option: Final = click.option(
     show_default=True,
     help="Days to forecast, 1 to 400.",
 )
-secret_option: Final = click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
+secret_option: Final = click.option("--secret", type=NAME, metavar="S", help="Only this secret (name or ARN).")
 wide_option: Final = click.option(
     "--wide",
     is_flag=True,

@@ -47,12 +47,13 @@ def plan(call: Call, account: str | None, secret: str | None, at: str | None, ex
     app = call.open()
     moment = None if at is None else parse_moment(at, app.clock.now())
     found = Reconciler(app.services).plan(account=account, secret=secret, at=moment)
-    call.result(as_json(found), plan_parts(found, "Nothing was changed. To apply: `rotator run`."))
+    work = any(part.actions for part in found.accounts)
+    call.result(as_json(found), plan_parts(found, f"Nothing was changed.{' To apply: `rotator run`.' if work else ''}"))
     if not all(part.ran_through for part in found.accounts):
         return 1
     if not exit_code:
         return 0
-    if any(part.actions for part in found.accounts):
+    if work:
         return WORK_TO_DO
     return SOMETHING_TO_FIX if any(errors_in(part) for part in found.accounts) else 0
 

@@ -18,7 +18,9 @@ from rotator.errors import ConfigurationError
 from rotator.policy.values import possible_keys
 from rotator.redaction.redactor import redact_patterns
 from rotator.secret import Secret
+from rotator.text import printable
 
+_LONGEST_USAGE: Final = 600
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -56,11 +58,11 @@ def _ended(arguments: Sequence[str], call: Call) -> int:
         code = cli.main(args=list(arguments), prog_name="rotator", standalone_mode=False, obj=call)
         return code if isinstance(code, int) else 0  # --help and --version return nothing
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        call.write(f"{error.format_message()}\n")
         return EXIT_USAGE
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "rotator"
-        message = redact_patterns(" ".join(error.format_message().split()))
+        message = printable(redact_patterns(" ".join(error.format_message().split())), _LONGEST_USAGE)
         return call.say(message, f"See `{where} --help`.", code=EXIT_USAGE)
     except BrokenPipeError:
         discard_stdout()
@@ -99,7 +101,7 @@ def _signals(call: Call) -> Iterator[None]:
 
     def give_up(number: int, _frame: FrameType | None) -> None:
         with suppress(OSError):
-            os.write(2, f"rotator: {call.interrupted}\n".encode())
+            os.write(2, call.error_line(call.interrupted).encode())
         os._exit(128 + number)
 
     def unwind(number: int, _frame: FrameType | None) -> NoReturn:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields, time_text
-from rotator.cli.options import command, required
+from rotator.cli.options import NAME, command, required
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import RolledBack
 from rotator.engine.rollback import rollback as go_back
@@ -18,12 +18,16 @@ from rotator.render import Grid, key_words, shown, styled, when
 
 
 @command
-@click.argument("secret")
+@click.argument("secret", type=NAME)
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 @click.option(
-    "--key-id", metavar="K", help="Key to return to, if several are in their grace period: full id or 5737...48AE."
+    "--key-id",
+    type=NAME,
+    metavar="K",
+    help="Key to return to, if several are in their grace period: full id or 5737...48AE.",
 )
-def rollback(call: Call, secret: str, reason: str, key_id: str | None) -> int:
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
+def rollback(call: Call, secret: str, reason: str, key_id: str | None, dry_run: bool) -> int:
     """Make the previous key of SECRET (name or ARN) current again.
 
     Works while that key is in its grace period: it is verified first, then
@@ -44,7 +48,7 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None) -> int:
     """
     audit_reason = required("--reason", reason)
     app = call.open()
-    done = go_back(Reconciler(app.services), secret, audit_reason, key_id)
+    done = go_back(Reconciler(app.services), secret, audit_reason, key_id, dry_run=dry_run)
     call.result(rollback_document(done), rollback_parts(done, app.clock.now()))
     return 0
 
@@ -61,7 +65,7 @@ def rollback_document(done: RolledBack) -> Document:
         },
         "due": None if due is None else {**fields(due, "reason", "detail"), "waits": waits},
         "next_rotation_at": time_text(done.next_due),
-        **fields(done, "changed_fields", "already"),
+        **fields(done, "changed_fields", "already", "dry_run"),
     }
 
 
@@ -80,10 +84,13 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     until = "is retiring; the next sweep sets its revocation time"
     if done.retired_until is not None:
         until = f"is retiring, to be revoked {when(done.retired_until, now)}"
-    yield f"{name} was rolled back."
+    yield f"{name} {'would be' if done.dry_run else 'was'} rolled back."
     yield Grid(
         [(key, f"current again, expires {when(done.expires_at, now)}"), (key_words(done.retired_key_id), until)], (16,)
     )
+    if done.dry_run:
+        yield "Nothing was changed. To roll back: omit --dry-run."
+        return
     yield "Consumers that cached the newer value can use it until then."
     if done.changed_fields:
         changed = ", ".join(shown(field, 60) for field in done.changed_fields)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import click
 
 from rotator.cli.call import Call
-from rotator.cli.options import command, required
-from rotator.cli.plan_text import show_results
+from rotator.cli.documents import as_json
+from rotator.cli.options import NAME, command, required
+from rotator.cli.plan_text import plan_parts, show_results
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotate_now import rotate_now
+from rotator.engine.rotate_now import plan_rotation, rotate_now
+from rotator.model import Plan
 from rotator.text import printable
 
 
 @command
-@click.argument("secret")
+@click.argument("secret", type=NAME)
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
-def rotate(call: Call, secret: str, reason: str) -> int:
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
+def rotate(call: Call, secret: str, reason: str, dry_run: bool) -> int:
     """Rotate SECRET (name or ARN) now, regardless of its key's expiry.
 
     Creates a key with the same rights, verifies it and makes it current; the
@@ -30,7 +33,12 @@ def rotate(call: Call, secret: str, reason: str) -> int:
     """
     audit_reason = required("--reason", reason)
     app = call.open()
-    results = rotate_now(Reconciler(app.services), secret, audit_reason)
+    reconciler = Reconciler(app.services)
+    if dry_run:
+        planned = Plan(app.clock.now(), (plan_rotation(reconciler, secret, audit_reason),))
+        call.result(as_json(planned), plan_parts(planned, "Nothing was changed. To rotate: omit --dry-run."))
+        return 0
+    results = rotate_now(reconciler, secret, audit_reason)
     advice = f"To see when the old key will be revoked: `rotator status --secret {printable(secret)}`."
     for result in results:
         if result.moved and result.action.key_id is not None:

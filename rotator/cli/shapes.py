@@ -251,6 +251,7 @@ class RollbackDocument(TypedDict):
     next_rotation_at: Time | None
     changed_fields: list[str]
     already: bool
+    dry_run: bool
 
 
 class ForecastDayShape(TypedDict):
@@ -547,7 +548,7 @@ DOCUMENTS: Final = {
     "report": (ReportDocument,),
     "revoke": (RevokeDocument,),
     "rollback": (RollbackDocument,),
-    "rotate": (ResultsDocument,),
+    "rotate": (ResultsDocument, PlanDocument),
     "run": (SweepDocument,),
     "sandbox": (SandboxDocument,),
     "serve": (ServeDocument,),

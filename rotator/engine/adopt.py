@@ -5,7 +5,7 @@ from __future__ import annotations
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.key_ids import account_key_id
-from rotator.engine.observe import Fleet, management_of, observe_fleet
+from rotator.engine.observe import Fleet, find_secret, management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
 from rotator.engine.version_values import resolve_version
@@ -27,7 +27,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     :raises RotatorError: not managed, no value, or the value is a different key or not a key; nothing was changed.
     """
     services = reconciler.services
-    entry = services.store.describe(secret)
+    entry = find_secret(services.store, secret)
     account = managed_account(entry)
     spec = parse_spec(entry.tags, entry.name)
     fleet = observe_fleet(services.store)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.engine.evidence import read_log
+from rotator.engine.observe import find_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
 from rotator.errors import RotatorError
@@ -56,7 +57,7 @@ def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = L
     :raises RotatorError: the secret is unknown, not managed or misconfigured.
     """
     services = reconciler.services
-    entry = services.store.describe(secret)
+    entry = find_secret(services.store, secret)
     account = managed_account(entry)
     spec = parse_spec(entry.tags, entry.name)
     life = read_lifecycle(entry)

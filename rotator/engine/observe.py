@@ -15,6 +15,7 @@ from rotator.errors import (
     ContractViolation,
     InvalidRequest,
     KeyNotFound,
+    RotatorError,
     SecretNotFound,
 )
 from rotator.message import Message
@@ -24,7 +25,7 @@ from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.tags import ACCOUNT_TAG, role
 from rotator.ports import KeyProvider, SecretStore
 from rotator.reasons import Reason
-from rotator.text import printable, quoted
+from rotator.text import did_you_mean, printable, quoted
 
 MAX_READS = 100
 """Keys that one sweep reads by their ids: if the list lacks more than this, it is probably another account's list."""
@@ -63,10 +64,7 @@ class Fleet:
         if secret is not None:
             entry = self.find(secret)
             if entry is None:
-                raise SecretNotFound(
-                    f"{secret} is not a managed secret in this AWS account and region",
-                    advice="Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
-                )
+                raise self.unknown(secret)
             names = tuple(name for name in self.accounts if entry in self.managed.get(name, ()))
             if account is not None and account not in names:
                 raise ConfigurationError(
@@ -93,6 +91,43 @@ class Fleet:
         """A managed secret by name or ARN."""
         every = chain.from_iterable(self.managed.values())
         return next((entry for entry in every if secret in (entry.name, entry.arn)), None)
+
+    def unknown(self, secret: str) -> SecretNotFound:
+        """The error for a secret that is not listed, with the likely mistake: its name, or its region."""
+        entries = [*chain.from_iterable(self.managed.values()), *self.unassigned]
+        regions = {_region(entry.arn) for entry in entries}
+        region = _region(secret)
+        advice = did_you_mean(secret, [entry.name for entry in entries])
+        if region and regions and region not in regions:
+            here = ", ".join(sorted(regions))
+            advice = f"It is in region {printable(region)}, the secrets here are in {here}: use --region."
+        return SecretNotFound(
+            f"{printable(secret)} is not a managed secret in this AWS account and region",
+            advice=advice
+            or "Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
+        )
+
+
+def _region(arn: str) -> str:
+    """An ARN's region; nothing for a name."""
+    return arn.split(":")[3] if arn.startswith("arn:") and arn.count(":") > 3 else ""
+
+
+def find_secret(store: SecretStore, secret: str) -> SecretEntry:
+    """Describe the secret that a person named.
+
+    :param secret: its name or ARN.
+    :raises SecretNotFound: there is none; the advice names a similar one.
+    """
+    try:
+        return store.describe(secret)
+    except SecretNotFound as error:
+        missing = error
+    try:
+        fleet = observe_fleet(store)
+    except RotatorError:
+        raise missing from None
+    raise fleet.unknown(secret)
 
 
 def observe_fleet(store: SecretStore) -> Fleet:
@@ -137,10 +172,11 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
     if len(found) == 1:
         return found[0]
     if not found:
+        near = "" if account in fleet.managed else did_you_mean(account, fleet.managements)
         raise ConfigurationError(
             f"account {printable(account)} has no management secret",
-            advice="Tag the secret with its credentials rotator:role=management and "
-            f"rotator:account={printable(account)}.",
+            advice=near
+            or f"Tag the secret with its credentials rotator:role=management and rotator:account={printable(account)}.",
             reason=Reason.UNKNOWN_ACCOUNT,
         )
     names = ", ".join(sorted(entry.name for entry in found))

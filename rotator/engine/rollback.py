@@ -24,7 +24,7 @@ from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import whole_key_id
 from rotator.engine.label_writes import move_current, remove_retire_labels, retire_version, unlabel
-from rotator.engine.observe import management_of, observe_fleet
+from rotator.engine.observe import find_secret, management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
@@ -88,6 +88,7 @@ class RolledBack:
     :param next_due: when a rotation is, or was, due by the key's expiry and age.
     :param already: whether it was already rolled back, so that nothing was changed.
     :param others: the other keys in their grace period.
+    :param dry_run: whether all this would be so, but nothing was changed.
     """
 
     account: str
@@ -104,19 +105,23 @@ class RolledBack:
     changed_fields: tuple[str, ...] = ()
     already: bool = False
     others: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
-def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | None = None) -> RolledBack:
+def rollback(
+    reconciler: Reconciler, secret: str, reason: str, key_id: str | None = None, *, dry_run: bool = False
+) -> RolledBack:
     """Make the previous key of a secret current again.
 
     Repeating it changes nothing, however many keys are in their grace period: to go further back, specify the key.
 
     :param reason: the operator's own words, for the audit.
     :param key_id: the key to go back to; by default the one that was current last.
+    :param dry_run: check and verify all that a rollback would, then change nothing.
     :raises RotatorError: consumers get the same key as before; at most the previous key's grace period starts again.
     """
     services = reconciler.services
-    entry = services.store.describe(secret)
+    entry = find_secret(services.store, secret)
     account = managed_account(entry)
     life = read_lifecycle(entry)
     if key_id is not None:
@@ -142,7 +147,7 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
             others = tuple(item.key_id for item in retiring)
             return replace(_result(context, make_view(snapshot, entry), newer, until), already=True, others=others)
         item = previous_key(entry, life, dates, key_id)
-        return _Rollback(context, entry, spec, life, item, reason).carry_out()
+        return _Rollback(context, entry, spec, life, item, reason).carry_out(dry_run=dry_run)
 
 
 @dataclass(slots=True)
@@ -168,8 +173,8 @@ class _Rollback:
         """The secret's name, for messages."""
         return printable(self.entry.name)
 
-    def carry_out(self) -> RolledBack:
-        """Roll back.
+    def carry_out(self, *, dry_run: bool) -> RolledBack:
+        """Roll back, or only check whether that is possible.
 
         :raises RotatorError: consumers get the same key as before; at most the previous key's grace period starts
             again.
@@ -182,6 +187,8 @@ class _Rollback:
         hurried = left < NEARLY_OVER
         value, changed = self._value()
         self._verify(value)
+        if dry_run:
+            return replace(self._done(self.context.revoke_at(self.spec.grace), changed), dry_run=True)
         self._remove_pending()
         remove_retire_labels(self.context, self.entry, self.item.key_id, self.audit_reason)
         if hurried:
@@ -192,7 +199,9 @@ class _Rollback:
         with self.context.change("secret.rolled_back", **self._fields(), from_key_id=self.life.current_key):
             store, before = self.context.services.store, self.life.current_version
             move_current(store, self.entry, self.item.version_id, before, advice=_REPEAT)
-        retired_until = self._retire_newer(fresh)
+        return self._done(self._retire_newer(fresh), changed)
+
+    def _done(self, retired_until: datetime | None, changed: tuple[str, ...]) -> RolledBack:
         view = replace(make_view(self.context.snapshot, self.entry), key_id=self.key.id, key=self.key)
         newer = (self.life.current_version, self.life.current_key)
         done = _result(self.context, view, newer, retired_until)

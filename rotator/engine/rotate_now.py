@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.evidence import ownership_proof
-from rotator.engine.observe import observe_account, observe_fleet, with_secret
+from rotator.engine.observe import find_secret, observe_account, observe_fleet, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
 from rotator.errors import Refused
 from rotator.message import Message
-from rotator.model import AccountPlan, ActionKind, Result, SecretEntry
+from rotator.model import AccountPlan, Action, ActionKind, Result, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first, make_view
@@ -30,8 +32,27 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
     :param reason: the operator's own words, for the audit.
     :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
     """
+    with _planned(reconciler, secret) as (context, plan, entry):
+        return tuple(_carry_out(context, plan.actions, entry, reason))
+
+
+def plan_rotation(reconciler: Reconciler, secret: str, reason: str) -> AccountPlan:
+    """What :func:`rotate_now` would do.
+
+    :raises RotatorError: as that does.
+    """
+    with _planned(reconciler, secret) as (context, plan, entry):
+        if any(action.kind is ActionKind.RESUME for action in plan.actions):
+            return plan
+        mislabelled = any(action.reason is Reason.MISLABELLED for action in plan.actions)
+        return replace(plan, actions=(*plan.actions, _rotation(context, entry, reason, check=not mislabelled)))
+
+
+@contextmanager
+def _planned(reconciler: Reconciler, secret: str) -> Iterator[tuple[AccountContext, AccountPlan, SecretEntry]]:
+    """What must be done before the rotation, or in its place, in a plan of this secret alone."""
     services = reconciler.services
-    entry = services.store.describe(secret)
+    entry = find_secret(services.store, secret)
     account = managed_account(entry)
     fleet = observe_fleet(services.store)
     with reconciler.connected(fleet, account) as provider:
@@ -43,11 +64,11 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
         plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.name, moves=True)
         if plan.error is not None:
             raise Refused(plan.error)
-        return tuple(_carry_out(context, plan, entry, reason))
+        before = tuple(each for each in plan.actions if each.kind in (ActionKind.LABEL, ActionKind.RESUME))
+        yield context, replace(plan, actions=before, alerts=(), skipped=()), entry
 
 
-def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, reason: str) -> list[Result]:
-    before = [a for a in plan.actions if a.kind in (ActionKind.LABEL, ActionKind.RESUME)]
+def _carry_out(context: AccountContext, before: Sequence[Action], entry: SecretEntry, reason: str) -> list[Result]:
     results: list[Result] = []
     for action in before:
         result, error = apply(context, action, moves=True)
@@ -59,16 +80,24 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
     if any(action.reason is Reason.MISLABELLED for action in before):
         entry = context.services.store.describe(entry.arn)
         context.snapshot = with_secret(context.services.store, context.provider, context.snapshot, entry)
-    view, now = make_view(context.snapshot, entry), context.services.clock.now()
-    _stop(view, now)
+    result, _ = apply(context, _rotation(context, entry, reason), audit_reason=reason, moves=True)
+    return [*results, result]
+
+
+def _rotation(context: AccountContext, entry: SecretEntry, reason: str, *, check: bool = True) -> Action:
+    """The rotation that was asked for.
+
+    :param check: whether the rules apply already: not before a wrong label is corrected.
+    :raises Refused: a rule prevents it.
+    """
+    view = make_view(context.snapshot, entry)
+    if check:
+        _stop(view, context.services.clock.now())
     first_one = view.life.current_version is None
     why = Reason.FIRST_KEY if first_one else Reason.REQUESTED
     action = context.action(ActionKind.ROTATE, why, entry, view.key_id, view.life.current_version)
     deadline = view.key.valid_to if view.key else None
-    result, _ = apply(
-        context, replace(action, deadline=deadline, message=Message.text(reason)), audit_reason=reason, moves=True
-    )
-    return [*results, result]
+    return replace(action, deadline=deadline, message=Message.text(reason))
 
 
 def _stop(view: View, now: datetime) -> None:

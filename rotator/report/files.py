@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -73,9 +74,11 @@ def write_page(target: Path, page: str) -> int:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "Free some space." if full else "Use a file in another directory."
         raise Unwritten(
             f"{printable(str(target))} was not written: {error.strerror}",
-            advice="An existing file was not changed. Free some space, or use another file.",
+            advice=f"An existing file was not changed. {fix}",
         ) from None
     return len(data)
 
@@ -85,7 +88,7 @@ def read_tail(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
 
     Reads no more than the last four megabytes.
 
-    :raises ConfigurationError: the file does not exist, can't be read, or is not a regular file.
+    :raises ConfigurationError: the file does not exist, can't be read, is not a regular file, or has other lines only.
     """
     advice = "Use a file that --audit-file wrote."
     try:
@@ -99,6 +102,8 @@ def read_tail(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
         raise ConfigurationError(f"the audit file {printable(str(path))} can't be read: {why}", advice=advice) from None
     lines = [line for line in tail.split(b"\n")[1 if begin else 0 :] if line.strip()][-MOST_AUDIT_LINES:]
     found = [parsed for line in reversed(lines) if (parsed := _parsed(line)) is not None]
+    if lines and not found:
+        raise ConfigurationError(f"{printable(str(path))} has no audit line", advice=advice)
     return tuple(found), len(lines) - len(found)
 
 

@@ -24,7 +24,7 @@ WRONG: dict[str, tuple[dict[str, str], str, dict[str, str], str]] = {
     "half of them": ({"AWS_ACCESS_KEY_ID": "A"}, "", {"region": "eu-central-1"}, "AWS_SECRET_ACCESS_KEY"),
     "no such profile": ({}, CONFIG, {"profile": "prod"}, r"\(prod\).*p, production"),
     "by variable": ({"AWS_PROFILE": "prd"}, CONFIG, {}, r"\(prd\)"),
-    "no configuration": ({}, "this is no configuration", {"region": "eu-central-1"}, "~/.aws/config"),
+    "no configuration": ({}, "this is no configuration", {"region": "eu-central-1"}, "/config .*line 1"),
     "a process that fails": ({}, CONFIG, {"profile": "p"}, "credential_process"),
     "no URL": ({**KEYS, "AWS_ENDPOINT_URL": "localhost 4566"}, "", {"region": "eu-central-1"}, "AWS_ENDPOINT_URL"),
 }

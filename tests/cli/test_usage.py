@@ -63,7 +63,14 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["forecast", "--days", "many"], "many"),
         (["report"], "--output"),
         (["report", "-o", "/"], "/ "),
-        (["report", "-o", ""], "report.html"),
+        (["report", "-o", ""], "--output"),
+        (["report", "-o", "x.html", "--audit", "/bin/ls"], "/bin/ls"),
+        (["plan", "--audit-file", ""], "--audit-file"),
+        (["plan", "--secret", ""], "--secret"),
+        (["plan", "--account", " "], "--account"),
+        (["rotate", "", "--reason", "x"], "SECRET"),
+        (["rotate", "x" * 3000, "--reason", "x"], "2048"),
+        (["x" * 3000], "plan,"),
         (["report", "-o", "/no/such/place/x.html"], "/no/such/place/x.html"),
         (["report", "-o", "/dev/null"], "/dev/null"),
         (["report", "-o", "x.html", "--audit", "/no/such/file"], "/no/such/file"),
@@ -74,16 +81,17 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["serve", "--metrics-port", "0", "--metrics-address", "256.0.0.1"], "256.0.0.1"),
         (["serve", "--audit-file", "/no/such/directory/file"], "/no/such/directory/file"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_usage_error_is_exit_2(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The sentence names the option, the value, or what to use instead."""
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert all(name in err for name in named.split())
-    assert err.startswith("rotator: ")
-    assert len(err.splitlines()) == 1
+    (line,) = map(json.loads, err.splitlines())
+    assert (line["level"], line["log"]) == ("error", "rotator")
+    assert all(name in line["event"] for name in named.split())
+    assert len(line["event"]) < 1000
     assert main([*arguments, "--json"]) == 2
     out, err = capsys.readouterr()
     shown = " ".join(filter(None, json.loads(out)["error"].values()))
@@ -169,7 +177,26 @@ def test_version_and_nothing_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("rotator 0.")
     assert main([]) == 2
-    assert "Examples:" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert (shown.out.startswith("Usage:"), shown.err) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("alias", "option"),
+    [
+        ("version", "--version"),
+        ("-V", "--version"),
+        ("help", "--help"),
+        ("help plan", "plan --help"),
+        ("help audit verify", "audit verify --help"),
+    ],
+)
+def test_help_and_version_are_commands(alias: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for words in (alias, option):
+        assert main(words.split()) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != ""
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

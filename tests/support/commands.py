@@ -51,8 +51,11 @@ class Ran:
 
     @property
     def sentence(self) -> str:
-        """What stderr says to a person."""
-        return "\n".join(line for line in self.err.splitlines() if not line.startswith("{"))
+        """What stderr says to a person; of logs, only why the command failed."""
+        plain = [line for line in self.err.splitlines() if not line.startswith("{")]
+        return "\n".join(
+            [*plain, *(f"rotator: {line['event']}" for line in self.lines if line.get("log") == "rotator")]
+        )
 
     def alerts(self, kind: str | None = None, secret: str | None = None) -> list[dict[str, Any]]:
         """The alerts of every account in ``--json``, of one kind or about one secret where given."""
@@ -79,6 +82,8 @@ def called(arguments: Sequence[str], environment: Mapping[str, str], stdin: str 
     time.tzset()
     out, err = (stream.detach().getvalue().decode() for stream in streams[1:])
     ran = checked(code, out, err)
+    if "console" not in " ".join(arguments):
+        assert len(ran.lines) == len(err.splitlines()), f"stderr is read by a program: {err}"
     if "--json" in arguments and out:
         command = next(name for name in DOCUMENTS if set(name.split()) <= set(arguments))
         assert_documented(command, ran.document)

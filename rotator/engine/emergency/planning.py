@@ -251,6 +251,8 @@ class Planner:
             return self.services.store.describe(secret), []
         except StoreError as error:
             listed = self.accounts.fleet.find(secret)
+            if listed is None and isinstance(error, SecretNotFound):
+                raise self.accounts.fleet.unknown(secret) from None
             if listed is None or isinstance(error, SecretNotFound):
                 raise
             return listed, [
