@@ -146,6 +146,17 @@ def test_ci_runs_tests_last() -> None:
     assert commands[-1].endswith("make --no-print-directory alltests")
 
 
+def test_jobs_with_write_access_run_no_code() -> None:
+    """Threat: a dependency that runs in CI publishes or signs. Jobs that run this project's code can only read."""
+    workflows = list((ROOT / ".github" / "workflows").glob("*.yml"))
+    jobs = [job for path in workflows for job in re.split(r"(?m)^  (?=\w+:$)", path.read_text(encoding="utf-8"))]
+    writing = {job for job in jobs if re.search(r"(?m)^ +[a-z-]+: write\b", job)}
+    running = {job for job in jobs if re.search(r"run: .*\b(make|python|npm|npx|pip) |\.ci/", job)}
+    assert writing, "no job publishes"
+    assert running, "no job runs make"
+    assert not writing & running
+
+
 def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {}
