@@ -114,15 +114,15 @@ def _planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) 
         yield f"No key to revoke was identified in account {account}."
     else:
         yield f"There is no key to revoke in account {account}."
-    if names and plan.strategy is Strategy.REPLACE_FIRST:
-        yield f"A new key is stored in {names} first (replace-first). If that fails, the keys are revoked anyway."
+    if names and not plan.strategy.revokes_at_once:
+        yield f"A new key is stored in {names} first ({plan.strategy}). If that fails, the keys are revoked anyway."
         yield _CACHES
     elif names:
-        yield f"A new key is stored in {names} afterwards (revoke-first)."
+        yield f"A new key is stored in {names} afterwards ({plan.strategy})."
         yield "Consumers fail until the new key is stored and they have read it."
         yield _CACHES
     elif not plan.replaced and any(suspect.role == "current" for suspect in plan.suspects):
-        yield "No new key is created (revoke-only): consumers fail until the next sweep creates one."
+        yield f"No new key is created ({plan.strategy}): consumers fail until the next sweep creates one."
     for error in report.errors:
         yield styled(shown(error[:1].upper() + error[1:], _LONGEST_ERROR), "red")
     yield from _note_parts(report)

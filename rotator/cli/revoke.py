@@ -62,8 +62,8 @@ def revoke(
     in it: a .env file, a header, a log, the report of a scanner. Each Infobip
     key in it is searched for in your accounts and revoked.
 
-    Each revoked key is tried once to verify that it is rejected. The tag
-    rotator:hold does not stop this. Repeating a command is safe.
+    Each revoked key whose value is known is tried for up to a minute, until
+    it is rejected. The tag rotator:hold does not stop this. Repeating a command is safe.
 
     \b
     Examples:

@@ -163,7 +163,7 @@ class TagProblem:
 class InvalidTags(Refused):
     """A managed secret's tags cannot be read, or cannot work together; the message has the first problem.
 
-    :param problems: all problems, at least one, in the order of the table in the contract.
+    :param problems: all problems, at least one, in the order of the table in `docs/configuration.md`.
     """
 
     def __init__(self, secret: str, problems: tuple[TagProblem, ...]) -> None:

@@ -23,7 +23,6 @@ from rotator.engine.emergency.targets import (
     EmergencyStep,
     KeyRole,
     StepKind,
-    Strategy,
     Suspect,
 )
 from rotator.engine.emergency.verification import VERIFY_TIMEOUT, Verification, verify
@@ -80,7 +79,7 @@ class Execution:
         """Follow the strategy, then revoke what was stored in the named secret since, and verify."""
         plan = self.plan
         self.report.errors += plan.errors
-        if plan.strategy is not Strategy.REPLACE_FIRST:
+        if plan.strategy.revokes_at_once:
             self._revoke(plan.suspects)
         for entry in plan.replaced:
             self._replace(entry)

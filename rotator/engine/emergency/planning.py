@@ -89,7 +89,7 @@ class Planner:
     @property
     def replaces(self) -> bool:
         """Whether the strategy creates new keys."""
-        return self.strategy is not Strategy.REVOKE_ONLY
+        return self.strategy.replaces
 
     # ---- a key that a person named ----------------------------------------------------------------------------------
 

@@ -39,11 +39,21 @@ class StepKind(StrEnum):
 
 
 class Strategy(StrEnum):
-    """Order of replacement and revocation."""
+    """Whether secrets get a new key, and whether before the old ones are revoked."""
 
     REPLACE_FIRST = "replace-first"
     REVOKE_FIRST = "revoke-first"
     REVOKE_ONLY = "revoke-only"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether secrets that lose their current key get a new one."""
+        return self in (Strategy.REPLACE_FIRST, Strategy.REVOKE_FIRST)
+
+    @property
+    def revokes_at_once(self) -> bool:
+        """Whether nothing is replaced before the keys are revoked."""
+        return self in (Strategy.REVOKE_FIRST, Strategy.REVOKE_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
