@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rotator.aws import cloudtrail, eventbridge
-from rotator.aws.clients import make_client, make_session
+from rotator.aws.clients import assume_role, make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.aws.stores import Member, Stores
 from rotator.clock import SystemClock
 from rotator.engine.context import Connect, Services
 from rotator.errors import ConfigurationError
@@ -135,7 +136,7 @@ def prepare(
     patience = patience or Patience()
     limits = Limits(patience.connect, patience.read, 1.5 * patience.read, attempts=patience.attempts)
     session = make_session(region, profile, patience)
-    secrets = make_client(session, "secretsmanager")
+    store, readers = make_stores(settings, session, redactor, clock, patience)
 
     def connect(
         entry: SecretEntry, text: Secret, /, *, emergency: bool = False, auth: str | None = None
@@ -156,7 +157,7 @@ def prepare(
         redactor=redactor,
         session=session,
         clock=clock,
-        store=SecretsManagerStore(secrets, redactor),
+        store=store,
         events=partial(make_events, settings, session, redactor),
         connect=connect,
         audit=partial(
@@ -168,17 +169,39 @@ def prepare(
             console=console,
             stream_level=audit_level,
         ),
-        readers=cloudtrail.CloudTrail(
-            partial(
-                make_client,
-                session,
-                "cloudtrail",
-                attempts=cloudtrail.LOOKUP_ATTEMPTS,
-                read_timeout=cloudtrail.LOOKUP_READ_TIMEOUT,
-            ),
-            clock,
-        ),
+        readers=readers,
     )
+
+
+def make_stores(
+    settings: Settings, home: Any, redactor: Redactor, clock: Clock, patience: Patience
+) -> tuple[SecretStore, ReaderLog]:
+    """Make the store and its access log: the session's region, or all stores in the settings as one."""
+
+    def readers(session: Any) -> ReaderLog:
+        connect = partial(
+            make_client,
+            session,
+            "cloudtrail",
+            attempts=cloudtrail.LOOKUP_ATTEMPTS,
+            read_timeout=cloudtrail.LOOKUP_READ_TIMEOUT,
+        )
+        return cloudtrail.CloudTrail(connect, clock)
+
+    def store(session: Any) -> SecretStore:
+        return SecretsManagerStore(make_client(session, "secretsmanager"), redactor)
+
+    if not settings.stores:
+        return store(home), readers(home)
+    members = []
+    for each in settings.stores:
+        if each.role is None:
+            session = make_session(each.region, home.profile, patience)
+        else:
+            session = assume_role(home, each.role, settings.external_id, each.region, patience)
+        members.append(Member(each, partial(store, session), readers(session)))
+    stores = Stores(members)
+    return stores, stores
 
 
 def make_rehearsal(app: App, account: str) -> Rehearsal:

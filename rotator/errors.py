@@ -3,7 +3,8 @@
 ::
 
     RotatorError
-    ├── ConfigurationError  Refused  BadSecretValue  ReplacementRejected  LostRace  StateChanged
+    ├── ConfigurationError ── AmbiguousName
+    ├── Refused  BadSecretValue  ReplacementRejected  LostRace  StateChanged
     ├── ReadersUnknown  InternalError
     ├── ProviderError (Infobip)
     │   ├── certainly not done: BadCredentials  MissingRole  SessionBusy  KeyNotFound  InvalidRequest  ProviderThrottled
@@ -18,6 +19,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rotator.reasons import Reason
@@ -61,6 +63,21 @@ def _capitalised(advice: str) -> str:
 
 class ConfigurationError(RotatorError):
     """Usage, settings or the management secret are wrong; nothing was started (exit 2)."""
+
+
+class AmbiguousName(ConfigurationError):
+    """Secrets of several stores have the name.
+
+    :param arns: these secrets.
+    """
+
+    def __init__(self, name: str, arns: Sequence[str]) -> None:
+        super().__init__(
+            f"{len(arns)} stores have a secret named {name}; nothing was changed",
+            advice=f"Use its ARN: {' or '.join(arns)}",
+            reason=Reason.AMBIGUOUS_NAME,
+        )
+        self.name, self.arns = name, tuple(arns)
 
 
 class Refused(RotatorError):

@@ -372,6 +372,25 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreId:
+    """A store: a region with the process's own credentials, or a role in another AWS account.
+
+    :param role: the role's ARN.
+    """
+
+    region: str
+    role: str | None = None
+
+    @property
+    def account(self) -> str | None:
+        """The role's AWS account."""
+        return self.role.split(":")[4] if self.role is not None else None
+
+    def __str__(self) -> str:
+        return f"{self.role}@{self.region}" if self.role is not None else self.region
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """Everything that one account's decisions depend on, as observed.
 
@@ -382,6 +401,7 @@ class AccountSnapshot:
     :param keys: by id: every enabled key that Infobip lists, keys that were read by id because a label names them and
         the list does not, and with ``history`` also the disabled keys. A key that a label names and that is not in it
         is not found: a read by its id was answered with 404.
+    :param unlisted: stores that could not be listed, so their secrets may contain any key.
     :param unread: except these: keys that could not be read by their ids, so whether the account has them is not known.
     :param elsewhere: by key id, where a key was searched for that the account does not have.
     :param values: by ARN and version id, which key a version's value is, if it was read.
@@ -414,6 +434,7 @@ class AccountSnapshot:
     readers: Mapping[str, Reads | Unread] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
+    unlisted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from rotator.errors import StoreError
-from rotator.model import Key, Platform, Reads, SecretEntry
+from rotator.model import Alert, Key, Platform, Reads, SecretEntry
 from rotator.secret import Secret
 
 
@@ -156,11 +156,33 @@ class StoredValue:
     labels: frozenset[str]
 
 
+class Listing(tuple[SecretEntry, ...]):
+    """The secrets of several stores.
+
+    :param unlisted: the stores that could not be listed. They are not empty.
+    :param alerts: about these stores, and about secrets that were left out.
+    """
+
+    unlisted: tuple[str, ...]
+    alerts: tuple[Alert, ...]
+
+    def __new__(
+        cls, entries: Iterable[SecretEntry], unlisted: tuple[str, ...] = (), alerts: tuple[Alert, ...] = ()
+    ) -> Listing:
+        """Make a listing."""
+        self = super().__new__(cls, entries)
+        self.unlisted, self.alerts = unlisted, alerts
+        return self
+
+
 class SecretStore(Protocol):
     """AWS Secrets Manager. Every method raises :class:`~rotator.errors.StoreError`."""
 
     def list_secrets(self) -> tuple[SecretEntry, ...]:
-        """List the secrets with a ``rotator:role`` tag, including those pending deletion; up to 5 minutes stale."""
+        """List the secrets with a ``rotator:role`` tag, including those pending deletion; up to 5 minutes stale.
+
+        Several stores return a :class:`Listing`.
+        """
 
     def describe(self, secret_id: str) -> SecretEntry:
         """Describe one secret (name or ARN)."""

@@ -63,3 +63,7 @@ class Reason(StrEnum):
     NO_EXPIRY = "no-expiry"
     SHARED_ACCOUNT = "shared-account"
     FIELD_OVERWRITTEN = "field-overwritten"
+    STORE_UNREACHABLE = "store-unreachable"
+    STORE_MISMATCH = "store-mismatch"
+    MANAGEMENT_MISPLACED = "management-misplaced"
+    AMBIGUOUS_NAME = "ambiguous-name"

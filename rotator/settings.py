@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from rotator.durations import parse_duration
 from rotator.errors import ConfigurationError
 from rotator.key_format import is_deployment
-from rotator.model import Policy
+from rotator.model import Policy, StoreId
 from rotator.redaction.patterns import redact_patterns
 from rotator.text import quoted
 
@@ -30,6 +30,11 @@ _EVENT_BUS: Final = re.compile(
 # A host name, or `*.` and a domain, but not `*` alone.
 _ALLOWED_HOST: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _FUNCTION: Final = re.compile(r"arn:[a-z0-9-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,64}")
+_STORE: Final = re.compile(
+    r"(?:(?P<role>arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512})@)?(?P<region>[a-z]{2}(?:-[a-z]+)+-[0-9])",
+    re.ASCII,
+)
+_EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 _METRIC_NAMESPACE: Final = re.compile(r"(?!(?i:AWS)/)[A-Za-z0-9._/#-]{1,255}")
 SWEEP_AT_LEAST: Final = timedelta(minutes=1)
 SWEEP_AT_MOST: Final = timedelta(days=1)
@@ -49,6 +54,8 @@ class Settings:
     :param metric_namespace: the CloudWatch namespace for the Lambda functions' metrics; ``None``: no metrics.
     :param sweep_every: the time between sweeps, which also decides how soon a free slot is used again.
     :param rotation_function: the ARN of this deployment's function for Secrets Manager's own rotation.
+    :param stores: where secrets are, the first with the management secrets; empty: the session's region.
+    :param external_id: for the roles of stores in other AWS accounts.
     :param allowed_hosts: hosts that a management secret may name besides Infobip's; may include ``*.example.com``.
     """
 
@@ -63,6 +70,8 @@ class Settings:
     sweep_every: timedelta = timedelta(hours=1)
     rotation_function: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    stores: tuple[StoreId, ...] = ()
+    external_id: str | None = None
 
     @property
     def policy(self) -> Policy:
@@ -149,6 +158,13 @@ def _hosts(text: str) -> tuple[str, ...]:
     return _require(hosts, all(map(_ALLOWED_HOST.fullmatch, hosts)))
 
 
+def _stores(text: str) -> tuple[StoreId, ...]:
+    found = [_STORE.fullmatch(each) for each in text.split()]
+    stores = [StoreId(each["region"], each["role"]) for each in found if each is not None]
+    places = {(store.region, store.account) for store in stores}
+    return _require(tuple(stores), len(places) == len(found))
+
+
 def _queue_url(text: str) -> str:
     parts = urlsplit(text)
     plain = parts.username is None and not parts.query and not any(c.isspace() for c in text)
@@ -194,6 +210,17 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
         "is not the ARN of a Lambda function",
         "use the ARN as Secrets Manager shows it: aws secretsmanager describe-secret, RotationLambdaARN",
     ),
+    "STORES": (
+        _stores,
+        "is not a list of stores",
+        "use regions and ROLE-ARN@REGION, separated by spaces, each AWS account and region once, such as "
+        "eu-central-1 arn:aws:iam::111122223333:role/rotator@eu-west-1",
+    ),
+    "EXTERNAL_ID": (
+        _matching(_EXTERNAL_ID),
+        "is not an external id",
+        "use the one in the trust policies of the stores' roles: 2 to 1224 letters, digits and _ + = , . @ : / -",
+    ),
     "ALLOWED_HOSTS": (
         _hosts,
         "is not a list of hosts",
@@ -201,4 +228,4 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
     ),
 }
 """Each variable's parser, and the problem and fix to report if it is not valid."""
-_HIDDEN: Final = frozenset({"QUEUE_URL"})  # an invalid one may contain credentials
+_HIDDEN: Final = frozenset({"QUEUE_URL", "EXTERNAL_ID"})  # an invalid one may contain credentials

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.errors import ConfigurationError
-from rotator.model import Policy
+from rotator.model import Policy, StoreId
 from rotator.settings import Settings
 
 FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:infobip-key-rotator-prod-rotation"
+STORE = "arn:aws:iam::111122223333:role/rotator@eu-west-1"
 KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
 
 
@@ -34,6 +35,8 @@ def test_every_variable_is_read() -> None:
             "ROTATOR_SWEEP_EVERY": "15m",
             "ROTATOR_ROTATION_FUNCTION": FUNCTION,
             "ROTATOR_ALLOWED_HOSTS": " Proxy.example.com, *.example.org,",
+            "ROTATOR_STORES": f" eu-central-1  {STORE} ",
+            "ROTATOR_EXTERNAL_ID": "deployment/1",
             "UNRELATED": "x",
             "ROTATOR_SOMETHING_ELSE": "x",
         }
@@ -50,6 +53,8 @@ def test_every_variable_is_read() -> None:
         sweep_every=timedelta(minutes=15),
         rotation_function=FUNCTION,
         allowed_hosts=("proxy.example.com", "*.example.org"),
+        stores=(StoreId("eu-central-1"), StoreId("eu-west-1", STORE[:-10])),
+        external_id="deployment/1",
     )
     assert settings.policy == Policy("blue-1", 100, 0, timedelta(minutes=15), FUNCTION)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -76,6 +81,8 @@ BAD = {
     "EVENT_BUS": ["a bus"],
     "DRY_RUN": ["maybe"],
     "LOG_LEVEL": ["loud"],
+    "STORES": ["eu-central-1,us-east-1", f"{STORE} {STORE}", STORE[:-10], "eu-central-1 eu-central-1", "Eu-Central-1"],
+    "EXTERNAL_ID": ["x", "a b"],
     "ALLOWED_HOSTS": ["*", "https://proxy.example.com", "proxy.example.com:8443", "proxy.*.example.com"],
     "METRIC_NAMESPACE": ["my keys", "AWS/Keys"],
     "ROTATION_FUNCTION": ["rotation", f"{FUNCTION}:alias", FUNCTION.replace("lambda", "sqs")],

@@ -13,12 +13,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import botocore.config
 import botocore.exceptions
 import botocore.session
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
 from botocore.utils import parse_timestamp
 
 from rotator import __version__
@@ -72,6 +80,48 @@ def make_session(
         return session
     except botocore.exceptions.BotoCoreError as error:
         failure = _configuration(error, session)
+    raise failure
+
+
+def assume_role(
+    home: botocore.session.Session, role: str, external_id: str | None, region: str, patience: Patience | None = None
+) -> botocore.session.Session:
+    """Make a session for a role, whose credentials botocore refreshes by itself.
+
+    :param home: the session whose credentials may assume the role.
+    """
+    session = make_session(region, patience=patience)
+    provider = _Role(partial(_fetch_role, home, role, external_id, region))
+    session.register_component("credential_provider", CredentialResolver([provider]))
+    return session
+
+
+class _Role(CredentialProvider):
+    METHOD = "assume-role"
+
+    def __init__(self, fetch: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._fetch = fetch
+
+    def load(self) -> DeferredRefreshableCredentials:
+        return DeferredRefreshableCredentials(self._fetch, self.METHOD)
+
+
+def _fetch_role(home: botocore.session.Session, role: str, external_id: str | None, region: str) -> Mapping[str, Any]:
+    """Assume a role.
+
+    :raises CredentialRetrievalError: AWS refuses, or does not answer.
+    """
+    arguments = {"RoleSessionName": "infobip-key-rotator", **({"ExternalId": external_id} if external_id else {})}
+    fetcher = AssumeRoleCredentialFetcher(
+        partial(home.create_client, region_name=region), home.get_credentials(), role, arguments
+    )
+    try:
+        credentials: Mapping[str, Any] = fetcher.fetch_credentials()
+        return credentials
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        code = error.response.get("Error", {}).get("Code") if isinstance(error, botocore.exceptions.ClientError) else ""
+        failure = botocore.exceptions.CredentialRetrievalError(provider=role, error_msg=code or type(error).__name__)
     raise failure
 
 

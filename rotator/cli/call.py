@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import sys
 import traceback
@@ -18,7 +19,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from rotator.errors import ConfigurationError, RotatorError
+from rotator.errors import AmbiguousName, ConfigurationError, RotatorError
 from rotator.reasons import Reason
 from rotator.redaction.redactor import Redactor, redact_patterns
 from rotator.text import printable
@@ -46,6 +47,7 @@ class Call:
     """The options that every command takes (``None`` if not given), and the state of the call.
 
     :param json: one JSON document on stdout instead of text for people.
+    :param arguments: the command line, for messages that name a command.
     :param redactor: redacts results; it knows more values once a command has read them.
     :param written: whether that document was already written, so that an error does not write a second one.
     :param stdout_closed: whether the caller closed stdout. Output is then lost, which is an error.
@@ -71,13 +73,16 @@ class Call:
     unwritten: str = ""
     interrupted: str = INTERRUPTED
     closing: ExitStack = field(default_factory=ExitStack)
+    arguments: Sequence[str] = ()
 
     @classmethod
     def guessed(cls, arguments: Sequence[str]) -> Call:
         """Options for reporting an error raised before click has parsed the command line."""
         own = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = {f"{name}={value}" for name, value in pairwise(own)} | set(own)
-        return cls(json="--json" in own, log_format="json" if "--log-format=json" in pairs else None)
+        return cls(
+            json="--json" in own, log_format="json" if "--log-format=json" in pairs else None, arguments=arguments
+        )
 
     # ---- the program ------------------------------------------------------------------------------------------------
 
@@ -218,6 +223,9 @@ class Call:
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
             advice = error.advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
+            if isinstance(error, AmbiguousName):
+                commands = [shlex.join(_with_arn(self.arguments, error.name, arn)) for arn in error.arns]
+                advice = f"Use the ARN: {' or '.join(f'`rotator {each}`' for each in commands)}"
             usage = isinstance(error, ConfigurationError) and error.reason is not Reason.UNKNOWN_ACCOUNT
             code = EXIT_USAGE if usage else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)
@@ -253,6 +261,10 @@ def discard_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def _with_arn(arguments: Sequence[str], name: str, arn: str) -> list[str]:
+    return [arn if each == name else each.replace(f"={name}", f"={arn}") for each in arguments]
 
 
 def _escaped(char: str) -> str:

@@ -11,6 +11,7 @@ from itertools import chain
 from rotator.engine.context import Services
 from rotator.engine.version_values import value_field, with_values
 from rotator.errors import (
+    AmbiguousName,
     ConfigurationError,
     ContractViolation,
     InvalidRequest,
@@ -23,7 +24,7 @@ from rotator.model import AccountSnapshot, Alert, Key, SecretEntry, Severity
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.tags import ACCOUNT_TAG, role
-from rotator.ports import KeyProvider, SecretStore
+from rotator.ports import KeyProvider, Listing, SecretStore
 from rotator.reasons import Reason
 from rotator.text import did_you_mean, printable, quoted
 
@@ -40,6 +41,7 @@ class Fleet:
     :param alerts: secrets whose tags name no role or no account.
     :param unassigned: those among them that may hold a key. They are never changed, but a key that one of them holds
         is in use.
+    :param unlisted: the stores that could not be listed.
     :param directory: the managed and the unassigned ones, indexed by their keys, versions and names.
     """
 
@@ -48,6 +50,7 @@ class Fleet:
     alerts: tuple[Alert, ...]
     directory: Directory
     unassigned: tuple[SecretEntry, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -88,9 +91,16 @@ class Fleet:
         return chain(chain.from_iterable(self.managed.values()), self.unassigned)
 
     def find(self, secret: str) -> SecretEntry | None:
-        """A managed secret by name or ARN."""
+        """A managed secret by name or ARN.
+
+        :raises AmbiguousName: several stores have one of that name; replicas do not count.
+        """
         every = chain.from_iterable(self.managed.values())
-        return next((entry for entry in every if secret in (entry.name, entry.arn)), None)
+        found = [entry for entry in every if secret in (entry.name, entry.arn)]
+        own = [entry for entry in found if not entry.primary_region or entry.region == entry.primary_region]
+        if len(own) > 1:
+            raise AmbiguousName(secret, [entry.arn for entry in own])
+        return next(iter(own or found), None)
 
     def unknown(self, secret: str) -> SecretNotFound:
         """The error for a secret that is not listed, with the likely mistake: its name, or its region."""
@@ -136,7 +146,10 @@ def observe_fleet(store: SecretStore) -> Fleet:
     managed: dict[str, list[SecretEntry]] = defaultdict(list)
     alerts: list[Alert] = []
     unassigned: list[SecretEntry] = []
-    for entry in store.list_secrets():
+    listing = store.list_secrets()
+    unlisted = listing.unlisted if isinstance(listing, Listing) else ()
+    alerts += listing.alerts if isinstance(listing, Listing) else ()
+    for entry in listing:
         account = entry.tags.get(ACCOUNT_TAG, "").strip()
         match role(entry.tags):
             case "management" if account:
@@ -160,6 +173,7 @@ def observe_fleet(store: SecretStore) -> Fleet:
         tuple(alerts),
         Directory({**by_account, "": tuple(unassigned)} if unassigned else by_account).gather(),
         tuple(unassigned),
+        unlisted,
     )
 
 
@@ -227,6 +241,7 @@ def observe_account(
         complete=listing.complete and agrees,
         history=False,
         unread=not_read,
+        unlisted=fleet.unlisted,
     )
     if history:
         snapshot = with_history(provider, snapshot)

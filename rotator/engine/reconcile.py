@@ -159,7 +159,7 @@ class Reconciler:
             raise
         run = _Run(CurrentValues(self.services.store, fleet), secret, force=force, dry_run=dry_run, begun=begun)
         done = self._side_by_side(names, lambda name: self._sweep_one(run, name))
-        stray = self.raise_stray(fleet) if account is None and secret is None else ()
+        stray = self.raise_stray(fleet, account, secret)
         swept = _with_shared_accounts([plan for plan, _ in done])
         self._raise_alerts(swept, lambda alert: alert.kind is Reason.SHARED_ACCOUNT)
         plan = Plan(self.services.clock.now(), (*swept, *stray))
@@ -184,9 +184,11 @@ class Reconciler:
         found = {name: first_expiry(self.services.store, fleet.managed.get(name, ())) for name in broken}
         return replace(sweep, expiries={name: each for name, each in found.items() if each is not None})
 
-    def raise_stray(self, fleet: Fleet) -> tuple[AccountPlan, ...]:
+    def raise_stray(
+        self, fleet: Fleet, account: str | None = None, secret: str | None = None
+    ) -> tuple[AccountPlan, ...]:
         """Raise the alerts of secrets that name no account, which no single account's sweep raises."""
-        stray = self._stray(fleet, None, None)
+        stray = self._stray(fleet, account, secret)
         self._raise_alerts(stray)
         return stray
 
@@ -314,11 +316,16 @@ class Reconciler:
         return AccountPlan(account, self._unused_quota(), skipped=skipped, alerts=alerts, error=str(error))
 
     def _stray(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[AccountPlan, ...]:
-        """Return a plan for secrets without a valid account tag, under a placeholder account."""
-        if not fleet.alerts or account is not None or secret is not None:
+        """Return a plan for secrets without a valid account tag, under a placeholder account.
+
+        A store that can't be listed is in it even if only one account or secret is asked for.
+        """
+        some = account is not None or secret is not None
+        alerts = tuple(a for a in fleet.alerts if not some or a.kind is Reason.STORE_UNREACHABLE)
+        if not alerts:
             return ()
-        skipped = tuple(Skip(alert.secret or "", alert.kind, alert.message) for alert in fleet.alerts)
-        return (AccountPlan(NO_ACCOUNT, self._unused_quota(), skipped=skipped, alerts=fleet.alerts),)
+        skipped = tuple(Skip(alert.secret, alert.kind, alert.message) for alert in alerts if alert.secret)
+        return (AccountPlan(NO_ACCOUNT, self._unused_quota(), skipped=skipped, alerts=alerts),)
 
     def _unused_quota(self) -> Quota:
         policy = self.services.policy

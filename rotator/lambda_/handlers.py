@@ -70,7 +70,7 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     fleet = observe_fleet(app.services.store)
     accounts = fleet.chosen(request.account)
     # No message covers secrets that name no account, so their alerts are raised here.
-    stray = Reconciler(app.services).raise_stray(fleet) if request.account is None else ()
+    stray = Reconciler(app.services).raise_stray(fleet, request.account)
     failed = queue.send(accounts, request.scheduled or app.clock.now())
     sent = len(accounts) - len(failed)
     fix = list(errors_of(stray))
@@ -80,6 +80,8 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     if failed:
         lost = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
         raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts were not swept: {_short(lost)}")
+    if fleet.unlisted:
+        raise SweepFailed(f"the accounts were sent to the queue, but not every store could be listed: {_short(fix)}")
     return dict(app.redactor.scrub(answer))
 
 
@@ -126,7 +128,7 @@ def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
     _log.log(level, "sweep finished", extra={"account": account, "problems": found, **counts(done)})
     if any(plan.error for plan in done.plan.accounts) or any(r.outcome is Outcome.FAILED for r in done.results):
         return False
-    if not done.succeeded and all(plan.ran_through for plan in done.plan.accounts):
+    if not done.succeeded and not done.unlisted and all(plan.ran_through for plan in done.plan.accounts):
         return False  # nothing was done although something is overdue; the next delivery may have more time
     swept.add(account)
     return True

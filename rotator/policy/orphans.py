@@ -26,6 +26,8 @@ REPORT_UNKNOWN = timedelta(days=14)
 def plan_orphans(draft: Draft) -> None:
     """Plan to revoke, or report, keys of this deployment that the secret in their name does not contain."""
     snapshot, holdings, ownership, now = draft.snapshot, draft.holdings, draft.ownership, draft.now
+    if snapshot.unlisted:
+        return  # a secret that was not listed may contain any of them
     account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret, so only the names of the others are parsed.
@@ -121,6 +123,8 @@ def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry 
 
 def report_unknown(draft: Draft) -> None:
     """Report keys that no secret contains and that expire soon. They are never changed."""
+    if draft.snapshot.unlisted:
+        return
     ending = [key for key in draft.holdings.loose if key.valid_to is not None and key.alive(draft.now)]
     for key in sorted(ending, key=lambda key: key.id):
         if key.valid_to is None or parse_key_name(key.name) is not None:

@@ -65,7 +65,8 @@ def plan_account(
     mine = [view for view in draft.views if secret is None or secret in (view.entry.name, view.entry.arn)]
     names = {view.entry.name for view in mine}
     if secret is not None:
-        actions = [action for action in actions if action.secret in names]
+        arns = {view.entry.arn for view in mine}
+        actions = [action for action in actions if action.arn in arns]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
     again = now + (quota_window(policy) if slots.counted else length_of(policy))
     actions = limit_updates(draft, actions, planned, _coming(draft, actions, again))

@@ -136,13 +136,14 @@ def _shared(item: Retiring, why: str, others: tuple[str, ...]) -> Decision | Non
 
 
 def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """The key is proven by value only, and the values of some secrets can't be read.
+    """The key is proven by value only, and the values of some secrets, or whole stores, can't be read.
 
     A secret whose value was searched for the key does not count, even if its own key is unknown.
     """
     snapshot, unread = secret.draft.snapshot, secret.draft.snapshot.unreadable
     if item.key_id not in snapshot.copies:
         unread = (*secret.draft.holdings.unknown, *unread)
+    unread = (*unread, *snapshot.unlisted)
     proof = secret.draft.ownership.proof(secret.view.entry, item.version_id, item.key_id)
     if not unread or proof is OwnershipProof.BY_NAME:
         return None

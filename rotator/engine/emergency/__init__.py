@@ -77,7 +77,10 @@ class Emergency:
         :raises RotatorError: the target is unknown, or cannot be identified.
         """
         try:
-            return self._planner_for(strategy).plan(target)
+            planner = self._planner_for(strategy)
+            plan = planner.plan(target)
+            unlisted = [f"store {store} could not be searched" for store in planner.accounts.fleet.unlisted]
+            return dataclasses.replace(plan, notes=(*plan.notes, *unlisted))
         except RotatorError as error:
             fields = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
             self.services.audit.emit("emergency.requested", "attempt", **fields, strategy=str(strategy))

@@ -1,0 +1,231 @@
+"""One :class:`rotator.ports.SecretStore` of several: AWS accounts and regions, with secrets routed by their ARNs.
+
+The first store is trusted: only there does a management secret count. The others may belong to AWS accounts whose
+administrators must not be able to stop, or to redirect, an Infobip account. A store that can't be listed is not empty.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Final, TypeVar
+
+from rotator.errors import AmbiguousName, ConfigurationError, SecretNotFound, StoreDenied, StoreError
+from rotator.message import Message
+from rotator.model import Alert, Reads, SecretEntry, Severity, StoreId
+from rotator.ports import Listing, ReaderLog, SecretStore, StoredValue
+from rotator.reasons import Reason
+from rotator.secret import Secret
+
+_T = TypeVar("_T")
+_MAX_PARALLEL: Final = 8
+
+
+@dataclass
+class Member:
+    """One store and its access log.
+
+    :param make: makes the store; ``ConfigurationError`` if its credentials can't be used.
+    """
+
+    id: StoreId
+    make: Callable[[], SecretStore]
+    readers: ReaderLog | None = None
+
+    @cached_property
+    def store(self) -> SecretStore:
+        """The store, made when it is used first."""
+        return self.make()
+
+    def call(self, work: Callable[[SecretStore], _T]) -> _T:
+        """Use the store. A role that can't be assumed is this store's failure, not the whole configuration's."""
+        try:
+            return work(self.store)
+        except ConfigurationError as error:
+            failure = StoreDenied(f"store {self.id}: {error.message}", advice=error.advice)
+        raise failure
+
+
+class Stores:
+    """Several stores as one. Each method does what the port says, at the store that the ARN names."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members: Final = tuple(members)
+
+    def list_secrets(self) -> Listing:
+        """List the secrets of all stores that can be listed, side by side.
+
+        :raises RotatorError: the first store can't be listed: without it no account has a management secret.
+        """
+        with ThreadPoolExecutor(min(_MAX_PARALLEL, len(self.members)), "store") as pool:
+            listed = list(pool.map(_listed, self.members))
+        if isinstance(listed[0], StoreError):
+            raise listed[0]
+        counted = self._counted(listed)
+        found: list[SecretEntry] = []
+        alerts: list[Alert] = []
+        unlisted: list[str] = []
+        for member, entries in zip(self.members, listed, strict=True):
+            if isinstance(entries, StoreError):
+                unlisted.append(str(member.id))
+                alerts.append(unreachable(member.id, entries))
+                continue
+            for entry in (each for each in entries if each.arn in counted):
+                alert = self._foreign(member, entry) or self._misplaced(member, entry)
+                if alert is None:
+                    found.append(entry)
+                else:
+                    alerts.append(alert)
+        found.sort(key=lambda entry: (entry.name, entry.arn))
+        return Listing(found, tuple(unlisted), tuple(alerts))
+
+    def _counted(self, listed: Sequence[tuple[SecretEntry, ...] | StoreError]) -> set[str]:
+        """Return the ARNs that count: a replica does not if its primary secret is listed, too."""
+        entries = {entry.arn: entry for each in listed if not isinstance(each, StoreError) for entry in each}
+        return {arn for arn, entry in entries.items() if _primary(entry) == arn or _primary(entry) not in entries}
+
+    def _foreign(self, member: Member, entry: SecretEntry) -> Alert | None:
+        """Return an alert if a store lists a secret that belongs to another one."""
+        if self._member(entry.arn) is member:
+            return None
+        message = Message.of(
+            "store {store} lists {arn}, which is not in its AWS account and region; the secret is ignored",
+            store=str(member.id),
+            arn=entry.arn,
+        )
+        return Alert(Reason.STORE_MISMATCH, message, entry.name, severity=Severity.ERROR)
+
+    def _misplaced(self, member: Member, entry: SecretEntry) -> Alert | None:
+        """Return an alert for a management secret outside the first store."""
+        if member is self.members[0] or entry.tags.get("rotator:role") != "management":
+            return None
+        message = Message.of(
+            "{arn} is ignored: management secrets count only in the first store, {store}; remove its tag rotator:role",
+            store=str(self.members[0].id),
+            arn=entry.arn,
+        )
+        return Alert(Reason.MANAGEMENT_MISPLACED, message, entry.name, severity=Severity.ERROR)
+
+    def describe(self, secret_id: str) -> SecretEntry:
+        """Describe one secret. A name is searched for in every store.
+
+        :raises AmbiguousName: secrets of several stores have the name; replicas do not count.
+        """
+        if secret_id.startswith("arn:"):
+            return self._at(secret_id, lambda store: store.describe(secret_id))
+        found: list[SecretEntry] = []
+        errors: list[StoreError] = []
+        for member in self.members:
+            try:
+                found.append(member.call(lambda store: store.describe(secret_id)))
+            except StoreError as error:
+                errors.append(error)
+        own = [entry for entry in found if _primary(entry) == entry.arn]
+        if len(own) > 1:
+            raise AmbiguousName(secret_id, [entry.arn for entry in own])
+        if found:
+            return (own or found)[0]
+        raise next((error for error in errors if not isinstance(error, SecretNotFound)), errors[0])
+
+    def read_current(self, secret_id: str) -> StoredValue:
+        """Read the value in ``AWSCURRENT``."""
+        return self._at(secret_id, lambda store: store.read_current(secret_id))
+
+    def read_version(self, secret_id: str, version_id: str) -> StoredValue:
+        """Read one version's value."""
+        return self._at(secret_id, lambda store: store.read_version(secret_id, version_id))
+
+    def read_content(self, secret_id: str, version_id: str) -> Secret:
+        """Read one version's content."""
+        return self._at(secret_id, lambda store: store.read_content(secret_id, version_id))
+
+    def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
+        """Read the content in ``AWSCURRENT`` of each secret, 20 per call and store."""
+        found: dict[str, Secret | StoreError] = {}
+        for member, arns in self._by_member(secret_ids):
+            try:
+                found |= member.call(lambda store, arns=arns: store.read_many(arns))  # type: ignore[misc]
+            except StoreError as error:
+                found |= dict.fromkeys(arns, error)
+        return found
+
+    def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
+        """Return when each version was created."""
+        return self._at(secret_id, lambda store: store.version_dates(secret_id))
+
+    def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
+        """Store a new version with exactly these labels."""
+        self._at(secret_id, lambda store: store.stage(secret_id, version_id, text, labels))
+
+    def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
+        """Move ``AWSCURRENT`` by compare-and-swap."""
+        self._at(secret_id, lambda store: store.promote(secret_id, to_version, from_version))
+
+    def add_label(self, secret_id: str, label: str, version_id: str, *, remove_from: str | None = None) -> None:
+        """Put a label on a version, and take it off ``remove_from``."""
+        self._at(secret_id, lambda store: store.add_label(secret_id, label, version_id, remove_from=remove_from))
+
+    def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
+        """Remove a label from a version."""
+        self._at(secret_id, lambda store: store.remove_label(secret_id, label, version_id))
+
+    def reads(self, secret: SecretEntry, since: datetime) -> Reads:
+        """Return every allowed read of one secret, by the access log of its store."""
+        readers = self._member_of(secret.arn).readers
+        assert readers is not None
+        return readers.reads(secret, since)
+
+    def _at(self, secret_id: str, work: Callable[[SecretStore], _T]) -> _T:
+        arn = secret_id if secret_id.startswith("arn:") else self.describe(secret_id).arn
+        return self._member_of(arn).call(work)
+
+    def _by_member(self, arns: Sequence[str]) -> Iterator[tuple[Member, list[str]]]:
+        groups: dict[int, list[str]] = defaultdict(list)
+        for arn in arns:
+            groups[self.members.index(self._member_of(arn))].append(arn)
+        for index, each in groups.items():
+            yield self.members[index], each
+
+    def _member(self, arn: str) -> Member | None:
+        """Return the store whose secret it is: the role's for its AWS account, else the own one of the region."""
+        _, _, _, region, account, *_ = (*arn.split(":"), *[""] * 6)
+        exact = (each for each in self.members if (each.id.region, each.id.account) == (region, account))
+        own = (each for each in self.members if (each.id.region, each.id.account) == (region, None))
+        roles = {each.id.account for each in self.members}
+        return next(exact, None) or (None if account in roles else next(own, None))
+
+    def _member_of(self, arn: str) -> Member:
+        member = self._member(arn)
+        if member is None:
+            raise SecretNotFound(
+                f"{arn} is not in a store of this deployment", advice="Check the ARN, and ROTATOR_STORES."
+            )
+        return member
+
+
+def unreachable(store: StoreId, error: StoreError) -> Alert:
+    """Return the alert of a store that can't be listed."""
+    message = Message.of(
+        "store {store} could not be listed: {error} Until it can be, no orphan is revoked, and no key that is proven "
+        "by value only",
+        store=str(store),
+        error=str(error),
+    )
+    return Alert(Reason.STORE_UNREACHABLE, message, severity=Severity.ERROR)
+
+
+def _primary(entry: SecretEntry) -> str:
+    """Return the ARN of a replica's primary secret, or the secret's own."""
+    parts = entry.arn.split(":")
+    return ":".join([*parts[:3], entry.primary_region or parts[3], *parts[4:]])
+
+
+def _listed(member: Member) -> tuple[SecretEntry, ...] | StoreError:
+    try:
+        return member.call(lambda store: store.list_secrets())
+    except StoreError as error:
+        return error

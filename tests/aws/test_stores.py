@@ -1,0 +1,204 @@
+"""``ROTATOR_STORES``: two regions and two AWS accounts as one fleet, over moto, with a real ``AssumeRole``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import pytest
+from moto.secretsmanager.responses import SecretsManagerResponse
+
+from rotator.sandbox.aws import AWS_ACCOUNT, DUMMY_CREDENTIALS
+from tests.cli.local_stack import Ran, Stack
+from tests.support.local_world import LocalWorld
+
+MEMBER = "111122223333"
+ROLE = f"arn:aws:iam::{MEMBER}:role/rotator"
+REGIONS = ("eu-central-1", "us-east-1")
+FAR = f"{ROLE}@eu-west-1"
+STORES = " ".join((*REGIONS, FAR))
+HOUR = timedelta(hours=1)
+
+
+@dataclass(repr=False)
+class Many:
+    """Three stores: by ``home``, another region (``away``), and another AWS account (``far``)."""
+
+    home: Stack
+    away: LocalWorld
+    far: LocalWorld
+    refused: frozenset[str] = frozenset()
+
+    def run(self, *arguments: str, stores: str = STORES) -> Ran:
+        return self.home.run(*arguments, env={"ROTATOR_STORES": stores, "AWS_ENDPOINT_URL": self.home.aws_url})
+
+    @contextmanager
+    def refusing(self, operation: str, account: str = MEMBER) -> Iterator[None]:
+        """An operation that one AWS account's Secrets Manager denies."""
+        original = getattr(SecretsManagerResponse, operation)
+
+        def denied(response: Any) -> Any:
+            if response.current_account == account:
+                return 400, {"x-amzn-errortype": "AccessDeniedException"}, '{"__type": "AccessDeniedException"}'
+            return original(response)
+
+        with patch.object(SecretsManagerResponse, operation, denied):
+            yield
+
+
+def _client(stack: Stack, region: str, service: str = "secretsmanager", **credentials: str) -> Any:
+    keys: dict[str, Any] = {name.lower(): text for name, text in DUMMY_CREDENTIALS.items()} | credentials
+    session = boto3.session.Session(region_name=region, **keys)
+    connect: Any = session.client
+    return connect(service, endpoint_url=stack.aws_url)
+
+
+@pytest.fixture
+def many(stack: Stack) -> Many:
+    stack.account()
+    role = _client(stack, REGIONS[0], "sts").assume_role(RoleArn=ROLE, RoleSessionName="test")["Credentials"]
+    far = _client(
+        stack,
+        "eu-west-1",
+        aws_access_key_id=role["AccessKeyId"],
+        aws_secret_access_key=role["SecretAccessKey"],
+        aws_session_token=role["SessionToken"],
+    )
+    world = (stack.world, stack.infobip_url, stack.aws_url, stack.clock)
+    return Many(stack, LocalWorld(*world, _client(stack, REGIONS[1])), LocalWorld(*world, far))
+
+
+def test_secrets_of_all_stores_rotate(many: Many) -> None:
+    worlds = {"home": many.home, "away": many.away, "far": many.far}
+    old = {name: world.secret(f"prod/{name}", left=10 * 24 * HOUR) for name, world in worlds.items()}
+    ran = many.run("run", "--json")
+    assert (ran.code, {each["secret"] for each in ran.results("rotate")}) == (0, {f"prod/{name}" for name in worlds})
+    for name, world in worlds.items():
+        assert world.current_key(f"prod/{name}").id != old[name].id
+    assert many.far.arn("prod/far").split(":")[3:5] == ["eu-west-1", MEMBER]
+
+
+def test_unset_sees_one_store(many: Many) -> None:
+    many.far.secret("prod/far")
+    many.home.secret("prod/home")
+    ran = many.home.run("status", "--json")
+    assert [each["secret"] for each in ran.document["secrets"]] == ["prod/home"]
+
+
+def _superseded(many: Many) -> Any:
+    """A key that is proven by value only and past its grace period."""
+    old = many.home.secret("prod/home")
+    assert many.run("rotate", "prod/home", "--reason", "test").code == 0
+    many.home.clock.advance(96 * HOUR)
+    return old
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_unlisted_store_is_not_empty(many: Many, lost: bool) -> None:
+    """Threat: a secret in a store that can't be listed uses the key. It is not revoked until the store answers."""
+    old = _superseded(many)
+    if lost:
+        with many.refusing("list_secrets"):
+            ran = many.run("run", "--json")
+        assert ran.alerts("store-unreachable")[0]["severity"] == "error"
+    else:
+        ran = many.run("run", "--json")
+        assert ran.alerts("store-unreachable") == []
+    assert (ran.code, many.home.works(old)) == (int(lost), lost)
+
+
+@pytest.mark.parametrize("operation", ["list_secrets", "batch_get_secret_value"])
+def test_failing_store_stops_no_other(many: Many, operation: str) -> None:
+    old = many.home.secret("prod/home", left=10 * 24 * HOUR)
+    many.far.secret("prod/far")
+    with many.refusing(operation):
+        many.run("run", "--json")
+    assert many.home.current_key("prod/home").id != old.id
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_orphans_wait_for_unlisted_store(many: Many, lost: bool) -> None:
+    many.home.secret("prod/home")
+    assert many.run("rotate", "prod/home", "--reason", "test").code == 0
+    name = many.home.current_key("prod/home").name
+    orphan = many.home.key(name[: name.rindex(":") + 1] + "0" * 8 + "-0000-4000-8000-000000000000", age=HOUR)
+    with many.refusing("list_secrets", MEMBER if lost else ""):
+        ran = many.run("run", "--json")
+    assert many.home.works(orphan) is lost
+    assert [each["kind"] for each in ran.alerts() if each["key_id"] == orphan.id] == []
+
+
+def test_copy_in_other_account_protects_key(many: Many) -> None:
+    """Threat: a key copied into another AWS account. It stays enabled as long as the copy is current there."""
+    old = _superseded(many)
+    many.far.create("prod/copy")
+    many.far.put("prod/copy", {"api_key": old.value}, ["AWSCURRENT"])
+    ran = many.run("run", "--json")
+    assert many.home.works(old)
+    assert {each["kind"] for each in ran.alerts()} >= {"shared-key"}
+
+
+def test_management_elsewhere_is_ignored(many: Many) -> None:
+    """Threat: a member account redirects an Infobip account, or stops it by a second management secret. That
+    secret is ignored, with an alert."""
+    many.far.management(
+        many.home.user(next(iter(many.home.world.state.accounts.values()))), base_url="http://127.0.0.1:9"
+    )
+    many.home.secret("prod/home")
+    ran = many.run("plan", "--json")
+    assert [each["severity"] for each in ran.alerts("management-misplaced")] == ["error"]
+    assert ran.alerts("duplicate-management") == []
+
+
+def test_foreign_arn_is_ignored(many: Many) -> None:
+    """Threat: a member account lists a secret of the home account, to have its labels changed. The entry is ignored."""
+    many.home.secret("prod/home")
+    lie = replace_account(many)
+    with patch.object(SecretsManagerResponse, "list_secrets", lie):
+        ran = many.run("plan", "--json")
+    assert [each["secret"] for each in ran.alerts("store-mismatch")] == ["prod/far"]
+
+
+def replace_account(many: Many) -> Any:
+    """A listing in which the member account's secrets have ARNs of the home account."""
+    many.far.secret("prod/far")
+    original = SecretsManagerResponse.list_secrets
+
+    def lying(response: Any) -> Any:
+        return original(response).replace(f":{MEMBER}:", f":{AWS_ACCOUNT}:")
+
+    return lying
+
+
+def test_name_in_two_stores_is_refused(many: Many) -> None:
+    for world in (many.home, many.far):
+        world.secret("prod/both")
+    ran = many.run("rotate", "prod/both", "--reason", "two words", "--json")
+    advice = ran.document["error"]["advice"]
+    for world in (many.home, many.far):
+        command = f"rotate {world.arn('prod/both')} --reason 'two words'"
+        assert command in advice
+    assert ran.code == 2
+    arn = many.far.arn("prod/both")
+    assert many.run("rotate", arn, "--reason", "test", "--json").code == 0
+    assert len(many.far.labels(arn)) == 2
+    assert len(many.home.labels("prod/both")) == 1
+
+
+def test_emergency_names_unsearched_store(many: Many) -> None:
+    old = many.home.secret("prod/home")
+    with many.refusing("list_secrets"):
+        ran = many.run("revoke", "--key-id", old.id, "--account", "main", "--reason", "leak", "--yes", "--json")
+    assert not many.home.works(old)
+    assert any(FAR in note for note in ran.document["notes"])
+
+
+def test_refused_role_is_store_unreachable(many: Many) -> None:
+    many.home.secret("prod/home")
+    ran = many.home.run("run", "--json", env={"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
+    assert (ran.code, len(ran.alerts("store-unreachable"))) == (1, 1)
