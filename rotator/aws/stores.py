@@ -175,18 +175,18 @@ class Stores:
 
     def reads(self, secret: SecretEntry, since: datetime) -> Reads:
         """Return every allowed read of one secret, by the access log of its store."""
-        readers = self._member_of(secret.arn).readers
+        readers = self.member_of(secret.arn).readers
         assert readers is not None
         return readers.reads(secret, since)
 
     def _at(self, secret_id: str, work: Callable[[SecretStore], _T]) -> _T:
         arn = secret_id if secret_id.startswith("arn:") else self.describe(secret_id).arn
-        return self._member_of(arn).call(work)
+        return self.member_of(arn).call(work)
 
     def _by_member(self, arns: Sequence[str]) -> Iterator[tuple[Member, list[str]]]:
         groups: dict[int, list[str]] = defaultdict(list)
         for arn in arns:
-            groups[self.members.index(self._member_of(arn))].append(arn)
+            groups[self.members.index(self.member_of(arn))].append(arn)
         for index, each in groups.items():
             yield self.members[index], each
 
@@ -198,7 +198,11 @@ class Stores:
         roles = {each.id.account for each in self.members}
         return next(exact, None) or (None if account in roles else next(own, None))
 
-    def _member_of(self, arn: str) -> Member:
+    def member_of(self, arn: str) -> Member:
+        """Return the store that a secret is in.
+
+        :raises SecretNotFound: it is in none of them.
+        """
         member = self._member(arn)
         if member is None:
             raise SecretNotFound(

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rotator.aws.aws_errors import configuration_error
 from rotator.aws.clients import make_client
 from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.aws.stores import Stores
 from rotator.bootstrap import App
 from rotator.cli.call import Call
 from rotator.cli.documents import fields
@@ -35,7 +36,7 @@ from rotator.errors import (
     StoreDenied,
 )
 from rotator.infobip.credentials import parse_credentials
-from rotator.model import SecretEntry, Severity
+from rotator.model import SecretEntry, Severity, StoreId
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.planner import MANAGEMENT_PASSWORD_OLD
 from rotator.policy.tags import GATE_TAG, spec_or_none, tag_problems
@@ -144,12 +145,34 @@ def examine(app: App) -> Iterator[Check]:
     managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
     yield from _tags(fleet, managed)
     # Reads are tried on a secret that has a value, if there is one.
-    yield from _iam(app, next((each for each in managed if each.versions), next(iter(managed), None)), arn)
+    tried, stores = managed, app.services.store
+    if isinstance(stores, Stores):
+        yield from _stores(stores, managed)
+        region = app.session.get_config_variable("region")
+        tried = [each for each in managed if stores.member_of(each.arn).id == StoreId(region)]
+    yield from _iam(app, next((each for each in tried if each.versions), next(iter(tried), None)), arn)
     gated = next((each for each in managed if (spec := spec_or_none(each.tags)) is not None and spec.gate), None)
     if gated is not None:
         yield _gate(app, gated)
     for account in fleet.accounts:
         yield from _account(app, fleet, account)
+
+
+def _stores(stores: Stores, managed: list[SecretEntry]) -> Iterator[Check]:
+    """Check each store: its role and external id by a listing, permissions and KMS by a secret that is read there."""
+    for member in stores.members:
+        sample = next((each for each in managed if each.versions and stores.member_of(each.arn) is member), None)
+        try:
+            member.call(lambda store: store.list_secrets())
+            if sample is not None:
+                stores.describe(sample.arn)
+                with suppress(SecretNotFound, BadSecretValue):  # allowed; other checks examine the content
+                    stores.read_current(sample.arn)
+        except RotatorError as error:
+            yield Check(Level.FAIL, "Store", f"{member.id}: {error.message}", error.advice)
+            continue
+        found = "has no managed secret with a value yet" if sample is None else f"{sample.name} can be read"
+        yield Check(Level.OK, "Store", f"{member.id} can be listed; {found}")
 
 
 def _settings(app: App) -> Iterator[Check]:
@@ -195,7 +218,7 @@ def _aws_skew(answer: dict[str, Any]) -> timedelta | None:
 def _tags(fleet: Fleet, managed: list[SecretEntry]) -> Iterator[Check]:
     managements = sum(len(entries) for entries in fleet.managements.values())
     wrong = [(entry.name, problem) for entry in managed for problem in tag_problems(entry.tags)]
-    stray = [alert for alert in fleet.alerts if alert.severity is Severity.ERROR]
+    stray = [alert for alert in fleet.alerts if alert.severity is Severity.ERROR and alert.secret is not None]
     invalid = len({name for name, _ in wrong} | {alert.secret for alert in stray})
     found = f"{managements} management, {len(managed)} managed, {invalid or 'none'} with invalid tags"
     if not managed and not managements:

@@ -65,13 +65,7 @@ class Sweep:
         failed = any(result.outcome is Outcome.FAILED for result in self.results)
         done = any(result.outcome is Outcome.DONE for result in self.results)
         stuck = any(a.kind is Reason.OVERDUE and a.by_account for plan in self.plan.accounts for a in plan.alerts)
-        working = not failed and not self.unlisted and (done or not stuck)
-        return working and all(plan.ran_through for plan in self.plan.accounts)
-
-    @property
-    def unlisted(self) -> bool:
-        """Whether a store could not be listed."""
-        return any(alert.kind is Reason.STORE_UNREACHABLE for plan in self.plan.accounts for alert in plan.alerts)
+        return not failed and (done or not stuck) and all(plan.ran_through for plan in self.plan.accounts)
 
 
 def first_expiry(store: SecretStore, entries: Iterable[SecretEntry]) -> FirstExpiry | None:

@@ -128,7 +128,7 @@ def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
     _log.log(level, "sweep finished", extra={"account": account, "problems": found, **counts(done)})
     if any(plan.error for plan in done.plan.accounts) or any(r.outcome is Outcome.FAILED for r in done.results):
         return False
-    if not done.succeeded and not done.unlisted and all(plan.ran_through for plan in done.plan.accounts):
+    if not done.succeeded and all(plan.ran_through for plan in done.plan.accounts):
         return False  # nothing was done although something is overdue; the next delivery may have more time
     swept.add(account)
     return True

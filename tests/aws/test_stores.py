@@ -202,3 +202,30 @@ def test_refused_role_is_store_unreachable(many: Many) -> None:
     many.home.secret("prod/home")
     ran = many.home.run("run", "--json", env={"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
     assert (ran.code, len(ran.alerts("store-unreachable"))) == (1, 1)
+
+
+def test_arn_means_one_of_two_namesakes(many: Many) -> None:
+    old = [world.secret("prod/both", left=10 * 24 * HOUR) for world in (many.home, many.away)]
+    arn = many.away.arn("prod/both")
+    assert many.run("run", "--secret", arn, "--json").code == 0
+    assert many.home.current_key("prod/both").id == old[0].id
+    assert len(many.away.labels(arn)) == 2
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_unknown_key_waits_for_unlisted(many: Many, lost: bool) -> None:
+    many.home.secret("prod/home")
+    key = many.home.key("unknown", left=24 * HOUR)
+    with many.refusing("list_secrets", MEMBER if lost else ""):
+        ran = many.run("plan", "--json")
+    assert [each["key_id"] for each in ran.alerts("unknown-key-expiring")] == ([] if lost else [key.id])
+
+
+@pytest.mark.parametrize("operation", ["", "list_secrets", "get_secret_value"])
+def test_doctor_checks_each_store(many: Many, operation: str) -> None:
+    for world in (many.home, many.away, many.far):
+        world.secret("prod/own")
+    with many.refusing(operation or "list_secrets", MEMBER if operation else ""):
+        ran = many.run("doctor", "--json")
+    levels = [each["level"] for each in ran.document["checks"] if each["subject"] == "Store"]
+    assert levels == ["ok", "ok", "fail" if operation else "ok"]
