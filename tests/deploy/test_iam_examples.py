@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from rotator.ports import REHEARSAL_PREFIX
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
@@ -27,6 +28,19 @@ def policy(name: str) -> frozenset[tuple[str, str]]:
 
 def test_daemon_may_do_what_worker_does() -> None:
     assert policy("daemon") == CALLED["worker"]
+
+
+def test_member_role_reaches_managed_secrets() -> None:
+    """Threat: another principal of the rotator's account uses the member role. It needs the external id."""
+    template = yaml.safe_load((FOLDER.parent / "examples" / "member-account.yaml").read_text())
+    role = template["Resources"]["Role"]["Properties"]
+    raw = [{**each, "Resource": str(each["Resource"])} for each in role["Policies"][0]["PolicyDocument"]["Statement"]]
+    found = statements({"Version": "2012-10-17", "Statement": raw})
+    assert {one.roles for one in found if "secretsmanager:GetSecretValue" in one.actions} == {frozenset({"key"})}
+    done = {action for action, of in CALLED["revoke"] if of != BUS}
+    assert frozenset().union(*(one.actions for one in found)) == done
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {"StringEquals": {"sts:ExternalId": {"Ref": "ExternalId"}}}
 
 
 def test_operator_may_also_invoke_functions() -> None:
