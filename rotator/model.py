@@ -116,6 +116,7 @@ class Resolution:
     :param holds: keys found in a value that can't be read as its tags say; they count as in use.
     :param own_fields: fields that the rotator writes but that another program has filled.
     :param silent: whether Infobip did not answer.
+    :param key: the key as the search returned it.
     """
 
     key_id: str | None
@@ -124,6 +125,7 @@ class Resolution:
     holds: frozenset[str] = frozenset()
     own_fields: tuple[str, ...] = ()
     silent: bool = False
+    key: Key | None = None
 
     @property
     def unreadable(self) -> bool:

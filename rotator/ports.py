@@ -178,10 +178,12 @@ class Listing(tuple[SecretEntry, ...]):
 class SecretStore(Protocol):
     """AWS Secrets Manager. Every method raises :class:`~rotator.errors.StoreError`."""
 
-    def list_secrets(self) -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
         """List the secrets with a ``rotator:role`` tag, including those pending deletion; up to 5 minutes stale.
 
         Several stores return a :class:`Listing`.
+
+        :param role: only those with this role.
         """
 
     def describe(self, secret_id: str) -> SecretEntry:

@@ -72,6 +72,17 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
+  # An event does not say whether its secret is managed; metadata only, no values.
+  dynamic "statement" {
+    for_each = each.key == "sweep" && var.verify_changes ? [true] : []
+
+    content {
+      sid       = "DescribeChanges"
+      actions   = ["secretsmanager:DescribeSecret"]
+      resources = [local.secrets]
+    }
+  }
+
   dynamic "statement" {
     for_each = each.value.queue == null ? [] : [each.value.queue]
 

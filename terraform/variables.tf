@@ -31,6 +31,13 @@ variable "dry_run" {
   nullable    = false
 }
 
+variable "verify_changes" {
+  description = "Verifies within seconds a value that another process stores in a managed secret, by Secrets Manager's event. False verifies it at the next sweep."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "daily_limit" {
   description = "Creates, and likewise updates, that Infobip allows per account in 24 hours (ROTATOR_DAILY_LIMIT)."
   type        = number

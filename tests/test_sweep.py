@@ -210,8 +210,8 @@ def label_reads(accounts: int, monkeypatch: pytest.MonkeyPatch, *, orphans: bool
             world.infobip.add_key(world.accounts[f"a{number}"], name, valid_from=made, valid_to=now + timedelta(days=9))
     listed = world.store.list_secrets
 
-    def watched() -> tuple[SecretEntry, ...]:
-        return tuple(replace(each, versions=Watched(each.versions, each.name, seen)) for each in listed())
+    def watched(role: str = "") -> tuple[SecretEntry, ...]:
+        return tuple(replace(each, versions=Watched(each.versions, each.name, seen)) for each in listed(role))
 
     monkeypatch.setattr(world.store, "list_secrets", watched)
     return seen, world.sweep(dry_run=True)

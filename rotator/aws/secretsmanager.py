@@ -61,7 +61,7 @@ class SecretsManagerStore:
     machine has no usable AWS credentials.
 
     :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.make_client`.
-    :param redactor: learns every value that is read, and spares the names and ids of every secret that is listed.
+    :param redactor: learns every value that is read, and spares the names and ids of every tagged secret.
     """
 
     def __init__(self, client: Any, redactor: Redactor | None = None) -> None:
@@ -71,21 +71,28 @@ class SecretsManagerStore:
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register(f"response-received.{service}.*", self._note_attempt)
 
-    def list_secrets(self) -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
         """List the secrets with a ``rotator:role`` tag, by name. One call per 100; up to 5 minutes stale."""
         found: dict[str, SecretEntry] = {}  # by ARN, since a secret that changes meanwhile may be on two pages
-        query = {"Filters": [{"Key": "tag-key", "Values": [_ROLE_TAG]}], "IncludePlannedDeletion": True}
+        filters = [{"Key": "tag-key", "Values": [_ROLE_TAG]}]
+        filters += [{"Key": "tag-value", "Values": [role]}] if role else []
+        query = {"Filters": filters, "IncludePlannedDeletion": True}
         for entries in self._pages("ListSecrets", "", query, entries_of):
             for entry in entries:
-                if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
-                    found[entry.arn] = entry
-                    self._redactor.spare((entry.name, entry.arn, entry.tags.get(_ACCOUNT_TAG, ""), *entry.versions))
+                # AWS matches prefixes of tag keys and values, and a value of any tag.
+                if entry.tags.get(_ROLE_TAG, "").strip() == role if role else _ROLE_TAG in entry.tags:
+                    found[entry.arn] = self._spared(entry)
         return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
 
     def describe(self, secret_id: str) -> SecretEntry:
         """Describe one secret (name or ARN)."""
         query = {"SecretId": secret_id}
-        return self._call("DescribeSecret", secret_id, query, lambda raw: _entry(raw, raw.get("VersionIdsToStages")))
+        entry = self._call("DescribeSecret", secret_id, query, lambda raw: _entry(raw, raw.get("VersionIdsToStages")))
+        return self._spared(entry) if _ROLE_TAG in entry.tags else entry
+
+    def _spared(self, entry: SecretEntry) -> SecretEntry:
+        self._redactor.spare((entry.name, entry.arn, entry.tags.get(_ACCOUNT_TAG, ""), *entry.versions))
+        return entry
 
     def read_current(self, secret_id: str) -> StoredValue:
         """Read the value in ``AWSCURRENT``."""

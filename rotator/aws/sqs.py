@@ -1,11 +1,15 @@
-"""Send one message per account to an SQS FIFO queue: accounts are swept in parallel, each account serially."""
+"""Send one message per account to an SQS FIFO queue: accounts are swept in parallel, each account serially.
+
+A message about one secret, after an event, has a group of its own: it does not wait for a sweep of its account.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,8 +24,17 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _PERMANENT: Final = DENIED | {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "KmsAccessDenied"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """One message: what it is about, its body, and what it is grouped and deduplicated by."""
+
+    subject: str
+    body: Mapping[str, str]
+    once: str
+
+
 class AccountQueue:
-    """Sends accounts to be swept.
+    """Sends accounts to be swept, and secrets to be taken up.
 
     :param client: an ``sqs`` client.
     :raises ConfigurationError: the queue is not FIFO, so two sweeps of one account could run at once.
@@ -42,41 +55,51 @@ class AccountQueue:
         :param minute: when this sweep was scheduled; its seconds are ignored.
         :returns: the accounts that were not sent, and why.
         """
+        once = minute.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
+        return self._send([_Message(account, {"account": account}, once) for account in accounts])
+
+    def send_secret(self, account: str, arn: str, version_id: str) -> str | None:
+        """Send one secret. Within five minutes, SQS drops a second message about the same version.
+
+        :returns: why it was not sent, or ``None``.
+        """
+        return self._send([_Message(arn, {"account": account, "secret": arn}, version_id)]).get(arn)
+
+    def _send(self, messages: Sequence[_Message]) -> dict[str, str]:
         failed: dict[str, str] = {}
-        for start in range(0, len(accounts), MESSAGES_PER_CALL):
-            some = accounts[start : start + MESSAGES_PER_CALL]
+        for start in range(0, len(messages), MESSAGES_PER_CALL):
+            some = messages[start : start + MESSAGES_PER_CALL]
             entries = [
                 {
                     "Id": str(number),
-                    "MessageBody": json.dumps({"account": account}),
-                    "MessageGroupId": group_id(account),
-                    "MessageDeduplicationId": deduplication_id(account, minute),
+                    "MessageBody": json.dumps(message.body),
+                    "MessageGroupId": group_id(message.subject),
+                    "MessageDeduplicationId": deduplication_id(message.subject, message.once),
                 }
-                for number, account in enumerate(some)
+                for number, message in enumerate(some)
             ]
             try:
                 answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
             except (boto.BotoCoreError, boto.ClientError) as error:
-                failed |= dict.fromkeys(some, _why(error))
+                failed |= dict.fromkeys((message.subject for message in some), _why(error))
                 continue
             sent = {entry.get("Id") for entry in answer.get("Successful", ())}
             codes = {entry.get("Id"): str(entry.get("Code", "")) for entry in answer.get("Failed", ())}
-            for number, account in enumerate(some):
+            for number, message in enumerate(some):
                 if str(number) not in sent:  # unconfirmed counts as not sent
-                    failed[account] = codes.get(str(number)) or "not confirmed by SQS"
+                    failed[message.subject] = codes.get(str(number)) or "not confirmed by SQS"
         return failed
 
 
-def group_id(account: str) -> str:
-    """Return an account's message group: the characters of its name that SQS allows, and a digest to make it unique."""
-    readable = _UNSAFE.sub("-", account)[:80]
-    return f"{readable}-{hashlib.sha256(account.encode()).hexdigest()[:16]}"
+def group_id(subject: str) -> str:
+    """Return a message group: the characters of an account or ARN that SQS allows, and a digest to make it unique."""
+    readable = _UNSAFE.sub("-", subject)[:80]
+    return f"{readable}-{hashlib.sha256(subject.encode()).hexdigest()[:16]}"
 
 
-def deduplication_id(account: str, minute: datetime) -> str:
-    """Return an id that depends only on account and minute, so that a schedule that fires twice sweeps once."""
-    moment = minute.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
-    return hashlib.sha256(f"{account}\0{moment}".encode()).hexdigest()
+def deduplication_id(subject: str, once: str) -> str:
+    """Return an id that depends only on these two, so that a schedule or an event that comes twice is one message."""
+    return hashlib.sha256(f"{subject}\0{once}".encode()).hexdigest()
 
 
 def _why(error: Exception) -> str:

@@ -56,20 +56,21 @@ class Stores:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members: Final = tuple(members)
 
-    def list_secrets(self) -> Listing:
+    def list_secrets(self, role: str = "") -> Listing:
         """List the secrets of all stores that can be listed, side by side.
 
         :raises RotatorError: the first store can't be listed: without it no account has a management secret.
         """
-        with ThreadPoolExecutor(min(_MAX_PARALLEL, len(self.members)), "store") as pool:
-            listed = list(pool.map(_listed, self.members))
+        members = self.members[:1] if role == "management" else self.members  # they count in the first store only
+        with ThreadPoolExecutor(min(_MAX_PARALLEL, len(members)), "store") as pool:
+            listed = list(pool.map(lambda member: _listed(member, role), members))
         if isinstance(listed[0], StoreError):
             raise listed[0]
         counted = self._counted(listed)
         found: list[SecretEntry] = []
         alerts: list[Alert] = []
         unlisted: list[str] = []
-        for member, entries in zip(self.members, listed, strict=True):
+        for member, entries in zip(members, listed, strict=True):
             if isinstance(entries, StoreError):
                 unlisted.append(str(member.id))
                 alerts.append(unreachable(member.id, entries))
@@ -228,8 +229,8 @@ def _primary(entry: SecretEntry) -> str:
     return ":".join([*parts[:3], entry.primary_region or parts[3], *parts[4:]])
 
 
-def _listed(member: Member) -> tuple[SecretEntry, ...] | StoreError:
+def _listed(member: Member, role: str) -> tuple[SecretEntry, ...] | StoreError:
     try:
-        return member.call(lambda store: store.list_secrets())
+        return member.call(lambda store: store.list_secrets(role))
     except StoreError as error:
         return error

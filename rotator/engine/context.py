@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from rotator.durations import DAY, human_duration
 from rotator.errors import StateChanged
-from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry
+from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry, Spec
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.daily_limit import SLOT_TOLERANCE, UsedSlots
-from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
+from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Probe, ProbeVerdict, ReaderLog, SecretStore
 from rotator.reasons import Reason
+from rotator.secret import Secret
 from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import publish
 from rotator.telemetry.metrics import Metrics
@@ -225,6 +226,18 @@ class AccountContext:
         """
         # Infobip shows whole seconds: if the clocks differ, its time may be up to a second later.
         return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
+
+    def verify(self, spec: Spec, value: Secret, **fields: object) -> Probe | None:
+        """Use a key once, and write the result to the audit; ``None`` if ``rotator:verify`` is ``skip``."""
+        if not spec.verify:
+            self.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+            return None
+        found = self.provider.probe(value, spec.verify_path)
+        if found.verdict is ProbeVerdict.AUTHENTICATES:
+            self.emit("key.verified", "success", **fields, detail=found.detail)
+        else:
+            self.emit("key.verified", "failure", **fields, error=found.detail)
+        return found
 
     # ---- for the record ---------------------------------------------------------------------------------------------
 

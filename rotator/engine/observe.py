@@ -140,13 +140,16 @@ def find_secret(store: SecretStore, secret: str) -> SecretEntry:
     raise fleet.unknown(secret)
 
 
-def observe_fleet(store: SecretStore) -> Fleet:
-    """List every tagged secret: one call per hundred secrets, and none per secret."""
+def observe_fleet(store: SecretStore, role_only: str = "") -> Fleet:
+    """List every tagged secret: one call per hundred secrets, and none per secret.
+
+    :param role_only: list only the secrets with this role.
+    """
     managements: dict[str, list[SecretEntry]] = defaultdict(list)
     managed: dict[str, list[SecretEntry]] = defaultdict(list)
     alerts: list[Alert] = []
     unassigned: list[SecretEntry] = []
-    listing = store.list_secrets()
+    listing = store.list_secrets(role_only)
     unlisted = listing.unlisted if isinstance(listing, Listing) else ()
     alerts += listing.alerts if isinstance(listing, Listing) else ()
     for entry in listing:

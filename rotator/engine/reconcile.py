@@ -161,7 +161,7 @@ class Reconciler:
         done = self._side_by_side(names, lambda name: self._sweep_one(run, name))
         stray = self.raise_stray(fleet, account, secret)
         swept = _with_shared_accounts([plan for plan, _ in done])
-        self._raise_alerts(swept, lambda alert: alert.kind is Reason.SHARED_ACCOUNT)
+        self.raise_alerts(swept, lambda alert: alert.kind is Reason.SHARED_ACCOUNT)
         plan = Plan(self.services.clock.now(), (*swept, *stray))
         sweep = Sweep(plan, tuple(result for _, results in done for result in results))
         failed = sum(1 for result in sweep.results if result.outcome is Outcome.FAILED)
@@ -189,7 +189,7 @@ class Reconciler:
     ) -> tuple[AccountPlan, ...]:
         """Raise the alerts of secrets that name no account, which no single account's sweep raises."""
         stray = self._stray(fleet, account, secret)
-        self._raise_alerts(stray)
+        self.raise_alerts(stray)
         return stray
 
     def _sweep_one(self, run: _Run, account: str) -> tuple[AccountPlan, tuple[Result, ...]]:
@@ -204,15 +204,15 @@ class Reconciler:
             if plan.error is not None or run.dry_run:
                 return plan
             # Whether something is overdue depends on what this sweep does about it.
-            self._raise_alerts((plan,), lambda alert: alert.kind is not Reason.OVERDUE)
+            self.raise_alerts((plan,), lambda alert: alert.kind is not Reason.OVERDUE)
             budget = run.budget(plan, Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total))
             context = AccountContext(self.services, provider, snapshot, budget)
             results = tuple(self._apply_all(context, plan))
             plan = with_outcomes(plan, results)
-            self._raise_alerts((plan,), lambda alert: alert.kind is Reason.OVERDUE)
+            self.raise_alerts((plan,), lambda alert: alert.kind is Reason.OVERDUE)
             if run.begun is not None and run.secret is None:
                 checked = self._verify_values(context, run.begun)
-                self._raise_alerts((replace(plan, alerts=tuple(checked.alerts)),))
+                self.raise_alerts((replace(plan, alerts=tuple(checked.alerts)),))
                 plan = replace(
                     plan,
                     actions=(*plan.actions, *(result.action for result in checked.results)),
@@ -223,7 +223,7 @@ class Reconciler:
 
         plan = self.observed(run.values.fleet, account, work)
         if budget is None or plan.error is not None:
-            self._raise_alerts((plan,))
+            self.raise_alerts((plan,))
         measure(self.services, begun, plan, results, snapshot, budget)
         if plan.error is not None and not run.dry_run:
             reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
@@ -261,7 +261,7 @@ class Reconciler:
             if error is not None and action.kind.value in ("label", "resume"):
                 given_up.add(action.secret)
 
-    def _raise_alerts(self, plans: Sequence[AccountPlan], wanted: Callable[[Alert], bool] | None = None) -> None:
+    def raise_alerts(self, plans: Sequence[AccountPlan], wanted: Callable[[Alert], bool] | None = None) -> None:
         """Write the ``wanted`` alerts to the audit; without a filter, all alerts and the failures that have none."""
         for plan in plans:
             for alert in plan.alerts:

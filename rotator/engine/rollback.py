@@ -242,15 +242,9 @@ class _Rollback:
         if fetched is not None and fetched.value is not None and fetched.value != value:
             raise self._mislabelled("contains a different value")
         self.key, self.verified_at = key, now
-        emit, fields = self.context.emit, self._fields()
-        if not self.spec.verify:
-            emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+        probe = self.context.verify(self.spec, value, **self._fields())
+        if probe is None or probe.verdict is ProbeVerdict.AUTHENTICATES:
             return
-        probe = provider.probe(value, self.spec.verify_path)
-        if probe.verdict is ProbeVerdict.AUTHENTICATES:
-            emit("key.verified", "success", **fields, detail=probe.detail)
-            return
-        emit("key.verified", "failure", **fields, error=probe.detail)
         if probe.verdict is ProbeVerdict.REJECTED:
             raise Refused(
                 f"{self.name} was not rolled back: its previous key {key_id} does not authenticate ({probe.detail})",

@@ -62,7 +62,12 @@ def resolve_version(
 
     :param version_id: by default the current one.
     """
-    field = value_field(entry)
+    text = read_value(store, entry, version_id)
+    return text if isinstance(text, Resolution) else resolve_value(provider, entry, text)
+
+
+def read_value(store: SecretStore, entry: SecretEntry, version_id: str | None) -> Secret | Resolution:
+    """Read a version's value, by default the current one; the resolution says why it can't be read."""
     try:
         stored = store.read_current(entry.arn) if version_id is None else store.read_version(entry.arn, version_id)
     except SecretNotFound:
@@ -71,19 +76,25 @@ def resolve_version(
         return Resolution(None, str(error))
     except BadSecretValue as error:
         return Resolution(None, str(error), known_foreign=True)
+    return stored.text
+
+
+def resolve_value(provider: KeyProvider, entry: SecretEntry, text: Secret) -> Resolution:
+    """Find the key of this account that a value is; see :func:`resolve_version`."""
+    field = value_field(entry)
     try:
-        value = decode(stored.text, field, entry.name)
+        value = decode(text, field, entry.name)
     except BadSecretValue as error:
-        return _no_key(provider, stored.text, str(error))
+        return _no_key(provider, text, str(error))
     try:
-        found = _find_key(provider, value.key, recorded_key_id(stored.text))
+        found = _find_key(provider, value.key, recorded_key_id(text))
     except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
         silent = isinstance(error, ProviderUnavailable)
         return Resolution(None, f"its key can't be identified: {error}", silent=silent)
     if found is None:
-        return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
-    others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)
-    return Resolution(found.id, own_fields=others)
+        return _no_key(provider, text, _NO_KEY, asked=value.key)
+    others = others_fields(text, field, found.id, found.valid_to, provider.base_url)
+    return Resolution(found.id, own_fields=others, key=found)
 
 
 def with_values(

@@ -9,27 +9,34 @@ from typing import Any, Final
 from rotator.aws.clients import make_client
 from rotator.aws.sqs import AccountQueue
 from rotator.bootstrap import App
+from rotator.engine.new_value import stored_by_others, take_up
 from rotator.engine.observe import observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.engine.sweep import ACTOR, counts, errors_of, problems
-from rotator.errors import RotatorError
+from rotator.errors import RotatorError, StoreDenied
+from rotator.lambda_ import runtime
 from rotator.lambda_.requests import (
     BadEvent,
     QueueRecord,
     SweepRequest,
-    account_in,
+    is_of_secrets_manager,
+    label_update,
     queue_records,
     shown_name,
     sweep_request,
     text_of,
+    work_in,
 )
 from rotator.lambda_.runtime import Invocation
-from rotator.model import Outcome
+from rotator.model import Outcome, SecretEntry
 from rotator.policy.labels import is_version_id
+from rotator.policy.tags import account_of
 from rotator.telemetry.audit import Trigger
 from rotator.text import printable
 
+AWS_ACTOR: Final = "secretsmanager"
+"""The actor in the audit if Secrets Manager acts: by a rotation of its own, or by an event."""
 MAX_PROBLEMS: Final = 5
 MAX_PROBLEM_LENGTH: Final = 240
 _log = logging.getLogger("rotator.lambda")
@@ -42,12 +49,16 @@ class SweepFailed(RotatorError):
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep all accounts (or the one named), or send each to the queue. Return counts.
 
+    An event of Secrets Manager is about one secret; see :func:`_react`.
+
     A dry run never uses the queue, since its plan is the response. Errors that a person must fix (a wrong tag) are
     alerts and listed in the response's ``problems``.
 
     :raises SweepFailed: raised at the end, so that Lambda counts an error and an alarm is raised.
     :raises RotatorError: nothing was done.
     """
+    if is_of_secrets_manager(event):
+        return _react(event, invocation)
     request = sweep_request(event)
     trigger, actor = Trigger.SCHEDULE, ACTOR
     if request.dry_run:  # from a person: schedules do not request dry runs
@@ -85,17 +96,62 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     return dict(app.redactor.scrub(answer))
 
 
+def _react(event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    """Take up the secret whose ``AWSCURRENT`` moved, or send it to the queue, if another process stored its value.
+
+    Such an event comes for every secret of the AWS account, for the rotator's own promotions, twice, late, or never. It
+    can be lost without harm, because the next sweep does the same; so nothing here is a failure, which would raise an
+    alarm and be repeated.
+    """
+    update = label_update(event)
+    if update is None:
+        return {"outcome": "ignored"}
+    app = invocation.start(Trigger.SECRETSMANAGER, AWS_ACTOR)
+    try:
+        entry = stored_by_others(app.services.store, update.arn, update.version_id)
+        if entry is None:
+            return {"outcome": "ignored"}
+        url, dry_run = app.settings.queue_url, app.settings.dry_run
+        if url is None or dry_run:
+            return dict(app.redactor.scrub({"outcome": "done", **_taken_up(app, entry)}))
+        queue = AccountQueue(make_client(app.session, "sqs"), url)
+        lost = queue.send_secret(account_of(entry.tags) or "", entry.arn, update.version_id)
+        if lost is None:
+            return {"outcome": "sent"}
+        _log.warning("%s was not sent to the queue; the next sweep verifies it: %s", entry.name, lost)
+    except StoreDenied as error:
+        if runtime.first_time(error.action):  # by IAM, it is the same for all secrets
+            _log.warning("new values are not verified before the next sweep: %s", error)
+    except RotatorError as error:  # also a secret that was deleted since, or one of another region
+        _log.info("%s was not verified; the next sweep does it if it is managed: %s", update.arn, error)
+    return {"outcome": "ignored"}
+
+
+def _taken_up(app: App, entry: SecretEntry) -> dict[str, int]:
+    """Take up one secret. Return counts.
+
+    :raises RotatorError: the management secrets can't be listed.
+    """
+    done = take_up(Reconciler(app.services), entry, dry_run=app.settings.dry_run)
+    found, extra = list(problems(done)), counts(done)
+    level = logging.WARNING if found else logging.INFO
+    _log.log(level, "a new value was taken up", extra={"secret": entry.name, "problems": found, **extra})
+    return extra
+
+
 def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
-    """Sweep the account of each message. Return the messages that SQS should deliver again.
+    """Sweep the account of each message, or take up its secret. Return the messages that SQS should deliver again.
 
     A message fails if its account could not be swept, if an action failed, or if nothing was done although something is
     overdue because of the account. Errors that a person must fix (a wrong tag) are alerts, not failures, because
-    delivering the message again would not fix them.
+    delivering the message again would not fix them. A message about one secret never fails, because the next sweep does
+    the same.
 
     :raises BadEvent: this is not an SQS event.
     """
     records = queue_records(event)
-    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    by_event = bool(records) and all(map(_is_about_secret, records))  # a batch has one message
+    app = invocation.start(*((Trigger.SECRETSMANAGER, AWS_ACTOR) if by_event else (Trigger.SCHEDULE, ACTOR)))
     failed: list[QueueRecord] = []
     groups: set[str] = set()
     swept: set[str] = set()
@@ -110,19 +166,33 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in failed]}
 
 
-def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
-    """Sweep one message's account, unless this call already did. Return whether it succeeded; never raises."""
+def _is_about_secret(record: QueueRecord) -> bool:
     try:
-        account = account_in(record)
+        return work_in(record)[1] is not None
+    except BadEvent:
+        return False
+
+
+def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
+    """Do what one message says, unless this call already did. Return whether it succeeded; never raises."""
+    secret: str | None = None
+    try:
+        account, secret = work_in(record)
+        if secret is not None:
+            entry = stored_by_others(app.services.store, secret)
+            if entry is not None and account_of(entry.tags) == account:
+                _taken_up(app, entry)
+            return True
         if account in swept:
             return True
         done = Reconciler(app.services).sweep(account=account, dry_run=app.settings.dry_run)
     except RotatorError as error:
-        _log.error("message %s failed: %s", printable(record.message_id, limit=60), error)
-        return False
+        level = logging.ERROR if secret is None else logging.WARNING
+        _log.log(level, "message %s failed: %s", printable(record.message_id, limit=60), error)
+        return secret is not None
     except Exception:  # a bug in one account's sweep never stops another's
         _log.exception("a bug in rotator; message %s failed", printable(record.message_id, limit=60))
-        return False
+        return secret is not None
     found = list(problems(done))
     level = logging.ERROR if found else logging.INFO
     _log.log(level, "sweep finished", extra={"account": account, "problems": found, **counts(done)})
@@ -160,7 +230,7 @@ def rotate(event: Any, invocation: Invocation) -> dict[str, Any]:
     :raises RotatorError: rejected or failed; Secrets Manager shows the text and retries later.
     """
     secret, token, step = rotation_request(event)
-    app = invocation.start(Trigger.SECRETSMANAGER, "secretsmanager")
+    app = invocation.start(Trigger.SECRETSMANAGER, AWS_ACTOR)
     done = run_step(Reconciler(app.services), secret, token, step)
     _log.info("%s: %s", step, done)
     return {"step": str(step), "version_id": token, "done": done, "run_id": app.audit.run_id}

@@ -19,11 +19,25 @@ _LONGEST: Final = {"reason": 1000, "incident": 200, "actor": 200}
 _LONGEST_NAME: Final = 2048
 
 
+_LABEL_UPDATED: Final = "Secret Label Updated"
+_SECRET_ARN: Final = re.compile(
+    r"arn:[a-z0-9-]{1,32}:secretsmanager:[a-z0-9-]{1,32}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@!-]{1,519}"
+)
+
+
 class BadEvent(ConfigurationError):
     """An event is not valid; nothing was changed."""
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(f"{message}; nothing was changed", advice=advice)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelUpdate:
+    """An event: a staging label has moved to a version of a secret, which may be managed or not."""
+
+    arn: str
+    version_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,7 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True)
 class QueueRecord:
-    """One message. ``group`` is its message group; ``body`` is read by :func:`account_in`."""
+    """One message. ``group`` is its message group; ``body`` is read by :func:`work_in`."""
 
     message_id: str
     group: str
@@ -62,6 +76,28 @@ def sweep_request(event: Any) -> SweepRequest:
     return SweepRequest(account, flag_of(event, "dry_run"), _time(event.get("time")))
 
 
+def is_of_secrets_manager(event: Any) -> bool:
+    """Whether an event is one of Secrets Manager, or is made to look like one: it never starts a sweep."""
+    if not isinstance(event, Mapping):
+        return False
+    return event.get("source") == "aws.secretsmanager" or event.get("detail-type") == _LABEL_UPDATED
+
+
+def label_update(event: Mapping[str, Any]) -> LabelUpdate | None:
+    """Parse ``Secret Label Updated`` for ``AWSCURRENT``; ``None`` for anything else."""
+    resources, detail = event.get("resources"), event.get("detail")
+    if not isinstance(resources, list) or len(resources) != 1 or not isinstance(detail, Mapping):
+        return None
+    arn, version = resources[0], detail.get("versionId")
+    if event.get("detail-type") != _LABEL_UPDATED or detail.get("labelUpdated") != "AWSCURRENT":
+        return None
+    return LabelUpdate(arn, version) if _is_secret_arn(arn) and isinstance(version, str) else None
+
+
+def _is_secret_arn(arn: object) -> bool:
+    return isinstance(arn, str) and _SECRET_ARN.fullmatch(arn) is not None
+
+
 def queue_records(event: Any) -> tuple[QueueRecord, ...]:
     """Return the messages of an SQS event. An unreadable message is kept, so that only this message fails later.
 
@@ -83,21 +119,22 @@ def queue_records(event: Any) -> tuple[QueueRecord, ...]:
     return tuple(found)
 
 
-def account_in(record: QueueRecord) -> str:
-    """Return the account that a message names.
+def work_in(record: QueueRecord) -> tuple[str, str | None]:
+    """Return the account that a message names, and the ARN if it is about one secret.
 
-    :raises BadEvent: its body is not ``{"account": "…"}``.
+    :raises BadEvent: its body is not ``{"account": "…"}``, with or without ``"secret"``.
     """
     try:
         body = json.loads(record.body)
     except (TypeError, ValueError, RecursionError):
         body = None
-    if not isinstance(body, Mapping) or set(body) != {"account"}:
+    known = isinstance(body, Mapping) and set(body) - {"secret"} == {"account"}
+    if not known or ("secret" in body and not _is_secret_arn(body["secret"])):
         raise BadEvent(
             f'message {printable(record.message_id, limit=60)} is not {{"account": "…"}}',
             advice="Only the sweep function should send to this queue.",
         )
-    return text_of(body, "account")
+    return text_of(body, "account"), body.get("secret")
 
 
 def text_of(event: Mapping[str, Any], name: str) -> str:

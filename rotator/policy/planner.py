@@ -6,14 +6,15 @@ from collections.abc import Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, Severity
+from rotator.message import KeyId, Message
+from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, Quota, Severity
 from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import length_of, slots_used, uncounted
 from rotator.policy.draft import Draft, uses_quota
 from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.revocation_limits import limit_revocations, limit_updates
+from rotator.policy.rules import BROKEN, ROTATE_WHEN, first
 from rotator.policy.scheduling import quota_window, schedule
 from rotator.policy.secret_draft import SecretDraft
 from rotator.policy.secret_planner import plan_everything, rotate
@@ -42,10 +43,8 @@ def plan_account(
     """
     slots = slots_used(snapshot, now)
     quota, planned = slots.quota(policy), slots.planned(policy, now, since)
-    skew = clock_skew(snapshot)
-    if skew is not None:
-        alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
-        return AccountPlan(snapshot.account, quota, alerts=(alert,), error=str(skew), keys=len(snapshot.keys))
+    if (stopped := _wrong_clock(snapshot, quota)) is not None:
+        return stopped
     draft = Draft(snapshot, policy, now, moves, since)
     if not snapshot.complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
@@ -84,6 +83,43 @@ def plan_account(
         infobip_account=_infobip_account(draft),
         deferred=tuple(draft.deferred),
     )
+
+
+def plan_new_value(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> AccountPlan:
+    """Return what a value that the rotator did not store calls for: the label of its key, and alerts.
+
+    A rotation that is due is left to sweeps, and is an alert: the person who stored the key expects it to last.
+
+    :param snapshot: contains this secret alone, with its current version alone unless that has not been read.
+    """
+    quota = slots_used(snapshot, now).quota(policy)
+    if (stopped := _wrong_clock(snapshot, quota)) is not None:
+        return stopped
+    draft = Draft(snapshot, policy, now)
+    secret = SecretDraft(draft, draft.views[0])
+    plan_everything(secret)
+    due = None if any(skip.everything for skip in draft.skipped) else first(ROTATE_WHEN, secret.view, now)
+    if due is not None:
+        severity = Severity.ERROR if due.reason in BROKEN else Severity.WARNING
+        template = "key {key} was stored by another process and must be replaced: {detail}; sweeps replace it"
+        key_id = secret.view.key_id
+        secret.alert(due.reason, template, key_id, severity, key=KeyId(key_id or ""), detail=due.detail)
+    return AccountPlan(
+        snapshot.account,
+        quota,
+        tuple(action for action in draft.actions() if action.reason is Reason.UNADOPTED),
+        tuple(draft.skipped),
+        tuple(dict.fromkeys(draft.alerts)),
+    )
+
+
+def _wrong_clock(snapshot: AccountSnapshot, quota: Quota) -> AccountPlan | None:
+    """Return the plan of an account where nothing is done, because this machine's clock is wrong."""
+    skew = clock_skew(snapshot)
+    if skew is None:
+        return None
+    alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
+    return AccountPlan(snapshot.account, quota, alerts=(alert,), error=str(skew), keys=len(snapshot.keys))
 
 
 def plan_secret(snapshot: AccountSnapshot, policy: Policy, now: datetime, arn: str) -> Draft:

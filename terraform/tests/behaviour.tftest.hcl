@@ -88,8 +88,21 @@ run "stopped" {
   }
 
   assert {
-    condition     = aws_scheduler_schedule.sweep.state == "DISABLED" && startswith(output.mode, "STOPPED")
+    condition     = aws_scheduler_schedule.sweep.state == "DISABLED" && aws_cloudwatch_event_rule.changes[0].state == "DISABLED" && startswith(output.mode, "STOPPED")
     error_message = "The brake must stop the schedule, and the outputs must say so."
+  }
+}
+
+run "changes_off" {
+  command = plan
+
+  variables {
+    verify_changes = false
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.changes) + length(aws_lambda_permission.changes) == 0 && !strcontains(data.aws_iam_policy_document.function["sweep"].json, "DescribeSecret")
+    error_message = "Without verify_changes there must be no rule, and no permission to describe other secrets."
   }
 }
 

@@ -23,7 +23,7 @@ from tests.chaos.interleave import Interleaver
 from tests.chaos.rules import Rules
 from tests.chaos.truth import footprint
 from tests.chaos.worlds import SMS, start
-from tests.world import HOUR, World
+from tests.world import DAY, HOUR, World
 
 
 class EmergencyRules(Rules):
@@ -72,6 +72,7 @@ def on_world(act: worlds.Act) -> Act:
 
 
 sweep, rotate, roll_back = on_world(worlds.sweep), on_world(worlds.rotate), on_world(worlds.roll_back)
+label_event = on_world(worlds.label_event)
 adoption = on_world(lambda world: adopt(world.reconciler(), SMS))
 
 
@@ -128,6 +129,20 @@ def another_function(run: Run) -> None:
         for step in (create, finish):
             run.actors.stop(f"by hand {step.__name__}")
             run.rules.by_hand(step)
+
+
+def pasting(run: Run) -> object:
+    """A person stores a key that Infobip's portal made; the event of it follows."""
+    world = run.world
+
+    def paste() -> None:
+        key = world.infobip.add_key(world.accounts["main"], "pasted", valid_to=world.clock.now() + 90 * DAY)
+        world.ours.add(key.id)
+        world.store.put_value_by_hand(SMS, str(key.value))
+
+    run.actors.stop("by hand paste")
+    run.rules.by_hand(paste)
+    return worlds.label_event(world)
 
 
 def own_steps(run: Run) -> None:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TypeVar, cast
 
 from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
+from rotator.engine.new_value import stored_by_others, take_up
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
@@ -145,6 +146,12 @@ def sweep(world: World) -> Sweep:
 
 def rotate(world: World) -> object:
     return rotate_now(world.reconciler(), SMS, "test")
+
+
+def label_event(world: World) -> object:
+    """Secrets Manager says that ``AWSCURRENT`` moved; it says so late, twice, and of the rotator's own promotions."""
+    entry = stored_by_others(world.store, world.store.peek(SMS).arn)
+    return entry and take_up(Reconciler(world.services(Trigger.SECRETSMANAGER)), entry)
 
 
 def roll_back(world: World) -> object:

@@ -39,6 +39,8 @@ def test_lists_only_secrets_with_role_tag(world: World) -> None:
     world.create("prefix", OLD, tags={"rotator:role-of": "key"})  # AWS's filter lets a longer tag key through
     entries = world.store.list_secrets()
     assert [entry.name for entry in entries] == ["a", "b"]
+    world.create("named", OLD, tags={"rotator:role": "key", "owner": "management"})
+    assert world.store.list_secrets("management") == entries[:1]
     assert entries[0].tags == {"rotator:role": "management"}
     assert entries[0].versions == {}
     assert entries[1].tags == KEY_TAGS

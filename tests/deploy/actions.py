@@ -30,7 +30,7 @@ _BATCH: Final = {("secretsmanager:BatchGetSecretValue", ANY)}
 _TRAIL: Final = {("cloudtrail:LookupEvents", ANY)}
 
 CALLED: Final[dict[str, frozenset[tuple[str, str]]]] = {
-    "sweep": frozenset(_READ | _BATCH | _TRAIL | {("sqs:SendMessage", QUEUE)}),
+    "sweep": frozenset(_READ | _BATCH | _TRAIL | {("sqs:SendMessage", QUEUE), ("secretsmanager:DescribeSecret", ANY)}),
     "worker": frozenset(_CHANGE | _BATCH | _TRAIL),
     "revoke": frozenset(_CHANGE | _BATCH),
     "rotation": frozenset(_CHANGE),

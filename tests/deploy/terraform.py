@@ -69,11 +69,9 @@ class Applied:
 
     def values(self, kind: str) -> dict[str, dict[str, Any]]:
         """The attributes of every resource (or data source) of a type, by name or, with ``for_each``, by key."""
-        return {
-            str(found.get("index", found["name"])): found["values"]
-            for found in self.state["values"]["root_module"]["resources"]
-            if found["type"] == kind
-        }
+        found = [each for each in self.state["values"]["root_module"]["resources"] if each["type"] == kind]
+        keys = [each["name"] if isinstance(each.get("index", 0), int) else each["index"] for each in found]
+        return {key: each["values"] for key, each in zip(keys, found, strict=True)}
 
     def outputs(self) -> dict[str, Any]:
         """Outputs, by name."""

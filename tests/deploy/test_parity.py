@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from rotator.lambda_.requests import sweep_request
+from rotator.lambda_.requests import label_update, sweep_request
 from rotator.settings import Settings
 from tests.deploy.actions import FUNCTIONS
 from tests.deploy.cloudformation import Stack
 from tests.deploy.offline import STAGE, service
 from tests.deploy.policies import statements
 from tests.deploy.terraform import Applied
+from tests.deploy.test_event_rules import matches
+from tests.lambdas.test_label_events import ARN, VERSION
 
 Both = tuple[Stack, Applied]
 
@@ -209,12 +211,35 @@ def test_every_alarm_notifies_topic(both: Both) -> None:
 
 def test_events(both: Both) -> None:
     stack, applied = both
-    rules = list(stack.resources("AWS::Events::Rule").values())
-    theirs = list(applied.values("aws_cloudwatch_event_rule").values())
-    assert len(rules) == len(theirs) == (1 if "EventBus" in stack.parameters else 0)
-    for mine, other in zip(rules, theirs, strict=True):
+    rules = {one["Name"]: one for one in stack.resources("AWS::Events::Rule").values()}
+    theirs = {one["name"]: one for one in applied.values("aws_cloudwatch_event_rule").values()}
+    assert rules.keys() == theirs.keys()
+    assert len(rules) == (2 if "EventBus" in stack.parameters else 1)
+    for name, mine in rules.items():
+        other = theirs[name]
         assert mine["EventPattern"] == json.loads(other["event_pattern"])
-        assert (mine["Name"], mine["EventBusName"]) == (other["name"], other["event_bus_name"])
+        assert mine.get("EventBusName", "default") == (other["event_bus_name"] or "default")
+        assert mine.get("State", "ENABLED") == (other["state"] or "ENABLED")
+
+
+def test_change_starts_sweep_function(both: Both) -> None:
+    stack, applied = both
+    rule = stack.resources("AWS::Events::Rule")["ChangeRule"]
+    (target,), theirs = rule["Targets"], applied.values("aws_cloudwatch_event_target")["sweep"]
+    assert target["Arn"] == theirs["arn"] == stack.known["SweepLambdaFunction.Arn"]
+    assert target["RetryPolicy"] == {
+        "MaximumEventAgeInSeconds": theirs["retry_policy"][0]["maximum_event_age_in_seconds"],
+        "MaximumRetryAttempts": theirs["retry_policy"][0]["maximum_retry_attempts"],
+    }
+    mine = stack.resources("AWS::Lambda::Permission")["ChangePermission"]
+    permission = applied.values("aws_lambda_permission")["changes"]
+    assert mine["SourceArn"] == "<ChangeRule.Arn>"
+    assert permission["source_arn"] == applied.values("aws_cloudwatch_event_rule")["changes"]["arn"]
+    assert (mine["FunctionName"], mine["Principal"]) == (permission["function_name"], permission["principal"])
+    sent = {"source": "aws.secretsmanager", "detail-type": "Secret Label Updated"}
+    for label, wanted in (("AWSCURRENT", True), ("rotator:key:1", False)):
+        event = {**sent, "resources": [ARN], "detail": {"labelUpdated": label, "versionId": VERSION}}
+        assert matches(rule["EventPattern"], event) is (label_update(event) is not None) is wanted
 
 
 @pytest.mark.parametrize("dry_run", ["true", "false"])

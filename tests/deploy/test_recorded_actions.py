@@ -16,10 +16,11 @@ from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke, rotation, sweep, worker
 from rotator.policy.labels import key_label, key_name, retire_label
 from tests import leaks
-from tests.deploy.actions import CALLED
+from tests.deploy.actions import ANY, CALLED
 from tests.deploy.recording import recording
 from tests.lambdas.conftest import stack
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
+from tests.lambdas.test_label_events import moved
 
 __all__ = ["stack"]
 
@@ -62,13 +63,18 @@ def test_sweep(stack: LambdaStack, record: Record, monkeypatch: pytest.MonkeyPat
     due(stack, "prod/sms", account, adopted=False)
     superseded(stack, "prod/gated", account, gate="adoption")
     superseded(stack, "prod/old", account)
+    stack.client.create_secret(Name="other", SecretString="{}")
     queue = stack.aws("sqs").create_queue(QueueName="accounts.fifo", Attributes={"FifoQueue": "true"})
     monkeypatch.setenv("ROTATOR_QUEUE_URL", queue["QueueUrl"])
     runtime.forget()
     with record() as calls:
         assert sweep({"dry_run": True}, Context())["planned"] > 0
         assert sweep({}, Context())["sent"] == 1
-    assert calls == CALLED["sweep"]
+        assert sweep(moved(stack, "prod/sms"), Context())["outcome"] == "sent"
+        assert sweep(moved(stack, "other"), Context())["outcome"] == "ignored"
+    described = {(action, role) for action, role in calls if action == "secretsmanager:DescribeSecret"}
+    assert {role for _, role in described} == {"key", "untagged"}
+    assert calls - described | {("secretsmanager:DescribeSecret", ANY)} == CALLED["sweep"]
 
 
 def test_worker(stack: LambdaStack, record: Record) -> None:

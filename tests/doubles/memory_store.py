@@ -71,10 +71,11 @@ class MemoryStore:
 
     # ---- what the rotator does --------------------------------------------------------------------------------------
 
-    def list_secrets(self) -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
         """Every secret with a ``rotator:role`` tag, by name, as it was ``staleness`` ago."""
         with self._call("list_secrets", ""):
             shown = [entry for entry in self._listed(self.staleness) if _ROLE_TAG in entry.tags]
+            shown = [entry for entry in shown if role in ("", entry.tags[_ROLE_TAG].strip())]
             result = tuple(sorted(shown, key=lambda entry: (entry.name, entry.arn)))
         return self._done("list_secrets", "", result)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -21,6 +22,36 @@ dry-run: "false"
 schedule: rate(1 minute)
 sweep-every: 1m
 """
+
+
+def verified_at_once(cloud: Cloud) -> None:
+    """A value that is stored right after a sweep is reported, or adopted, by its event before the next sweep."""
+    client, name = cloud.client("secretsmanager"), "prod/pasted"
+
+    def lines(event: str) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in cloud.logs("worker").splitlines() if f'"{event}"' in line]
+        return [line for line in found if line["event"] == event]
+
+    def by_event(event: str, value: str) -> float:
+        client.put_secret_value(SecretId=name, SecretString=json.dumps({"api_key": value}))
+        begun = time.monotonic()
+
+        def seen() -> bool | None:
+            return any(x["secret"] == name and x["trigger"] == "secretsmanager" for x in lines(event)) or None
+
+        wait_for(f"{event} by an event", seen, 50)
+        return time.monotonic() - begun
+
+    before = len(lines("sweep.completed"))
+    wait_for("a sweep", lambda: len(lines("sweep.completed")) > before or None)
+    tags = [{"Key": "rotator:role", "Value": "key"}, {"Key": "rotator:account", "Value": "main"}]
+    client.create_secret(Name=name, SecretString="{}", Tags=tags)
+    alerted = by_event("alert.raised", "not a key")
+    key = cloud.infobip.world.add_key(cloud.account, "made in the portal")
+    adopted = by_event("key.adopted", key.value)
+    labels = client.describe_secret(SecretId=name)["VersionIdsToStages"].values()
+    assert [each for each in labels if "AWSCURRENT" in each and f"rotator:key:{key.id}" in each]
+    print(f"from put-secret-value: {alerted:.1f} s to the alert, {adopted:.1f} s to the label")
 
 
 def test_schedule_rotates_emergency_revokes(cloud: Cloud) -> None:
@@ -45,6 +76,7 @@ def test_schedule_rotates_emergency_revokes(cloud: Cloud) -> None:
         assert world.authenticates(old[name])
         assert world.authenticates(cloud.current(name)["api_key"])
 
+    verified_at_once(cloud)
     leaked = cloud.current(SECRETS[0])
     event = {"secret_id": SECRETS[0], "reason": "pasted in a ticket", "incident": "INC-4711", "actor": "on-call"}
     answer = cloud.invoke("revoke", event)
@@ -90,5 +122,5 @@ def test_rehearsal(cloud: Cloud) -> None:
         timeout=300,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert {row["verdict"] for row in json.loads(ran.stdout)["rows"]} == {"holds"}
+    assert {row["verdict"] for row in json.loads(ran.stdout)["rows"] if row["needed"]} == {"holds"}
     assert {key.enabled for key in cloud.infobip.world.keys() if key.name.startswith("rotator/rehearsal/")} == {False}

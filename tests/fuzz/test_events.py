@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rotator import lambda_handlers
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.lambda_.handlers import rotation_request
-from rotator.lambda_.requests import account_in, queue_records, sweep_request
+from rotator.lambda_.requests import is_of_secrets_manager, label_update, queue_records, sweep_request, work_in
 from rotator.lambda_.revoke_handler import revoke_request
 from tests.fuzz.strategies import JSON, TEXTS, result_of
 from tests.infobip.answers import KEY_VALUE
@@ -51,18 +51,30 @@ RECORDS = st.fixed_dictionaries(
     optional={"attributes": st.fixed_dictionaries({"MessageGroupId": NAMES | JSON}) | JSON, "eventSource": TEXTS},
 )
 BATCHES = st.fixed_dictionaries({"Records": st.lists(RECORDS, max_size=3) | JSON})
-EVENTS = {"sweep": SWEEPS, "worker": BATCHES, "revoke": REVOKES, "rotation": ROTATIONS}
+ARNS = st.just("arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/sms-AbCdEf")
+LABEL_UPDATES = st.fixed_dictionaries(
+    {
+        "detail-type": st.just("Secret Label Updated") | NAMES,
+        "source": st.just("aws.secretsmanager"),
+        "resources": st.lists(ARNS | JSON, max_size=2) | JSON,
+        "detail": st.fixed_dictionaries({"labelUpdated": st.just("AWSCURRENT") | JSON, "versionId": TEXTS | JSON})
+        | JSON,
+    }
+)
+EVENTS = {"sweep": SWEEPS | LABEL_UPDATES, "worker": BATCHES, "revoke": REVOKES, "rotation": ROTATIONS}
 
 
 @settings(max_examples=150)
-@given(JSON | SWEEPS | REVOKES | ROTATIONS | BATCHES)
+@given(JSON | SWEEPS | LABEL_UPDATES | REVOKES | ROTATIONS | BATCHES)
 def test_any_event_is_read_or_refused(event: Any) -> None:
     errors: list[Exception | None] = []
+    if is_of_secrets_manager(event):
+        label_update(event)
     for read in (sweep_request, revoke_request, rotation_request, queue_records):
         found, error = result_of(partial(read, event), ConfigurationError)
         errors.append(error)
         for record in found if read is queue_records and isinstance(found, tuple) else ():
-            errors.append(result_of(partial(account_in, record), ConfigurationError)[1])
+            errors.append(result_of(partial(work_in, record), ConfigurationError)[1])
     for error in errors:
         assert str(error).isprintable()
         assert KEY_VALUE not in str(error)

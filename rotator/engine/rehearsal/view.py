@@ -31,9 +31,10 @@ class RehearsalView:
     arn: str
     tags: dict[str, str] = field(default_factory=dict)
 
-    def list_secrets(self) -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
         """Both secrets; never stale."""
-        return self.management, self.describe(self.arn)
+        both = self.management, self.describe(self.arn)
+        return tuple(entry for entry in both if role in ("", entry.tags[ROLE_TAG]))
 
     def describe(self, secret_id: str) -> SecretEntry:
         """Describe one of the two."""
