@@ -113,9 +113,12 @@ def _fetch_role(home: botocore.session.Session, role: str, external_id: str | No
     :raises CredentialRetrievalError: AWS refuses, or does not answer.
     """
     arguments = {"RoleSessionName": "infobip-key-rotator", **({"ExternalId": external_id} if external_id else {})}
-    fetcher = AssumeRoleCredentialFetcher(
-        partial(home.create_client, region_name=region), home.get_credentials(), role, arguments
-    )
+
+    def connect(service: str, **credentials: Any) -> Any:
+        with _MAKING:  # several stores are listed at once
+            return home.create_client(service, region_name=region, **credentials)
+
+    fetcher = AssumeRoleCredentialFetcher(connect, home.get_credentials(), role, arguments)
     try:
         credentials: Mapping[str, Any] = fetcher.fetch_credentials()
         return credentials
