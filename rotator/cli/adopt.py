@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rotator.cli.call import Call
-from rotator.cli.options import NAME, command
+from rotator.cli.call import INTERRUPTED, Call
+from rotator.cli.options import command
 from rotator.cli.plan_text import show_results
 from rotator.engine.adopt import adopt as adopt_secret
 from rotator.engine.reconcile import Reconciler
@@ -13,8 +13,8 @@ from rotator.text import printable
 
 
 @command
-@click.argument("secret", type=NAME)
-@click.option("--key-id", type=NAME, metavar="K", help="Key id, if Infobip can't identify the key by its value.")
+@click.argument("secret")
+@click.option("--key-id", metavar="K", help="Key id, if Infobip can't identify the key by its value.")
 def adopt(call: Call, secret: str, key_id: str | None) -> int:
     """Start managing SECRET (name or ARN) and the key in it.
 
@@ -28,6 +28,7 @@ def adopt(call: Call, secret: str, key_id: str | None) -> int:
       rotator adopt prod/sms/otp
       rotator adopt prod/sms/otp --key-id 5737...48AE
     """
+    call.interrupted = INTERRUPTED
     app = call.open()
     result = adopt_secret(Reconciler(app.services), secret, key_id)
     return show_results(call, (result,), f"Next actions and times: `rotator status --secret {printable(secret)}`.")

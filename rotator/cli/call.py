@@ -71,7 +71,7 @@ class Call:
     written: bool = False
     stdout_closed: bool = False
     unwritten: str = ""
-    interrupted: str = INTERRUPTED
+    interrupted: str = "interrupted; nothing was changed"
     closing: ExitStack = field(default_factory=ExitStack)
     arguments: Sequence[str] = ()
 

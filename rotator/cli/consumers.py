@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, as_json, time_text
-from rotator.cli.options import NAME, command
+from rotator.cli.options import command
 from rotator.cli.plan_text import MOST_ROWS
 from rotator.engine.consumers import Consumers, read_consumers
 from rotator.engine.reconcile import Reconciler
@@ -24,7 +24,7 @@ _TIME: Final = 24
 
 
 @command
-@click.argument("secret", type=NAME)
+@click.argument("secret")
 @click.option(
     "--days",
     type=click.IntRange(1, MOST_DAYS),

@@ -106,7 +106,7 @@ def _chapter(chapter: Chapter) -> Iterator[RenderableType]:
         what = styled(event.what, _STYLES.get(event.what, ""))
         what.pad_right(max(0, 9 - len(what)))  # each chapter is a table of its own, with columns as wide as the others
         date = f"{date_text(event.at, '%d %b'):>6}"
-        rows.append((f"{event.day:>3}", date, what, f"{event.secret:<17}", shown(event.detail, 110)))
+        rows.append((f"{event.day:>3}", date, what, f"{event.secret:<17}", shown(event.detail)))
     yield Grid(rows, (3, 6, 9, 17), heads=("day", "date", "event", "secret", "detail"))
     yield ""
 

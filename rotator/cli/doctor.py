@@ -21,7 +21,7 @@ from rotator.aws.clients import make_client
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.aws.stores import Stores
 from rotator.bootstrap import App
-from rotator.cli.call import Call
+from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call
 from rotator.cli.documents import fields
 from rotator.cli.options import command
 from rotator.durations import human_duration
@@ -93,7 +93,8 @@ def doctor(call: Call) -> int:
     permissions are checked with the IAM policy simulator, and reported as
     unchecked if that is not allowed.
 
-    Exits 1 if a check fails; a warning does not count.
+    Exits 1 if a check fails, 2 if settings or credentials can't be used; a
+    warning does not count.
 
     \b
     Examples:
@@ -112,7 +113,7 @@ def doctor(call: Call) -> int:
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:
         call.text(f"{counted(failed, 'error')}.{more}")
-        return 1
+        return EXIT_USAGE if checks[0].level is Level.FAIL else EXIT_FAILED
     call.text(f"No errors.{more} Next: `rotator plan`.")
     return 0
 

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 import click
 
 from rotator.cli.call import Call
-from rotator.errors import ConfigurationError
 from rotator.settings import LOG_LEVELS
+
+_LONGEST: Final = 2048
+"""As long as an ARN can be."""
 
 
 class Filled(click.ParamType[str]):
-    """A text that is not blank, and not longer than what it names can be."""
+    """A name, path, time or reason: not blank (often a shell variable that is not set), and not longer than an ARN."""
 
     name = "text"
-
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text, without blanks around it."""
         text = str(value).strip()
         if not text:
             self.fail("it is empty", param, ctx)
-        if len(text) > self._longest:
-            self.fail(f"it has {len(text)} characters, and at most {self._longest} are possible", param, ctx)
+        if len(text) > _LONGEST:
+            self.fail(f"it has {len(text)} characters, and at most {_LONGEST} are possible", param, ctx)
         return text
-
-
-NAME: Final = Filled(2048)
-"""A secret's name or ARN, an account, or a key id."""
-FILE: Final = Filled(4096)
-"""A path."""
 
 
 _COMMON: Final[dict[str, dict[str, Any]]] = {
@@ -50,7 +43,7 @@ _COMMON: Final[dict[str, dict[str, Any]]] = {
     },
     "--verbose": {"is_flag": True, "help": "Also show audit lines on a terminal."},
     "--quiet": {"is_flag": True, "help": "Show only errors on stderr."},
-    "--audit-file": {"type": FILE, "metavar": "FILE", "help": "Also append audit lines to FILE (created if missing)."},
+    "--audit-file": {"metavar": "FILE", "help": "Also append audit lines to FILE (created if missing)."},
     "--timeout": {
         "type": click.IntRange(1, 300),
         "metavar": "SECONDS",
@@ -67,20 +60,29 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
 
 def common_options(shown: Collection[str] = tuple(_COMMON)) -> list[click.Parameter]:
     """Return the options that every command takes. Its help lists only those in ``shown``."""
-    return [
+    return _filled(
         click.Option([name], callback=_keep, expose_value=False, hidden=name not in shown, **settings)
         for name, settings in _COMMON.items()
-    ]
+    )
+
+
+def _filled(parameters: Iterable[click.Parameter]) -> list[click.Parameter]:
+    """Let every text be checked."""
+    checked = list(parameters)
+    for parameter in checked:
+        if isinstance(parameter.type, type(click.STRING)):
+            parameter.type = Filled()
+    return checked
 
 
 def command(function: Callable[..., int]) -> click.Command:
     """Make a command from a function that takes the :class:`Call` first; its docstring is the help."""
     made = click.command()(click.make_pass_decorator(Call)(function))
-    made.params += common_options(shown=["--json"])
+    made.params = _filled(made.params) + common_options(shown=["--json"])
     return made
 
 
-account_option: Final = click.option("--account", type=NAME, metavar="A", help="Only this Infobip account.")
+account_option: Final = click.option("--account", metavar="A", help="Only this Infobip account.")
 days_option: Final = click.option(
     "--days",
     metavar="N",
@@ -89,7 +91,7 @@ days_option: Final = click.option(
     show_default=True,
     help="Days to forecast, 1 to 400.",
 )
-secret_option: Final = click.option("--secret", type=NAME, metavar="S", help="Only this secret (name or ARN).")
+secret_option: Final = click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
 wide_option: Final = click.option(
     "--wide",
     is_flag=True,
@@ -97,13 +99,3 @@ wide_option: Final = click.option(
     expose_value=False,
     help="Show full key ids and do not wrap lines.",
 )
-
-
-def required(option: str, text: str) -> str:
-    """Return an operator's text, stripped.
-
-    :raises ConfigurationError: it is blank.
-    """
-    if not text.strip():
-        raise ConfigurationError(f"{option} is empty", advice="Use a short reason; it is recorded in the audit trail.")
-    return text.strip()

@@ -10,7 +10,7 @@ import click
 from rotator.cli.call import Call
 from rotator.cli.documents import as_json
 from rotator.cli.options import account_option, command, secret_option, wide_option
-from rotator.cli.plan_text import plan_parts
+from rotator.cli.plan_text import APPLY, plan_parts
 from rotator.durations import MAX_DURATION, parse_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import errors_in
@@ -47,13 +47,12 @@ def plan(call: Call, account: str | None, secret: str | None, at: str | None, ex
     app = call.open()
     moment = None if at is None else parse_moment(at, app.clock.now())
     found = Reconciler(app.services).plan(account=account, secret=secret, at=moment)
-    work = any(part.actions for part in found.accounts)
-    call.result(as_json(found), plan_parts(found, f"Nothing was changed.{' To apply: `rotator run`.' if work else ''}"))
+    call.result(as_json(found), plan_parts(found, "Nothing was changed.", APPLY if at is None else ""))
     if not all(part.ran_through for part in found.accounts):
         return 1
     if not exit_code:
         return 0
-    if work:
+    if any(part.actions for part in found.accounts):
         return WORK_TO_DO
     return SOMETHING_TO_FIX if any(errors_in(part) for part in found.accounts) else 0
 
@@ -71,7 +70,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     except (ValueError, OverflowError):
         raise ConfigurationError(
             f'--at "{text[:40]}" is not a valid time',
-            advice="Use a time such as 2026-12-01T10:00:00Z, or +14d for two weeks from now.",
+            advice="Use a time such as 2026-12-01T10:00:00Z, or an offset into the future such as +14d.",
         ) from None
     if abs(moment - now) > MAX_DURATION:
         raise ConfigurationError(

@@ -22,6 +22,7 @@ from rotator.text import some_of
 MOST_ROWS: Final = 60
 """Rows of a table. The rest are counted, and ``--json`` has them."""
 SEE_DOCTOR: Final = "To diagnose: `rotator doctor`."
+APPLY: Final = "To apply: `rotator run`."
 _NAME: Final = 30
 LONGEST_REASON: Final = 23
 """Wide enough for every reason, so that none is broken."""
@@ -34,18 +35,23 @@ _STYLES: Final = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.DEFERRED
 # ---- a plan ---------------------------------------------------------------------------------------------------------
 
 
-def plan_parts(found: Plan, then: str) -> Iterator[RenderableType]:
+def plan_parts(found: Plan, unchanged: str, then: str) -> Iterator[RenderableType]:
     """Yield all accounts, then the totals.
 
-    :param then: that nothing was changed, and the next command.
+    :param unchanged: that nothing was changed.
+    :param then: the next command, shown if there is something that it would do.
     """
     for part in found.accounts:
         rows = [_action_row(action, found.generated_at) for action in part.actions]
         yield from account_parts(part, rows, (7, _NAME, 16), "nothing to do")
     kinds = Counter(action.kind for part in found.accounts for action in part.actions)
     yield summary(found.accounts, [f"{kinds[kind]} to {kind}" for kind in ActionKind if kinds[kind]], "Nothing to do")
+    if any(part.error is not None for part in found.accounts):
+        then = SEE_DOCTOR
+    elif not kinds:
+        then = ""
     if found.accounts:
-        yield then
+        yield f"{unchanged} {then}".rstrip()
 
 
 def account_parts(

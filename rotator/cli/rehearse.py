@@ -14,7 +14,7 @@ from rotator import __version__
 from rotator.bootstrap import make_rehearsal
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
-from rotator.cli.options import FILE, NAME, command
+from rotator.cli.options import command
 from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
 from rotator.engine.rehearsal.assumptions import DEFAULT_PARTS, CheckedAssumption, Part, Verdict
 from rotator.errors import ConfigurationError
@@ -27,9 +27,7 @@ _WIDTHS: Final = (19, 11)
 
 
 @command
-@click.option(
-    "--account", type=NAME, metavar="A", required=True, help="Infobip account to rehearse on; best a sub-account."
-)
+@click.option("--account", metavar="A", required=True, help="Infobip account to rehearse on; best a sub-account.")
 @click.option("--scopes", metavar="S", help="Scopes of the test keys, separated by spaces.")
 @click.option("--yes", is_flag=True, help="Carry it out. Without it, only show the plan and exit 2.")
 @click.option(
@@ -40,9 +38,7 @@ _WIDTHS: Final = (19, 11)
     help="Run only this part; repeatable. Logins other than the configured one run only if named here.",
 )
 @click.option("--clean", is_flag=True, help="Remove what earlier rehearsals left; run nothing.")
-@click.option(
-    "-o", "--output", "file", type=FILE, metavar="FILE", help="Also write the results without ids and names, to share."
-)
+@click.option("-o", "--output", "file", metavar="FILE", help="Also write the results without ids and names, to share.")
 def rehearse(
     call: Call, account: str, scopes: str | None, yes: bool, parts: tuple[str, ...], clean: bool, file: str | None
 ) -> int:

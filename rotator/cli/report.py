@@ -8,7 +8,7 @@ import click
 
 from rotator.cli.call import Call
 from rotator.cli.documents import errors_field
-from rotator.cli.options import FILE, account_option, command, days_option
+from rotator.cli.options import account_option, command, days_option
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
 from rotator.render import counted, shown
@@ -19,9 +19,9 @@ _STDOUT = "-"
 
 
 @command
-@click.option("-o", "--output", "file", type=FILE, metavar="FILE", required=True, help="File to write; - for stdout.")
+@click.option("-o", "--output", "file", metavar="FILE", required=True, help="File to write; - for stdout.")
 @account_option
-@click.option("--audit", type=FILE, metavar="FILE", help="Also show the last 200 lines of this audit file.")
+@click.option("--audit", metavar="FILE", help="Also show the last 200 lines of this audit file.")
 @days_option
 def report(call: Call, file: str, account: str | None, audit: str | None, days: int) -> int:
     """Write a self-contained HTML page: summary, alerts, forecast, timeline.

@@ -10,7 +10,7 @@ import click
 from rotator.cli.call import Call
 from rotator.cli.emergency_output import EmergencyOutput
 from rotator.cli.leaked import read_leaked, revoke_leaks
-from rotator.cli.options import NAME, command, required
+from rotator.cli.options import command
 from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target, not_revoked
 from rotator.errors import ConfigurationError, RotatorError
 
@@ -18,12 +18,10 @@ _NOT_CONFIRMED: Final = 2
 
 
 @command
-@click.option("--secret", type=NAME, metavar="S", help="Revoke every key of this secret (name or ARN).")
-@click.option(
-    "--key-id", type=NAME, metavar="K", help="Revoke this key alone (id, or 5737...48AE); requires --account."
-)
+@click.option("--secret", metavar="S", help="Revoke every key of this secret (name or ARN).")
+@click.option("--key-id", metavar="K", help="Revoke this key alone (id, or 5737...48AE); requires --account.")
 @click.option("--leaked-key-stdin", is_flag=True, help="Read a key value, text or scanner report from stdin.")
-@click.option("--account", type=NAME, metavar="A", help="The Infobip account that the key belongs to.")
+@click.option("--account", metavar="A", help="The Infobip account that the key belongs to.")
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 @click.option("--incident", metavar="I", help="Incident number. Repeating it within 24 hours is a retry.")
 @click.option(
@@ -77,13 +75,12 @@ def revoke(
           --reason "vendor left" --yes
     """
     _check_selectors(secret, key_id, account, leaked=leaked_key_stdin)
-    audit_reason = required("--reason", reason)
     if yes and dry_run:
         raise ConfigurationError("--yes and --dry-run cannot be used together", advice="Use one or the other.")
     leaks = read_leaked() if leaked_key_stdin else None
     app = call.open(trigger="emergency")
     output = EmergencyOutput(app, call, incident)
-    emergency = Emergency(app.services, audit_reason, incident, on_step=output.step)
+    emergency = Emergency(app.services, reason, incident, on_step=output.step)
     again = _repeat(secret, key_id, account, reason, incident, strategy)
     call.interrupted = f"interrupted; nothing was changed so far. {again}"
     try:

@@ -8,9 +8,9 @@ from datetime import datetime
 import click
 from rich.console import RenderableType
 
-from rotator.cli.call import Call
+from rotator.cli.call import INTERRUPTED, Call
 from rotator.cli.documents import Document, fields, time_text
-from rotator.cli.options import NAME, command, required
+from rotator.cli.options import command
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import RolledBack
 from rotator.engine.rollback import rollback as go_back
@@ -18,11 +18,10 @@ from rotator.render import Grid, key_words, shown, styled, when
 
 
 @command
-@click.argument("secret", type=NAME)
+@click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 @click.option(
     "--key-id",
-    type=NAME,
     metavar="K",
     help="Key to return to, if several are in their grace period: full id or 5737...48AE.",
 )
@@ -46,9 +45,9 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None, dry_run: 
       rotator rollback prod/sms/otp --reason OPS-123 \\
           --key-id 5737...48AE
     """
-    audit_reason = required("--reason", reason)
+    call.interrupted = INTERRUPTED
     app = call.open()
-    done = go_back(Reconciler(app.services), secret, audit_reason, key_id, dry_run=dry_run)
+    done = go_back(Reconciler(app.services), secret, reason, key_id, dry_run=dry_run)
     call.result(rollback_document(done), rollback_parts(done, app.clock.now()))
     return 0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from rotator.cli.call import Call
+from rotator.cli.call import INTERRUPTED, Call
 from rotator.cli.documents import as_json
-from rotator.cli.options import NAME, command, required
+from rotator.cli.options import command
 from rotator.cli.plan_text import plan_parts, show_results
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotate_now import plan_rotation, rotate_now
@@ -15,7 +15,7 @@ from rotator.text import printable
 
 
 @command
-@click.argument("secret", type=NAME)
+@click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 def rotate(call: Call, secret: str, reason: str, dry_run: bool) -> int:
@@ -31,14 +31,14 @@ def rotate(call: Call, secret: str, reason: str, dry_run: bool) -> int:
       rotator rotate prod/sms/otp --reason "new vendor contract"
       rotator rotate prod/sms/otp --reason OPS-123 --json
     """
-    audit_reason = required("--reason", reason)
+    call.interrupted = INTERRUPTED
     app = call.open()
     reconciler = Reconciler(app.services)
     if dry_run:
-        planned = Plan(app.clock.now(), (plan_rotation(reconciler, secret, audit_reason),))
-        call.result(as_json(planned), plan_parts(planned, "Nothing was changed. To rotate: omit --dry-run."))
+        planned = Plan(app.clock.now(), (plan_rotation(reconciler, secret, reason),))
+        call.result(as_json(planned), plan_parts(planned, "Nothing was changed.", "To rotate: omit --dry-run."))
         return 0
-    results = rotate_now(reconciler, secret, audit_reason)
+    results = rotate_now(reconciler, secret, reason)
     advice = f"To see when the old key will be revoked: `rotator status --secret {printable(secret)}`."
     for result in results:
         if result.moved and result.action.key_id is not None:

@@ -10,10 +10,19 @@ from typing import Final
 import click
 from rich.console import RenderableType
 
-from rotator.cli.call import Call
+from rotator.cli.call import INTERRUPTED, Call
 from rotator.cli.documents import sweep_document
 from rotator.cli.options import account_option, command, secret_option
-from rotator.cli.plan_text import RESULT_LIMITS, SEE_DOCTOR, account_parts, plan_parts, result_row, summary, unobserved
+from rotator.cli.plan_text import (
+    APPLY,
+    RESULT_LIMITS,
+    SEE_DOCTOR,
+    account_parts,
+    plan_parts,
+    result_row,
+    summary,
+    unobserved,
+)
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import FirstExpiry, Sweep
 from rotator.model import Outcome
@@ -46,12 +55,13 @@ def run(call: Call, account: str | None, secret: str | None, force: bool, dry_ru
       rotator run --account main --audit-file /var/log/rotator/audit.jsonl
       rotator run --secret prod/sms/otp --json
     """
+    call.interrupted = INTERRUPTED
     app = call.open(unattended=True)
     dry = dry_run or app.settings.dry_run
     done = Reconciler(app.services).sweep(
         account=account, secret=secret, force=force, dry_run=dry, expiries=not (call.json or dry)
     )
-    dry_parts = plan_parts(done.plan, "Dry run: nothing was changed. To apply: `rotator run`.")
+    dry_parts = plan_parts(done.plan, "Dry run: nothing was changed.", APPLY)
     # If the audit file failed half-way, the sweep may have changed something before.
     unchanged = "" if call.audit_file is not None else "Nothing was changed. "
     call.result(sweep_document(done.plan, done.results), dry_parts if dry else _parts(done, unchanged, app.clock.now()))

@@ -90,7 +90,7 @@ def read_before(text: str) -> float | timedelta:
 
 def read_length(text: str) -> timedelta:
     """Read a duration above 0."""
-    length = parse_duration(text)
+    length = timedelta(0) if text == "0" else parse_duration(text)
     if not length:
         raise Unreadable(text, "is not greater than zero", "use a duration such as 14d")
     return length

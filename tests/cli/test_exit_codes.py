@@ -39,7 +39,7 @@ def test_unknown_name_is_exit_1(stack: Stack, case: str) -> None:
     stack.seed()
     before = stack.state()
     ran = stack.run(*UNKNOWN[case])
-    assert ran.code == 1
+    assert (ran.code, len([line for line in ran.lines if line.get("log") == "rotator"])) == (1, 1)
     assert stack.state() == before
     close = {SECRET: "prod/sms/otp", ACCOUNT: "main"}
     named = next((name for name in close if name in UNKNOWN[case]), KEY)
@@ -58,13 +58,13 @@ def test_arn_of_other_region_says_so(stack: Stack, case: str) -> None:
     )
 
 
-@pytest.mark.parametrize("command", sorted(DOCUMENTS.keys() - WITHOUT_AWS - {"doctor"}))
+@pytest.mark.parametrize("command", sorted(DOCUMENTS.keys() - WITHOUT_AWS))
 def test_no_credentials_is_exit_2(stack: Stack, command: str) -> None:
     arguments = next((case for case in UNKNOWN.values() if case[0] == command), (command,))
     gone = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
     ran = stack.run(*arguments, env=gone | {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"})
     assert ran.code == 2
-    assert "AWS_PROFILE" in ran.sentence
+    assert "AWS_PROFILE" in ran.sentence + ran.out
 
 
 def test_broken_aws_file_is_named(stack: Stack, tmp_path: object) -> None:
@@ -110,7 +110,10 @@ def test_dry_run_is_refused_as_real_one(stack: Stack) -> None:
 
 def test_plan_names_run_only_for_work(stack: Stack) -> None:
     stack.seed()
-    assert "`rotator run`" in stack.run("plan").out
+    for command in (("plan",), ("run", "--dry-run")):
+        assert "`rotator run`" in stack.run(*command).out
+    assert "`rotator run`" not in stack.run("plan", "--at", "+1d").out, "a sweep now does something else"
     stack.run("run")
     assert json.loads(stack.run("plan", "--json").out)["accounts"][0]["actions"] == []
-    assert "`rotator run`" not in stack.run("plan").out
+    for command in (("plan",), ("run", "--dry-run")):
+        assert "`rotator run`" not in stack.run(*command).out

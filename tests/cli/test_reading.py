@@ -208,7 +208,7 @@ def test_doctor_names_what_to_fix(stack: Stack) -> None:
 
 def test_doctor_names_wrong_settings(stack: Stack) -> None:
     ran = stack.run("doctor", "--json", env={"ROTATOR_DAILY_LIMIT": "many", "ROTATOR_DEPLOYMNT": "x"})
-    assert ran.code == 1
+    assert ran.code == 2
     (check,) = ran.document["checks"]
     assert (check["level"], check["subject"]) == ("fail", "Settings")
     assert "ROTATOR_DAILY_LIMIT" in check["detail"]

@@ -23,6 +23,7 @@ from rotator.cli.app import COMMANDS, cli
 from rotator.message import Message
 from rotator.render import Grid, brief, local_text, shown, when
 from tests import leaks
+from tests.cli.local_stack import subcommands
 from tests.world import START
 
 KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
@@ -65,9 +66,6 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["report", "-o", "/"], "/ "),
         (["report", "-o", ""], "--output"),
         (["report", "-o", "x.html", "--audit", "/bin/ls"], "/bin/ls"),
-        (["plan", "--audit-file", ""], "--audit-file"),
-        (["plan", "--secret", ""], "--secret"),
-        (["plan", "--account", " "], "--account"),
         (["rotate", "", "--reason", "x"], "SECRET"),
         (["rotate", "x" * 3000, "--reason", "x"], "2048"),
         (["x" * 3000], "plan,"),
@@ -179,6 +177,22 @@ def test_version_and_nothing_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     shown = capsys.readouterr()
     assert (shown.out.startswith("Usage:"), shown.err) == (True, "")
+
+
+@pytest.mark.parametrize("text", ["", " ", "x" * 3_000], ids=["empty", "blank", "endless"])
+def test_every_text_is_checked(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In each option and argument that takes a name, a path, a time or a reason."""
+    checked = 0
+    for name, command in subcommands(cli).items():
+        for parameter in (each for each in command.params if each.type.name == "text"):
+            option = parameter.opts[-1]
+            given = [f"{option}={text}"] if isinstance(parameter, click.Option) else ["--", text]
+            assert main([name, *given]) == 2, given
+            err = capsys.readouterr().err
+            assert option.upper() in err.upper()
+            assert len(err) < 400
+            checked += 1
+    assert checked > 80
 
 
 @pytest.mark.parametrize(
