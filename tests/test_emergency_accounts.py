@@ -295,10 +295,12 @@ def test_copy_in_another_field_is_previewed(value: str) -> None:
     text = {"api_key": world.current_value("other/sms"), "backup": key.value}
     store(world, text if value == "json" else f"\x01{key.value}".encode(), "other/sms")
     for target in ({"secret": NAME}, named("key", key), named("value", key)):
-        notes = plan_for(world, **target).notes
-        assert any("other/sms" in note and "api_key" in note for note in notes)
+        (error,) = plan_for(world, **target).errors
+        assert "other/sms" in error
+        assert "api_key" in error
     report = revoke(world)
-    assert (report.ok, report.replaced) == (True, (NAME,))
+    assert (report.replaced, report.errors) == ((NAME,), [error])
+    assert not plan_for(world, secret=NAME).errors, "the key is disabled already"
 
 
 # ---- wire, labels, preview -------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) ->
     if status == 429:
         wait = answer.retry_after
         asked = "" if wait is None else f", retry after {wait.total_seconds():.0f} s"
-        return ProviderThrottled(message + asked, advice="Try again later; sweeps retry automatically.")
+        return ProviderThrottled(message + asked, advice="Try again later.")
     if status in (408, 425) or status >= 500:
         return ProviderUnavailable(message)
     if 400 <= status < 500:

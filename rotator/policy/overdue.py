@@ -54,8 +54,11 @@ class Overdue(NamedTuple):
 
 
 def allowed_delay(key: Key | None) -> timedelta:
-    """Return how late a key's rotation or revocation may be: a day, or a tenth of its lifetime if that is shorter."""
-    if key is None or key.valid_from is None or key.valid_to is None:
+    """Return how late a key's rotation or revocation may be: a day, or a tenth of its lifetime if that is shorter.
+
+    A disabled key's lifetime is not known: its revocation set its expiry.
+    """
+    if key is None or not key.enabled or key.valid_from is None or key.valid_to is None:
         return ALLOWED_DELAY
     return max(timedelta(0), min(ALLOWED_DELAY, (key.valid_to - key.valid_from) / _SHARE))
 

@@ -36,7 +36,7 @@ run "plain" {
       for name, policy in data.aws_iam_policy_document.function :
       name => [for statement in jsondecode(policy.json).Statement : statement.Sid]
       }) == jsonencode({
-      sweep    = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "SendAccounts", "WriteLogs"]
+      sweep    = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "DescribeChanges", "SendAccounts", "WriteLogs"]
       worker   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "ReceiveAccounts", "WriteLogs"]
       revoke   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "WriteLogs"]
       rotation = ["FindSecrets", "ReadManagement", "ManagedSecrets", "WriteLogs"]

@@ -29,7 +29,7 @@ from rotator.engine.emergency.verification import VERIFY_TIMEOUT, Verification, 
 from rotator.engine.label_writes import clean_labels, remove_retire_labels, retire_version
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
-from rotator.errors import InternalError, LostRace, Refused, RotatorError, StateChanged, sentence
+from rotator.errors import InternalError, KeyNotFound, LostRace, Refused, RotatorError, StateChanged, sentence
 from rotator.model import AccountSnapshot, ActionKind, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_label, parse_key_label, retire_label
@@ -229,12 +229,13 @@ class Execution:
         """The current key as the tag's account shows it: another account may show it as well.
 
         :raises Refused: the tag's account does not have it; only ``rotator rotate`` moves a secret.
+        :raises RotatorError: that account did not answer.
         """
         if current.account == account:
             return current
         try:
             fetched = self.accounts.provider(account).get_key(current.key.id)
-        except RotatorError:
+        except KeyNotFound:
             raise Refused(
                 f"its current key {current.key.id} belongs to account {printable(current.account)}, and the tag "
                 f"rotator:account is {quoted(account)}",

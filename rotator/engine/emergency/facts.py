@@ -94,7 +94,8 @@ class Facts:
         found = self.version_keys(entry, life.current_version)
         current = next((suspect for suspect in found.keys if suspect.role == KeyRole.CURRENT), None)
         if current is None:
-            errors = (*found.errors, *(error for _, error in found.unproven))
+            labelled = (suspect.key.id for suspect, _ in found.unproven)
+            errors = (*found.errors, *(f"its label names key {key_id}, without a proof" for key_id in labelled))
             why = "; ".join(error.removesuffix(".") for error in errors) or "its value is not a key here"
             raise Refused(f"the current key of {entry.name} can't be identified: {why}", reason=Reason.UNADOPTED)
         return current
@@ -226,7 +227,7 @@ class Facts:
         """How a secret's current value uses a key: by the value, or by its label if the value can't be compared."""
         content, labelled = self.contents().get(entry.arn), located.id in read_lifecycle(entry).at_work
         if not isinstance(content, Secret):
-            unknown = Use.UNKNOWN if content is not None else Use.NONE
+            unknown = Use.UNKNOWN if content is not None or entry.deleted_at is not None else Use.NONE
             return Use.CURRENT if labelled else unknown
         tagged = _tagged_value(entry, content)
         if located.value is None:  # Infobip masks values: only a search shows which key a value is

@@ -149,10 +149,9 @@ class Planner:
         """Plan for one key, and for the secrets that use it."""
         suspect = self._with_value(self._placed(located))
         if suspect.role in (KeyRole.ORPHAN, KeyRole.UNMANAGED) and located.key.name:
-            notes += (
-                f"no managed secret contains key {located.id}; its name at Infobip is {quoted(located.key.name)}",
-            )
-        replaced, more = self._users([suspect], None)
+            name = quoted(located.key.name)
+            notes += (f"no managed secret that could be read contains key {located.id}; its name at Infobip is {name}",)
+        replaced, more, errors = self._users([suspect], None)
         return EmergencyPlan(
             located.account,
             self.strategy,
@@ -161,6 +160,7 @@ class Planner:
             suspects=(suspect,),
             replaced=tuple(replaced),
             notes=(*notes, *more),
+            errors=tuple(errors),
         )
 
     def _with_value(self, suspect: Suspect) -> Suspect:
@@ -231,7 +231,7 @@ class Planner:
         current = read_lifecycle(entry).current_version
         kept = made is not None and not any(suspect.role == KeyRole.CURRENT for suspect in concerned)
         main = [] if current is None or kept or not self.replaces else [entry]
-        others, more = self._users(concerned, entry)  # a disabled one may still be another secret's current key
+        others, more, lost = self._users(concerned, entry)  # a disabled one may still be another secret's current key
         return EmergencyPlan(
             next((suspect.account for suspect in suspects), owner or ""),
             self.strategy,
@@ -242,7 +242,7 @@ class Planner:
             notes=(*notes, *more),
             disabled=tuple(suspect for suspect in concerned if not suspect.key.enabled),
             unproven=found.unproven,
-            errors=(*stale, *found.errors),
+            errors=(*stale, *found.errors, *lost),
         )
 
     def _described(self, secret: str) -> tuple[SecretEntry, list[str]]:
@@ -261,10 +261,15 @@ class Planner:
 
     # ---- the secrets that use a key ---------------------------------------------------------------------------------
 
-    def _users(self, suspects: Sequence[Suspect], main: SecretEntry | None) -> tuple[list[SecretEntry], list[str]]:
-        """The secrets, except ``main``, that lose their current key, and a note about each that uses a suspect."""
+    def _users(
+        self, suspects: Sequence[Suspect], main: SecretEntry | None
+    ) -> tuple[list[SecretEntry], list[str], list[str]]:
+        """The secrets, except ``main``, that lose their current key; a note about each that uses a suspect; and an
+        error for each whose consumers lose a key that can't be replaced.
+        """
         replaced: list[SecretEntry] = []
         notes: list[str] = []
+        errors: list[str] = []
         unknown: list[str] = []
         known = [suspect.located for suspect in suspects]
         for entry in self.accounts.fleet.every() if known else ():
@@ -277,15 +282,17 @@ class Planner:
                 notes += [] if own else [f"{entry.name} contains a key to revoke and {then}"]
                 replaced += [entry] if self.replaces else []
             elif Use.OTHER_FIELD in uses:
-                field_name = value_field(entry)
-                notes.append(
-                    f"{entry.name} contains a key to revoke in a field other than {field_name}; replace it there"
+                text = (
+                    f"{entry.name} contains a key to revoke in AWSCURRENT, but not as the text in its field "
+                    f"{value_field(entry)}, so it gets no new key: store one there by hand"
                 )
+                enabled = any(suspect.key.enabled for suspect in suspects)
+                (errors if enabled and self.replaces else notes).append(text)
             elif Use.UNKNOWN in uses:
                 unknown.append(entry.name)
         if unknown:
             notes.append(f"{some_of(sorted(unknown), MOST_SHOWN)} could not be read and may contain a key to revoke")
-        return replaced, notes
+        return replaced, notes, errors
 
     # ---- retries ----------------------------------------------------------------------------------------------------
 

@@ -263,7 +263,7 @@ def _key(report: EmergencyReport, step: EmergencyStep) -> dict[str, Any]:
     return {
         **_common(report, step),
         "role": suspect.role,
-        "verified": step.verified,
+        "verified": step.verified if report.dry_run else bool(step.verified),
         "version_id": suspect.version_id,
         "revoke_at": f"{suspect.revoke_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if suspect.revoke_at else None,
     }
