@@ -12,6 +12,7 @@ from unittest.mock import patch
 import boto3
 import pytest
 from moto.secretsmanager.responses import SecretsManagerResponse
+from moto.sts.responses import TokenResponse
 
 from rotator.sandbox.aws import AWS_ACCOUNT, DUMMY_CREDENTIALS
 from tests.cli.local_stack import Ran, Stack
@@ -206,6 +207,33 @@ def test_refused_role_is_store_unreachable(many: Many) -> None:
     many.home.secret("prod/home")
     ran = many.home.run("run", "--json", env={"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
     assert (ran.code, len(ran.alerts("store-unreachable"))) == (1, 1)
+
+
+def test_role_is_asked_with_external_id(many: Many) -> None:
+    """Threat: a role that any deployment may assume. The trust policy can demand this one's external id."""
+    asked, original = [], TokenResponse.assume_role
+
+    def assume(response: Any) -> Any:
+        asked.append(response._get_param("ExternalId"))
+        return original(response)
+
+    many.far.secret("prod/far")
+    environment = {"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL": many.home.aws_url}
+    with patch.object(TokenResponse, "assume_role", assume):
+        for external in ({}, {"ROTATOR_EXTERNAL_ID": "a-shared-word"}):
+            ran = many.home.run("status", "--json", env=environment | external)
+            assert [each["secret"] for each in ran.document["secrets"]] == ["prod/far"]
+    assert asked == [None, "a-shared-word"]
+
+
+def test_denied_role_is_store_unreachable(many: Many) -> None:
+    many.home.secret("prod/home", left=10 * 24 * HOUR)
+    code = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not authorized</Message></Error></ErrorResponse>"
+    with patch.object(TokenResponse, "assume_role", lambda response: (403, {}, code)):
+        ran = many.run("run", "--json")
+    assert (ran.code, [each["secret"] for each in ran.results("rotate")]) == (1, ["prod/home"])
+    (alert,) = ran.alerts("store-unreachable")
+    assert FAR in alert["detail"]
 
 
 def test_arn_means_one_of_two_namesakes(many: Many) -> None:

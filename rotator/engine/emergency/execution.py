@@ -236,10 +236,11 @@ class Execution:
         try:
             fetched = self.accounts.provider(account).get_key(current.key.id)
         except KeyNotFound:
+            move = f", or tag it rotator:scopes and move it to that account with `rotator rotate {entry.name}`"
             raise Refused(
                 f"its current key {current.key.id} belongs to account {printable(current.account)}, and the tag "
                 f"rotator:account is {quoted(account)}",
-                advice=f"Correct the tag, or move the secret to that account with `rotator rotate {entry.name}`.",
+                advice=f"Correct the tag{move if read_lifecycle(entry).at_work else ''}.",
                 reason=Reason.KEY_NOT_FOUND,
             ) from None
         return replace(current, located=replace(current.located, account=account, key=fetched.key))
