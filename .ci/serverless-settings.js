@@ -3,7 +3,7 @@
 // starts, not even the one for emergencies; with another sweep-every than the schedule's, some values would never be verified.
 const { existsSync } = require("fs");
 
-module.exports = async ({ resolveVariable }) => {
+module.exports = async ({ options, resolveVariable }) => {
   const names = ["daily-limit", "reserve", "schedule", "sweep-every"].map((name) => `param:${name}`);
   const [limit, reserve, schedule, every, stage, settings, known] = await Promise.all(
     [...names, "sls:stage", "self:custom.stage, null", "self:params.default"].map(resolveVariable),
@@ -16,6 +16,10 @@ module.exports = async ({ resolveVariable }) => {
   };
   if (!existsSync(file)) {
     refuse(`${file} does not exist: it contains the settings of the stage ${stage}. Copy it from your team's configuration; for a new stage create it as in docs/deploy.md`);
+  }
+  const given = [].concat(options.param || []).map((text) => text.split("=")[0]).filter((name) => !(name in known));
+  if (given.length) {
+    refuse(`--param: unknown settings: ${given.join(", ")}; serverless.yml lists the valid ones under params`);
   }
   const entries = Object.entries(settings || {});
   const unknown = entries.map(([name]) => name).filter((name) => !(name in known));

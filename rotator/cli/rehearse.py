@@ -92,7 +92,7 @@ def rehearse(
         )
     if target is not None:
         write_page(target, json.dumps(facts_document(report), indent=2) + "\n")
-    call.text(*_end_parts(report, again))
+    call.text(*_end_parts(report, again, partial=not {*DEFAULT_PARTS} <= {*chosen}))
     return 0 if report.ok else 1
 
 
@@ -164,7 +164,7 @@ def _row(row: CheckedAssumption) -> RenderableType:
     return Grid([(verdict, f"{needed:<{_WIDTHS[1]}}", text)], _WIDTHS)
 
 
-def _end_parts(report: RehearsalReport, again: str) -> Iterator[RenderableType]:
+def _end_parts(report: RehearsalReport, again: str, *, partial: bool) -> Iterator[RenderableType]:
     broken = [row for row in report.rows if row.breaks]
     untested = [row for row in report.rows if row.verdict is Verdict.UNTESTED and row.assumption.needed]
     for error in filter(None, (report.error, *report.left)):
@@ -175,7 +175,8 @@ def _end_parts(report: RehearsalReport, again: str) -> Iterator[RenderableType]:
     if broken:
         yield f"{counted(len(broken), 'needed assumption')} differ: do not go live on this account yet. {used}"
     else:
-        yield f"Everything that the rotator needs holds{' where it was tested' if untested else ''}. {used}"
+        where = " where it was tested" if untested else ""
+        yield f"Everything that the rotator needs holds{where}{' in these parts' if partial else ''}. {used}"
 
 
 def _clean(call: Call, rehearsal: Rehearsal) -> int:

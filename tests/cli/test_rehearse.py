@@ -341,6 +341,13 @@ def test_denied_permission(stack: Stack, operation: str, code: int, differing: s
     assert nothing_left(stack)
 
 
+def test_aws_alone_needs_no_scopes(stack: Stack) -> None:
+    stack.account("main")
+    ran = stack.run("rehearse", "--account", "main", "--only", "aws", "--yes", "--json")
+    assert (ran.code, {row["verdict"] for row in ran.document["rows"] if row["needed"]}) == (0, {"holds"})
+    assert nothing_left(stack)
+
+
 def test_denied_create_leaves_nothing(stack: Stack) -> None:
     stack.account("main")
     with serve_proxy(DenyingProxy(stack.aws_url, {"CreateSecret"})) as proxy:

@@ -426,3 +426,12 @@ def test_part_of_value_is_not_looked_up(stack: Stack, form: str) -> None:
     ran = from_stdin(stack, form.format(otp, otp[-4:]), "--yes")
     assert (ran.code, len(stack.world.calls)) == (2, asked)
     assert "--key-id" in ran.sentence
+
+
+def test_wrong_region_searched_nothing(stack: Stack) -> None:
+    """Threat: the wrong region, taken for an answer. No account was asked, and the command says so."""
+    keys = stack.seed()
+    ran = stack.run(*BY_VALUE, "--yes", "--json", stdin=keys["prod/sms/otp"].value, env={"AWS_REGION": "us-east-1"})
+    assert ran.code == 1
+    assert [leak["outcome"] for leak in ran.document["leaks"]] == ["failed"]
+    assert "--region" in ran.document["errors"][0]

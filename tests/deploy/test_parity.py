@@ -305,6 +305,13 @@ def test_meaningless_stage_file_is_refused(tmp_path: Path, settings: str | None,
     assert "serverless-settings.js:" not in printed
 
 
+def test_unknown_param_is_refused(tmp_path: Path) -> None:
+    """Terraform's spelling: who stops a stage with it must not find it live."""
+    done = _printed(tmp_path, "resources.Parameters", "dry_run=true", form="json")
+    assert done.returncode != 0
+    assert "dry_run" in done.stdout + done.stderr
+
+
 def test_outputs_show_mode_and_commands(both: Both) -> None:
     stack, applied = both
     outputs = {name: stack.resolve(one["Value"]) for name, one in stack.template["Outputs"].items()}

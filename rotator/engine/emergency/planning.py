@@ -140,8 +140,14 @@ class Planner:
                 "account's management secret.",
                 reason=Reason.KEY_NOT_FOUND,
             )
+        if not asked:
+            raise Refused(
+                "the leaked value was not searched for: this AWS account and region have no management secret",
+                advice="Check --region, --profile and the environment.",
+                reason=Reason.UNKNOWN_ACCOUNT,
+            )
         raise UnknownValue(
-            f"the leaked value is not a key of these accounts: {', '.join(map(printable, asked)) or 'none'}",
+            f"the leaked value is not a key of these accounts: {', '.join(map(printable, asked))}",
             advice="If it belongs to another account, disable it in Infobip's portal.",
         )
 

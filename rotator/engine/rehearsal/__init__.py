@@ -166,7 +166,7 @@ class Rehearsal:
 
         :raises RotatorError: the scopes are invalid.
         """
-        tags = {SCOPES_TAG: " ".join(sorted(scopes)), VALIDITY_TAG: _VALIDITY}
+        tags = {**({SCOPES_TAG: " ".join(sorted(scopes))} if scopes else {}), VALIDITY_TAG: _VALIDITY}
         parse_spec({ROLE_TAG: "key", ACCOUNT_TAG: self.account, **tags}, "--scopes")
         return tags
 
