@@ -102,8 +102,18 @@ class SecretEntry:
     @property
     def region(self) -> str:
         """The region in the ARN, or ``""``."""
-        parts = self.arn.split(":")
-        return parts[3] if len(parts) > 3 else ""
+        return arn_region(self.arn)
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether Secrets Manager copies it from another region."""
+        return bool(self.primary_region) and self.primary_region != self.region
+
+
+def arn_region(arn: str) -> str:
+    """Return an ARN's region; ``""`` for a name."""
+    parts = arn.split(":")
+    return parts[3] if len(parts) > 3 else ""
 
 
 @dataclass(frozen=True, slots=True)

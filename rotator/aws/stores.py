@@ -87,7 +87,7 @@ class Stores:
     def _counted(self, listed: Sequence[tuple[SecretEntry, ...] | StoreError]) -> set[str]:
         """Return the ARNs that count: a replica does not if its primary secret is listed, too."""
         entries = {entry.arn: entry for each in listed if not isinstance(each, StoreError) for entry in each}
-        return {arn for arn, entry in entries.items() if _primary(entry) == arn or _primary(entry) not in entries}
+        return {arn for arn, entry in entries.items() if not entry.is_replica or _primary(entry) not in entries}
 
     def _foreign(self, member: Member, entry: SecretEntry) -> Alert | None:
         """Return an alert if a store lists a secret that belongs to another one."""
@@ -125,7 +125,7 @@ class Stores:
                 found.append(member.call(lambda store: store.describe(secret_id)))
             except StoreError as error:
                 errors.append(error)
-        own = [entry for entry in found if _primary(entry) == entry.arn]
+        own = [entry for entry in found if not entry.is_replica]
         if len(own) > 1:
             raise AmbiguousName(secret_id, [entry.arn for entry in own])
         if found:

@@ -12,6 +12,7 @@ from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
 from rotator.cli.options import command
 from rotator.cli.plan_text import MOST_ROWS
+from rotator.cli.shapes import AuditProblemShape
 from rotator.render import Grid, counted, shown, styled
 from rotator.telemetry.audit_verify import VerifyReport
 from rotator.telemetry.audit_verify import verify as check
@@ -59,7 +60,7 @@ def _document(report: VerifyReport) -> Document:
     return {
         "file": str(report.path),
         **fields(report, "ok", "lines", "audit_lines", "runs", "open_runs", "unlinked_runs", "problem_count"),
-        "problems": [fields(each, "line", "kind", "detail", "run_id") for each in report.problems],
+        "problems": [fields(each, *AuditProblemShape.__annotations__) for each in report.problems],
     }
 
 

@@ -14,6 +14,7 @@ from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_field, fields, time_text
 from rotator.cli.options import account_option, command, wide_option
 from rotator.cli.plan_text import MOST_ROWS, last_parts
+from rotator.cli.shapes import SecretToCheck
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan
 from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, take_inventory
@@ -119,7 +120,7 @@ def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan]
                 **fields(each, "account", "complete"),
                 "disabled_not_shown": each.hidden,
                 "keys": [_key(row) for row in each.keys],
-                "secrets": [fields(row, "secret", "kind", "key_id", "last_accessed", "detail") for row in each.secrets],
+                "secrets": [fields(row, *SecretToCheck.__annotations__) for row in each.secrets],
             }
             for each in found
         ],

@@ -15,6 +15,7 @@ from rotator.bootstrap import make_rehearsal
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
 from rotator.cli.options import command
+from rotator.cli.shapes import Cost
 from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
 from rotator.engine.rehearsal.assumptions import DEFAULT_PARTS, CheckedAssumption, Part, Verdict
 from rotator.errors import ConfigurationError
@@ -114,7 +115,7 @@ def _row_document(row: CheckedAssumption) -> Document:
 
 
 def _plan_document(plan: RehearsalPlan) -> dict[str, Any]:
-    cost = fields(plan, "creates", "updates", "seconds", "creates_used", "updates_used", "daily_limit", "reserve")
+    cost = fields(plan, *Cost.__annotations__)
     return {
         **fields(plan, "account", "secret"),
         "scopes": list(plan.scopes),

@@ -61,7 +61,8 @@ def revoke(
     key in it is searched for in your accounts and revoked.
 
     Each revoked key whose value is known is tried for up to a minute, until
-    it is rejected. The tag rotator:hold does not stop this. Repeating a command is safe.
+    it is rejected. The tag rotator:hold does not stop this. Repeating a
+    command is safe.
 
     \b
     Examples:

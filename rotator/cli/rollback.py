@@ -21,9 +21,7 @@ from rotator.render import Grid, key_words, shown, styled, when
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 @click.option(
-    "--key-id",
-    metavar="K",
-    help="Key to return to, if several are in their grace period: full id or 5737...48AE.",
+    "--key-id", metavar="K", help="Key to return to, if several are in their grace period: full id or 5737...48AE."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 def rollback(call: Call, secret: str, reason: str, key_id: str | None, dry_run: bool) -> int:

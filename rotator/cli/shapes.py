@@ -27,7 +27,7 @@ Date = Annotated[str, "date"]
 """``2026-12-01``."""
 
 
-class Problem(TypedDict):
+class ProblemShape(TypedDict):
     """What went wrong, and what to do."""
 
     message: str
@@ -37,7 +37,7 @@ class Problem(TypedDict):
 class ErrorDocument(TypedDict):
     """In place of a command's own document, if it failed before it had one."""
 
-    error: Problem
+    error: ProblemShape
 
 
 class AccountError(TypedDict):
@@ -350,7 +350,7 @@ class OldKey(TypedDict):
     waits_until: Time | None
 
 
-class Consumer(TypedDict):
+class ConsumerShape(TypedDict):
     """A principal that read the secret."""
 
     principal: str
@@ -372,7 +372,7 @@ class ConsumersDocument(TypedDict):
     known_from: Time | None
     known_until: Time | None
     gap: str | None
-    consumers: list[Consumer]
+    consumers: list[ConsumerShape]
 
 
 class CheckShape(TypedDict):
@@ -437,15 +437,15 @@ class Cost(TypedDict):
     reserve: int
 
 
-class Leftovers(TypedDict):
+class LeftoversShape(TypedDict):
     """What earlier rehearsals left: secrets by name, keys by id."""
 
     secrets: list[str]
     keys: list[str]
 
 
-class FactShape(TypedDict):
-    """An assumption, and whether it holds."""
+class RowShape(TypedDict):
+    """An assumption, whether it holds, and what failed while it was tested."""
 
     id: str
     part: Part
@@ -454,18 +454,6 @@ class FactShape(TypedDict):
     verdict: Verdict
     seen: str | None
     means: str | None
-
-
-class FactsDocument(TypedDict):
-    """The file of ``rehearse -o``."""
-
-    version: str
-    rows: list[FactShape]
-
-
-class RowShape(FactShape):
-    """A fact, and what failed while it was tested."""
-
     error: str | None
 
 
@@ -477,7 +465,7 @@ class RehearseDocument(TypedDict):
     scopes: list[str]
     parts: list[Part]
     cost: Cost
-    leftovers: Leftovers
+    leftovers: LeftoversShape
     dry_run: bool
     rows: NotRequired[list[RowShape]]
     creates: NotRequired[int]
@@ -486,7 +474,7 @@ class RehearseDocument(TypedDict):
     error: NotRequired[str | None]
 
 
-class CleanDocument(Leftovers):
+class CleanDocument(LeftoversShape):
     """``rehearse --clean``: what was found, and what is left of it."""
 
     left: list[str]

@@ -20,7 +20,7 @@ from rotator.errors import (
     SecretNotFound,
 )
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Alert, Key, SecretEntry, Severity
+from rotator.model import AccountSnapshot, Alert, Key, SecretEntry, Severity, arn_region
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.tags import ACCOUNT_TAG, role
@@ -97,7 +97,7 @@ class Fleet:
         """
         every = chain.from_iterable(self.managed.values())
         found = [entry for entry in every if secret in (entry.name, entry.arn)]
-        own = [entry for entry in found if not entry.primary_region or entry.region == entry.primary_region]
+        own = [entry for entry in found if not entry.is_replica]
         if len(own) > 1:
             raise AmbiguousName(secret, [entry.arn for entry in own])
         return next(iter(own or found), None)
@@ -105,8 +105,8 @@ class Fleet:
     def unknown(self, secret: str) -> SecretNotFound:
         """The error for a secret that is not listed, with the likely mistake: its name, or its region."""
         entries = [*chain.from_iterable(self.managed.values()), *self.unassigned]
-        regions = {_region(entry.arn) for entry in entries}
-        region = _region(secret)
+        regions = {entry.region for entry in entries}
+        region = arn_region(secret)
         advice = did_you_mean(secret, [entry.name for entry in entries])
         if region and regions and region not in regions:
             here = ", ".join(sorted(regions))
@@ -116,11 +116,6 @@ class Fleet:
             advice=advice
             or "Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
         )
-
-
-def _region(arn: str) -> str:
-    """An ARN's region; nothing for a name."""
-    return arn.split(":")[3] if arn.startswith("arn:") and arn.count(":") > 3 else ""
 
 
 def find_secret(store: SecretStore, secret: str) -> SecretEntry:

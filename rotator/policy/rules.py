@@ -130,9 +130,9 @@ def owned_by_service(view: View, now: datetime) -> Decision | None:
 
 def replica(view: View, now: datetime) -> Decision | None:
     """A replica follows its primary; only the primary can be written."""
-    primary = view.entry.primary_region
-    if not primary or primary == view.entry.region:
+    if not view.entry.is_replica:
         return None
+    primary = view.entry.primary_region or ""
     message = Message.of("the secret is a replica; its primary in {region} is rotated instead", region=primary)
     return Decision(Reason.REPLICA, message)
 

@@ -309,7 +309,7 @@ class Execution:
             ]
             if not new:
                 return
-            if self.planner.replaces and any(suspect.role == KeyRole.CURRENT for suspect in new):
+            if self.planner.strategy.replaces and any(suspect.role == KeyRole.CURRENT for suspect in new):
                 self._replace(entry)
             self._revoke(new)
 

@@ -86,11 +86,6 @@ class Planner:
             )
         return replace(plan, notes=(*plan.notes, *self.accounts.notes))
 
-    @property
-    def replaces(self) -> bool:
-        """Whether the strategy creates new keys."""
-        return self.strategy.replaces
-
     # ---- a key that a person named ----------------------------------------------------------------------------------
 
     def _of_id(self, text: str, account: str) -> EmergencyPlan:
@@ -236,7 +231,7 @@ class Planner:
             notes.append(f"{entry.name} has no key to revoke")
         current = read_lifecycle(entry).current_version
         kept = made is not None and not any(suspect.role == KeyRole.CURRENT for suspect in concerned)
-        main = [] if current is None or kept or not self.replaces else [entry]
+        main = [] if current is None or kept or not self.strategy.replaces else [entry]
         others, more, lost = self._users(concerned, entry)  # a disabled one may still be another secret's current key
         return EmergencyPlan(
             next((suspect.account for suspect in suspects), owner or ""),
@@ -255,11 +250,13 @@ class Planner:
         """The secret as it is now, or as it was listed and an error that says so."""
         try:
             return self.services.store.describe(secret), []
+        except SecretNotFound:
+            if self.accounts.fleet.find(secret) is not None:  # it was deleted since
+                raise
+            raise self.accounts.fleet.unknown(secret) from None
         except StoreError as error:
             listed = self.accounts.fleet.find(secret)
-            if listed is None and isinstance(error, SecretNotFound):
-                raise self.accounts.fleet.unknown(secret) from None
-            if listed is None or isinstance(error, SecretNotFound):
+            if listed is None:
                 raise
             return listed, [
                 f"{listed.name} could not be described; the list, up to 5 minutes old, was used instead: {error}"
@@ -284,16 +281,16 @@ class Planner:
                 continue
             if Use.CURRENT in uses:
                 own = any(suspect.arn == entry.arn for suspect in suspects)  # the suspect itself shows it
-                then = "also gets a new key" if self.replaces else "gets no new key"
+                then = "also gets a new key" if self.strategy.replaces else "gets no new key"
                 notes += [] if own else [f"{entry.name} contains a key to revoke and {then}"]
-                replaced += [entry] if self.replaces else []
+                replaced += [entry] if self.strategy.replaces else []
             elif Use.OTHER_FIELD in uses:
                 text = (
                     f"{entry.name} contains a key to revoke in AWSCURRENT, but not as the text in its field "
                     f"{value_field(entry)}, so it gets no new key: store one there by hand"
                 )
                 enabled = any(suspect.key.enabled for suspect in suspects)
-                (errors if enabled and self.replaces else notes).append(text)
+                (errors if enabled and self.strategy.replaces else notes).append(text)
             elif Use.UNKNOWN in uses:
                 unknown.append(entry.name)
         if unknown:
@@ -324,7 +321,7 @@ class Planner:
 
         :raises Refused: the replacement is too old for a retry: a reused number must not spare the current key.
         """
-        if not self.replaces:
+        if not self.strategy.replaces:
             return None
         mine = [
             version
