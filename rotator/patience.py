@@ -39,7 +39,7 @@ class SlowCalls:
         calls: list[str] = vars(self._thread).setdefault("calls", [])
         calls.append(what)
         if len(calls) == 1:
-            self._thread.timer = threading.Timer(self.after, self._tell, [calls])
+            self._thread.timer = threading.Timer(self.after, self._announce, [calls])
             self._thread.timer.daemon = True
             self._thread.timer.start()
 
@@ -49,7 +49,7 @@ class SlowCalls:
         if not self._thread.calls:
             self._thread.timer.cancel()
 
-    def _tell(self, calls: list[str]) -> None:
+    def _announce(self, calls: list[str]) -> None:
         for what in calls[-1:]:
             _LOG.warning("still waiting for %s after %g s", what, self.after)
 

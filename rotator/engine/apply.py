@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from rotator.engine.context import AccountContext
 from rotator.engine.label_writes import label_key, retire_version, unlabel
-from rotator.engine.revoke import look_again, revoke
+from rotator.engine.revoke import read_again, revoke
 from rotator.engine.rotation import Promoted, Rotation
 from rotator.engine.secret_changes import grace_of, require_managed
 from rotator.errors import (
@@ -154,7 +154,7 @@ def retire(context: AccountContext, action: Action) -> None:
     """Give a superseded version its retire label. Its full grace period starts now."""
     assert action.version_id is not None
     assert action.key_id is not None
-    entry, snapshot = look_again(context, action)
+    entry, snapshot = read_again(context, action)
     view = make_view(snapshot, entry)
     assert view.spec is not None
     version = view.life.current_version

@@ -20,7 +20,7 @@ from rotator.engine.version_values import ABOUT_ONE_VALUE, MAX_SILENT, key_in, r
 from rotator.errors import BadSecretValue, ProviderError, ProviderUnavailable, RotatorError, StoreError
 from rotator.message import KeyId, Message
 from rotator.model import Action, ActionKind, Alert, Resolution, Result, SecretEntry, Severity
-from rotator.policy.daily_turns import only_reported
+from rotator.policy.daily_selection import only_reported
 from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.rules import Decision, make_view

@@ -257,16 +257,16 @@ def ownership_proof(
     :raises ProviderError: Infobip does not answer.
     """
     deployment = context.services.policy.deployment
-    proof = Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
-    if proof is not OwnershipProof.UNREAD:
-        return proof
+    ownership = Ownership(context.snapshot, deployment).of(entry, version_id, key_id, key)
+    if ownership is not OwnershipProof.UNREAD:
+        return ownership
     context.snapshot = with_values(context.services.store, context.provider, context.snapshot, [(entry, version_id)])
-    return Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
+    return Ownership(context.snapshot, deployment).of(entry, version_id, key_id, key)
 
 
-def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: OwnershipProof) -> str:
+def unproven(entry: SecretEntry, version_id: str, key_id: str, ownership: OwnershipProof) -> str:
     """Why a key has no ownership proof for a version, as a clause."""
-    if proof is OwnershipProof.UNREADABLE:
+    if ownership is OwnershipProof.UNREADABLE:
         return f"can't check whether version {version_id} of {entry.name} contains key {key_id}"
     return f"version {version_id} of {entry.name} is labelled with key {key_id}, but its value is a different key"
 

@@ -1,6 +1,6 @@
 """Take up a value that another process or a person stored, as soon as Secrets Manager says that ``AWSCURRENT`` moved.
 
-What an event says is only a hint where to look: the labels decide, and the rest is what a sweep would do an hour later
+An event is only a hint at a secret: the labels decide, and the rest is what a sweep would do an hour later
 with this one secret, with the sweep's rules. Its key is identified, labelled and used once, and what is wrong is an
 alert. No key is created, changed or revoked, and what is due is left to sweeps, so a lost event changes nothing.
 

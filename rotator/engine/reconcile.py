@@ -33,7 +33,7 @@ from rotator.errors import (
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, Severity, Skip
 from rotator.policy.daily_limit import slots_used
-from rotator.policy.daily_turns import to_verify
+from rotator.policy.daily_selection import to_verify
 from rotator.policy.overdue import with_outcomes
 from rotator.policy.planner import plan_account
 from rotator.policy.status import SecretState, states

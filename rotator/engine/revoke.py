@@ -17,7 +17,7 @@ from rotator.engine.observe import with_secret
 from rotator.engine.version_values import with_values
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, SecretEntry
-from rotator.policy.last_look import require_planned
+from rotator.policy.final_check import require_planned
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_secret
 from rotator.policy.tags import account_of, role
@@ -25,7 +25,7 @@ from rotator.reasons import Reason
 from rotator.telemetry.consumer_events import REVOKED
 
 MAX_CHECK_AGE: Final = timedelta(seconds=60)
-"""The maximum age of the last look. A run that stores an old key, or rolls back at the end of grace, waits longer."""
+"""The maximum age of the final check. A run that stores an old key, or rolls back at the end of grace, waits longer."""
 
 
 def revoke(context: AccountContext, action: Action) -> None:
@@ -33,8 +33,8 @@ def revoke(context: AccountContext, action: Action) -> None:
 
     :raises RotatorError: nothing was revoked, or the answer was lost and the next sweep tries again.
     """
-    looked_at = context.now()
-    entry, snapshot = look_again(context, action)
+    checked_at = context.now()
+    entry, snapshot = read_again(context, action)
     assert action.key_id is not None
     key = snapshot.keys.get(action.key_id) or snapshot.elsewhere[action.key_id].key
     assert key is not None
@@ -54,8 +54,8 @@ def revoke(context: AccountContext, action: Action) -> None:
                 advice="The next sweep retries.",
                 reason=Reason.DAILY_LIMIT,
             )
-        if context.now() - looked_at > MAX_CHECK_AGE:
-            raise StateChanged(f"the last look before the revocation of key {key.id} is too old")
+        if context.now() - checked_at > MAX_CHECK_AGE:
+            raise StateChanged(f"the final check before the revocation of key {key.id} is too old")
         revoke_key(context, key, context.now(), fields)
     if action.reason is not Reason.ORPHAN:
         clean_labels(context, entry, key.id, reason)
@@ -63,7 +63,7 @@ def revoke(context: AccountContext, action: Action) -> None:
         context.publish(REVOKED, secret_arn=entry.arn, **fields)
 
 
-def look_again(context: AccountContext, action: Action) -> tuple[SecretEntry, AccountSnapshot]:
+def read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, AccountSnapshot]:
     """Read what a planned action depends on again, and check that it would still be planned.
 
     :returns: the secret, and the snapshot with all that was read.

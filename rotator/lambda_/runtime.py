@@ -20,7 +20,7 @@ ENOUGH_SECONDS: Final = 60.0
 _log = logging.getLogger("rotator.lambda")
 _lock = threading.Lock()
 _kept: list[Foundation] = []
-_said: set[str] = set()
+_logged: set[str] = set()
 
 
 @dataclass(slots=True)
@@ -93,14 +93,14 @@ def forget() -> None:
     """Create everything again at the next call. For tests that change the environment."""
     with _lock:
         _kept.clear()
-        _said.clear()
+        _logged.clear()
 
 
 def first_time(what: str) -> bool:
     """Whether this process has not been asked this before: for a message that each of many events would repeat."""
     with _lock:
-        new = what not in _said
-        _said.add(what)
+        new = what not in _logged
+        _logged.add(what)
         return new
 
 

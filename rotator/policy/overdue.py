@@ -97,7 +97,7 @@ def _due(draft: Draft, view: View) -> Iterator[Overdue]:
             continue  # not this account's key, which has an alert of its own
         if old is not None and (not old.alive(draft.now) or draft.ownership.is_foreign(entry, old)):
             continue  # nothing to revoke, or never revoked by a sweep
-        if draft.ownership.proof(entry, version_id, key_id) is not OwnershipProof.NONE:  # else the label is ignored
+        if draft.ownership.of(entry, version_id, key_id) is not OwnershipProof.NONE:  # else the label is ignored
             yield Overdue(view, ActionKind.REVOKE, key_id, end, old)
 
 

@@ -44,7 +44,7 @@ class Ownership:
         self._deployment = deployment
         self._names: Counter[str] | None = None
 
-    def proof(self, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None) -> OwnershipProof:
+    def of(self, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None) -> OwnershipProof:
         """Return the ownership proof of a key that a version's label names.
 
         :param key: the key as last shown by Infobip; by default the snapshot's.

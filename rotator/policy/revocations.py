@@ -111,7 +111,7 @@ def _refused(
 def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
     """The key is not proven by name, and its value, or Infobip's answer about it, can't be read."""
     ownership, entry = secret.draft.ownership, secret.view.entry
-    if ownership.proof(entry, item.version_id, item.key_id) is not OwnershipProof.UNREADABLE:
+    if ownership.of(entry, item.version_id, item.key_id) is not OwnershipProof.UNREADABLE:
         return None
     found = ownership.resolution(entry, item.version_id)
     problem = found.problem if found else ""
@@ -144,8 +144,8 @@ def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | Non
     if item.key_id not in snapshot.copies:
         unread = (*secret.draft.holdings.unknown, *unread)
     unread = (*unread, *snapshot.unlisted)
-    proof = secret.draft.ownership.proof(secret.view.entry, item.version_id, item.key_id)
-    if not unread or proof is OwnershipProof.BY_NAME:
+    ownership = secret.draft.ownership.of(secret.view.entry, item.version_id, item.key_id)
+    if not unread or ownership is OwnershipProof.BY_NAME:
         return None
     names = some_of(sorted(set(unread)), 3)
     return _refused(item, Reason.UNREADABLE, "{names} can't be read and may contain it", names=names)
@@ -164,10 +164,10 @@ def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | Questi
     life = secret.view.life
     if life.current_version is None or life.current_key is None:
         return None
-    proof = secret.proof(life.current_version, life.current_key)
-    if proof is OwnershipProof.UNREAD:
+    ownership = secret.ownership(life.current_version, life.current_key)
+    if ownership is OwnershipProof.UNREAD:
         return secret.ask_value(life.current_version)
-    if proof is not OwnershipProof.UNREADABLE:
+    if ownership is not OwnershipProof.UNREADABLE:
         return None
     why = "the current key can't be identified: {problem}"
     return _refused(item, Reason.UNREADABLE, why, problem=secret.view.unresolved)

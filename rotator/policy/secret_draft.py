@@ -28,9 +28,9 @@ class SecretDraft:
     draft: Draft
     view: View
 
-    def proof(self, version_id: str, key_id: str) -> OwnershipProof:
+    def ownership(self, version_id: str, key_id: str) -> OwnershipProof:
         """Return the ownership proof of a label."""
-        return self.draft.ownership.proof(self.view.entry, version_id, key_id)
+        return self.draft.ownership.of(self.view.entry, version_id, key_id)
 
     def ask_value(self, version_id: str) -> Questions:
         """Return the question for the value of one of the secret's versions."""
@@ -41,10 +41,10 @@ class SecretDraft:
 
         A value that has not been read is to be read.
         """
-        proof = self.proof(version_id, key_id)
-        if proof is OwnershipProof.UNREAD:
+        ownership = self.ownership(version_id, key_id)
+        if ownership is OwnershipProof.UNREAD:
             self.draft.questions.include(self.ask_value(version_id))
-        if proof is not OwnershipProof.NONE:
+        if ownership is not OwnershipProof.NONE:
             return False
         self.alert(
             Reason.UNPROVEN_LABEL,
@@ -107,7 +107,7 @@ class SecretDraft:
             return False
         return not self.report_foreign_key(key)
 
-    def look_elsewhere(self, key_id: str) -> Elsewhere | None:
+    def find_elsewhere(self, key_id: str) -> Elsewhere | None:
         """Return which other account has a key that this one does not have; ``None`` if it was not searched for yet."""
         found = self.draft.snapshot.elsewhere.get(key_id)
         if found is None:
@@ -119,7 +119,7 @@ class SecretDraft:
 
         :returns: whether its labels are to be removed.
         """
-        found = self.look_elsewhere(key_id) or Elsewhere()
+        found = self.find_elsewhere(key_id) or Elsewhere()
         if found.key is not None and not self.is_active(found.key):
             self.clean(version_id, found.key, due_at, found.account)
             return True

@@ -47,7 +47,7 @@ def plan_everything(secret: SecretDraft) -> Candidate | None:
     left = first(SKIP_MOVE_WHEN if draft.moves else SKIP_WHEN, view, draft.now)
     if left is not None:
         if left.reason is Reason.KEY_NOT_FOUND and view.key_id is not None:
-            secret.look_elsewhere(view.key_id)
+            secret.find_elsewhere(view.key_id)
         if left.reason is Reason.FOREIGN_ROTATION:
             left = _abandoned(secret) or left
         secret.skip(left, everything=True)
@@ -202,7 +202,7 @@ def _check_current_label(secret: SecretDraft) -> None:
     entry, life, key, draft = secret.view.entry, secret.view.life, secret.view.key, secret.draft
     if key is None or life.current_version is None or life.current_key is None:
         return
-    if draft.ownership.proof(entry, life.current_version, key.id) is not OwnershipProof.UNREAD:
+    if draft.ownership.of(entry, life.current_version, key.id) is not OwnershipProof.UNREAD:
         return
     doubtful = (
         draft.ownership.is_foreign(entry, key)
@@ -216,7 +216,7 @@ def _check_current_label(secret: SecretDraft) -> None:
 def _rotation(secret: SecretDraft) -> Candidate | None:
     view, life = secret.view, secret.view.life
     pending = life.pending_version
-    known = life.pending_key in secret.draft.snapshot.keys  # else the last look decides
+    known = life.pending_key in secret.draft.snapshot.keys  # else the final check decides
     if pending is not None and not (life.pending_key and known and secret.is_unproven(pending, life.pending_key)):
         message = Message.of("key {key} was stored but not promoted", key=KeyId(life.pending_key or ""))
         end = view.key.valid_to if view.key else None
@@ -297,10 +297,10 @@ def _needs_key(secret: SecretDraft, decision: Decision) -> bool:
         )
         return False
     if life.current_version is not None and life.current_key is not None and view.key is not None:
-        proof = secret.proof(life.current_version, life.current_key)
-        if proof is OwnershipProof.UNREAD:
+        ownership = secret.ownership(life.current_version, life.current_key)
+        if ownership is OwnershipProof.UNREAD:
             secret.draft.questions.include(secret.ask_value(life.current_version))
-        if proof is OwnershipProof.UNREADABLE:
+        if ownership is OwnershipProof.UNREADABLE:
             why = secret.draft.ownership.resolution(view.entry, life.current_version)
             message = Message.of(
                 "{reason}, but its key can't be identified: {problem}",

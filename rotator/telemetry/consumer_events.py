@@ -25,7 +25,7 @@ def publish(events: EventSink, detail_type: str, **fields: Any) -> None:
 
 
 class NoEvents:
-    """An event sink that sends nothing: there is no bus, or nobody to tell."""
+    """An event sink that sends nothing: there is no bus, or no consumer."""
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Do nothing."""

@@ -118,7 +118,7 @@ def test_keys_of_one_writer_starve_no_other() -> None:
 
 
 def test_it_notices_label_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ownership, "proof", lambda *_: OwnershipProof.BY_NAME)
+    monkeypatch.setattr(Ownership, "of", lambda *_: OwnershipProof.BY_NAME)
     run = RUNS[0]
     texts = [
         text

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rotator.engine.daily_check import BATCH
 from rotator.model import AccountSnapshot
-from rotator.policy.daily_turns import to_verify
+from rotator.policy.daily_selection import to_verify
 from rotator.sandbox.state import SESSION_TIMEOUT
 from tests.chaos.truth import as_listed, would_act
 from tests.chaos.years_ledger import Ledger

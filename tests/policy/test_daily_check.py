@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.model import SecretEntry
-from rotator.policy.daily_turns import is_time, minute_of, to_verify
+from rotator.policy.daily_selection import is_time, minute_of, to_verify
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, secret, snap
 
 ARNS = [f"arn:aws:secretsmanager:eu-central-1:1:secret:s{number}-AbCdEf" for number in range(1000)]

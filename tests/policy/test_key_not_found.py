@@ -75,7 +75,7 @@ OLDER = table("""
     it could not be read by its id, and its time has come
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+0s}; K2; with unread=K1
         -> skip s listing-incomplete; warning listing-incomplete s K1
-    a pending version whose key is not found is for the last look to decide
+    a pending version whose key is not found is for the final check to decide
         s {v2 CURRENT key:K2} {v3 PENDING key:K3}; K2 -> resume pending s K3@v3
 """)
 

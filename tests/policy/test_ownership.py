@@ -28,7 +28,7 @@ def proof(
     :param value: what reading the version's value gave, if it was read.
     """
     values = {} if value is None else {("s", version): value}
-    return Ownership(snap([entry], keys, values=values), "default").proof(entry, vid(version), of)
+    return Ownership(snap([entry], keys, values=values), "default").of(entry, vid(version), of)
 
 
 OF_NAMES: tuple[tuple[str, list[Key]], ...] = (
@@ -79,29 +79,29 @@ def test_current_value_proves_current_only() -> None:
     assert is_current(S, vid("v2"))
     assert not is_current(S, vid("v1"))
     assert not is_current(S, "no version")
-    assert ownership.proof(S, vid("v2"), "K2") is OwnershipProof.BY_VALUE
-    assert ownership.proof(S, vid("v2"), "K1") is OwnershipProof.NONE
-    assert ownership.proof(S, vid("v1"), "K2") is OwnershipProof.UNREAD
+    assert ownership.of(S, vid("v2"), "K2") is OwnershipProof.BY_VALUE
+    assert ownership.of(S, vid("v2"), "K1") is OwnershipProof.NONE
+    assert ownership.of(S, vid("v1"), "K2") is OwnershipProof.UNREAD
     assert ownership.resolution(S, vid("v1")) is None
 
 
 def test_key_as_it_was_read_last_counts() -> None:
     """It was renamed in the portal after the listing, or was not listed."""
     listed = snap([S], [key(name=MINE)])
-    assert Ownership(listed, "default").proof(S, vid("v1"), "K1", key(name="renamed")) is OwnershipProof.UNREAD
-    assert Ownership(snap([S]), "default").proof(S, vid("v1"), "K1", key(name=MINE)) is OwnershipProof.BY_NAME
+    assert Ownership(listed, "default").of(S, vid("v1"), "K1", key(name="renamed")) is OwnershipProof.UNREAD
+    assert Ownership(snap([S]), "default").of(S, vid("v1"), "K1", key(name=MINE)) is OwnershipProof.BY_NAME
     namesake = snap([S], [key("K7", name=MINE)])
-    assert Ownership(namesake, "default").proof(S, vid("v1"), "K1", key(name=MINE)) is OwnershipProof.UNREAD
+    assert Ownership(namesake, "default").of(S, vid("v1"), "K1", key(name=MINE)) is OwnershipProof.UNREAD
 
 
 def test_unwritable_name_proves_nothing() -> None:
     nameless, odd = replace(S, name=""), replace(S, versions={"v1": S.versions[vid("v1")]})
     assert proof(key(name=f"/rotator:default:{vid('v1')}"), entry=nameless) is OwnershipProof.UNREAD
     assert (
-        Ownership(snap([odd], [key(name="s/rotator:default:v1")]), "default").proof(odd, "v1", "K1")
+        Ownership(snap([odd], [key(name="s/rotator:default:v1")]), "default").of(odd, "v1", "K1")
         is OwnershipProof.UNREAD
     )
-    assert Ownership(snap([S], [key(name="")]), "default").proof(S, "", "K1") is OwnershipProof.UNREAD
+    assert Ownership(snap([S], [key(name="")]), "default").of(S, "", "K1") is OwnershipProof.UNREAD
 
 
 @pytest.mark.parametrize(

@@ -186,9 +186,9 @@ class Facts:
             held = {(entry.arn, version): Resolution(key_id)}
         management = self.accounts.management(located.account)
         snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, values=held)
-        proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
+        ownership = Ownership(snapshot, deployment).of(entry, version, key_id)
         doubt = f"could not look up its value: {lost}" if lost else "its value is a different key"
-        return located, "" if proof.ok else doubt if content is not None else "its value can't be read"
+        return located, "" if ownership.ok else doubt if content is not None else "its value can't be read"
 
     def suspect(self, located: Located, entry: SecretEntry, version: str, life: Lifecycle, *, tagged: bool) -> Suspect:
         """The key with its role in a version.

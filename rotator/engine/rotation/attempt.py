@@ -107,7 +107,7 @@ class Attempt:
 
     def _proven_by_name(self, entry: SecretEntry, key_id: str) -> bool:
         ownership = Ownership(self.context.snapshot, self.context.services.policy.deployment)
-        return ownership.proof(entry, self.version_id, key_id) is OwnershipProof.BY_NAME
+        return ownership.of(entry, self.version_id, key_id) is OwnershipProof.BY_NAME
 
     def _is_stale(self, key_id: str) -> bool:
         """Whether the run that created a key must have ended: no rotation takes ten minutes."""

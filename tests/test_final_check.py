@@ -22,8 +22,8 @@ from rotator.engine.rotate_now import rotate_now
 from rotator.errors import Refused, StateChanged
 from rotator.model import Action, ActionKind, Outcome, Policy, Result
 from rotator.policy.draft import Draft, Rank
+from rotator.policy.final_check import require_planned
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
-from rotator.policy.last_look import require_planned
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
@@ -167,7 +167,7 @@ def test_no_key_is_created(change: Act) -> None:
 @pytest.mark.parametrize("change", [put_back, add_as_second_field, make_current])
 @pytest.mark.parametrize("moment", [SEARCHED, LOOKED])
 def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
-    """Even where the value was stored after the last look at the labels."""
+    """Even where the value was stored after the labels were checked for the last time."""
     world = over()
     meanwhile(world, moment, change)
     (result,) = world.sweep().results
@@ -177,7 +177,7 @@ def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
 
 @pytest.mark.parametrize("rotated", [True, False], ids=["by name", "by value"])
 def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
-    """Its value can't be read after the last look at the labels."""
+    """Its value can't be read after the labels were checked for the last time."""
     world = World()
     world.managed(NAME, left=200 * DAY, rotated=rotated)
     rotate_now(world.reconciler(), NAME, "test")

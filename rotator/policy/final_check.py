@@ -1,4 +1,4 @@
-"""The last look before a change: a plan of the secret as it is now must contain the same action. Pure.
+"""The final check before a change: a plan of the secret as it is now must contain the same action. Pure.
 
 So each rule of the planner holds here too, and its reason is the reason of the refusal.
 """
