@@ -41,6 +41,7 @@ LAG: Final = timedelta(minutes=15)
 """How long an event may take to appear, according to AWS."""
 HISTORY: Final = timedelta(days=90)
 READ: Final = "GetSecretValue"
+WRITES: Final = frozenset({"PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage", "RotateSecret"})
 UNKNOWN: Final = "unknown"
 _LONGEST_PRINCIPAL: Final = 512
 _SOURCE: Final = "secretsmanager.amazonaws.com"
@@ -92,6 +93,25 @@ class CloudTrail:
         lost = "1 event" if unreadable == 1 else f"{unreadable} events"
         gap = f"{lost} of CloudTrail could not be read" if unreadable else ""
         return Reads(tuple(found), max(complete), now - LAG, gap)
+
+    def writers(self, secret: SecretEntry, since: datetime) -> tuple[str, ...]:
+        """Return who changed a secret's versions or labels, other than the rotator: time, call and principal.
+
+        :raises RotatorError: as :meth:`reads`.
+        """
+        now = self._clock.now()
+        events: list[Any] = []
+        for name in names_of(secret):
+            self._look_up("ResourceName", name, max(since, now - HISTORY + timedelta(hours=1)), now, events)
+        found: set[str] = set()
+        for event in events:
+            with suppress(UnreadableEvent):
+                record = _record(_mapping(event).get("CloudTrailEvent"))
+                call = _text(_mapping(event).get("EventName"))
+                if call in WRITES and not (record.get("errorCode") or _OURS.search(_text(record.get("userAgent")))):
+                    at = time_of(event, record)
+                    found.add(f"{at:%Y-%m-%dT%H:%M:%SZ} {call} {principal_of(record.get('userIdentity'))}")
+        return tuple(sorted(found))
 
     def _look_up(self, attribute: str, value: str, begin: datetime, now: datetime, events: list[Any]) -> datetime:
         """Add the events found to ``events``, and return the time from which they are complete.

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "consumers": "Show who reads a secret and who may still use the old key.",
     "forecast": "Forecast rotations per day against the daily limit.",
     "report": "Write an HTML report: status, alerts and forecast.",
+    "evidence": "Write an auditor's evidence for a period, or verify it.",
     "inventory": "List every key and the secret that contains it.",
     "serve": "Run sweeps on a schedule (daemon).",
     "doctor": "Check the setup and show how to fix problems.",

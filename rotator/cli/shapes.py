@@ -402,6 +402,35 @@ class ReportDocument(TypedDict):
     errors: NotRequired[list[AccountError]]
 
 
+class EvidenceDocument(TypedDict):
+    """``evidence``: the pack that was written. ``rows`` counts each table's lines."""
+
+    folder: str
+    rows: dict[str, int]
+    sources: int
+    chain_intact: bool
+    gaps: int
+    signed_by: str | None
+    errors: NotRequired[list[AccountError]]
+
+
+class DifferenceShape(TypedDict):
+    """A file that differs from the manifest, and how."""
+
+    file: str
+    detail: str
+
+
+class EvidenceVerifyDocument(TypedDict):
+    """``evidence --verify``. ``unlisted``: files that are not part of the pack."""
+
+    folder: str
+    ok: bool
+    differences: list[DifferenceShape]
+    unlisted: list[str]
+    signed_by: str | None
+
+
 class AuditProblemShape(TypedDict):
     """A problem with a line (from 1), or with the whole file (0)."""
 
@@ -529,6 +558,7 @@ DOCUMENTS: Final = {
     "consumers": (ConsumersDocument,),
     "demo": (DemoDocument,),
     "doctor": (DoctorDocument,),
+    "evidence": (EvidenceDocument, EvidenceVerifyDocument),
     "forecast": (ForecastDocument,),
     "inventory": (InventoryDocument,),
     "plan": (PlanDocument,),

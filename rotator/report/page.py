@@ -48,7 +48,7 @@ def render_page(report: Report, redact: Callable[[str], str] = str) -> str:
     axis = Axis.of(now, days)
     skipped = f"; {report.audit_skipped} could not be read" if report.audit_skipped else ""
     return (
-        _environment(redact)
+        make_environment(redact)
         .get_template("page.html.j2")
         .render(
             report=report,
@@ -70,8 +70,11 @@ def render_page(report: Report, redact: Callable[[str], str] = str) -> str:
     )
 
 
-def _environment(redact: Callable[[str], str]) -> Environment:
-    """Return an environment that redacts and escapes all text, shortens ids and shows invisible characters."""
+def make_environment(redact: Callable[[str], str], *folders: Path) -> Environment:
+    """Return an environment that redacts and escapes all text, shortens ids and shows invisible characters.
+
+    :param folders: where else templates are.
+    """
 
     def text(value: object) -> str:
         return shown(redact(local_text(value) if isinstance(value, Message) else str(value)))
@@ -84,7 +87,7 @@ def _environment(redact: Callable[[str], str]) -> Environment:
         return Markup(_COMMAND.sub(r"<code>\1</code>", escaped))  # noqa: S704 - the line above escapes it
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         finalize=finalize,
         undefined=StrictUndefined,

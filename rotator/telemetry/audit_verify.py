@@ -7,9 +7,12 @@ a file that was rewritten as a whole. If that matters, also send the lines elsew
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -108,7 +111,7 @@ def verify(path: Path | str) -> VerifyReport:
     :raises ConfigurationError: it cannot be read.
     """
     path = Path(path)
-    checker = _Checker(path)
+    checker = AuditChecker(path)
     try:
         with path.open("rb") as file:
             checker.read(file)
@@ -119,11 +122,23 @@ def verify(path: Path | str) -> VerifyReport:
     return checker.report()
 
 
-class _Checker:
-    def __init__(self, path: Path) -> None:
+class AuditChecker:
+    """Checks the lines of one source.
+
+    :param on_line: is called with each audit line that repeats no other.
+    :param before: the checker of the previous part of the same trail: a run may continue in the next file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_line: Callable[[dict[str, Any]], None] = lambda _line: None,
+        before: AuditChecker | None = None,
+    ) -> None:
         self._path = path
-        self._runs: dict[str, _Run] = {}
-        self._recent: deque[str] = deque(maxlen=_LINK_WINDOW)
+        self._on_line = on_line
+        self._runs: dict[str, _Run] = {} if before is None else before._runs
+        self._recent: deque[str] = deque(maxlen=_LINK_WINDOW) if before is None else before._recent
         self._unlinked: list[str] = []
         self._problems: list[AuditProblem] = []
         self._problem_count = 0
@@ -131,6 +146,13 @@ class _Checker:
         self._audit_lines = 0
 
     def read(self, file: BinaryIO) -> None:
+        """Check every line, and those that a broken compressed file still has."""
+        try:
+            self._read(file)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            self._problem(ProblemKind.CUT_OFF, "is the last that can be decompressed: the file is damaged")
+
+    def _read(self, file: BinaryIO) -> None:
         while raw := file.readline(LONGEST_LINE):
             self._line += 1
             whole = raw.endswith(b"\n")
@@ -146,6 +168,7 @@ class _Checker:
                 )
 
     def report(self) -> VerifyReport:
+        """Return what was found so far."""
         problems = sorted(self._problems, key=lambda problem: problem.line)
         if not self._audit_lines:
             self._problem_count += 1
@@ -203,6 +226,7 @@ class _Checker:
                 detail = f"(line {last} of its run) was altered, or line {self._line} was: the digest does not match"
                 self._problem(ProblemKind.ALTERED, detail, run_id, last_line)
             run.last = (seq, digest, self._line)
+        self._on_line(entry)
         _follow(run, str(entry.get("event")), str(entry.get("outcome")), str(entry.get("account")))
 
     def _check_link(self, run_id: str, prev: str) -> None:
