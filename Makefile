@@ -84,7 +84,7 @@ wheel: setup  ## the wheel can be built and holds what it should
 	@rm -f dist/*.whl
 	@$(VENV)/bin/python -m hatchling build -t wheel >/dev/null 2>&1 || $(VENV)/bin/python -m hatchling build -t wheel
 	@$(VENV)/bin/python -m zipfile -l dist/*.whl >dist/wheel-files.txt
-	@for file in py.typed report/page.html.j2 report/page.css; do \
+	@for file in py.typed report/page.html.j2 report/page.css evidence/summary.html.j2; do \
 	  grep -q "rotator/$$file" dist/wheel-files.txt || { echo "the wheel lacks rotator/$$file" >&2; exit 1; }; done
 	@! grep -E '^tests/' dist/wheel-files.txt || { echo 'the wheel holds tests' >&2; exit 1; }
 

@@ -110,6 +110,8 @@ def test_documented_commands_work(
         assert main(["rotate", words[1], "--reason", "before"]) == 0
     if "audit.jsonl" in words and words[0] != "run":
         assert main(["run", "--audit-file", "audit.jsonl"]) == 0
+    if "--verify" in words:
+        assert main(["evidence", "--from", "2026-09-01", "--to", "2026-11-30", "-o", words[-1]]) == 0
     if "--key-id" in words:
         words[words.index("--key-id") + 1] = keys["prod/sms/otp"].id
     if "--leaked-key-stdin" in words:

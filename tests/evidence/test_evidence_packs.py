@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from rotator.bootstrap import make_session
+from rotator.aws.clients import make_client, make_session
 from rotator.sandbox.aws import REGION
 from tests import leaks
 from tests.cli.local_stack import Stack
@@ -48,6 +50,12 @@ class Pack:
 
     def verify(self, *arguments: str) -> Ran:
         return self.stack.run("evidence", "--verify", str(self.folder), *arguments, "--json")
+
+
+def client_of(stack: Stack, service: str) -> Any:
+    """A client of another service of the stack's AWS."""
+    with patch.dict(os.environ, stack.environment):
+        return make_client(make_session(REGION), service)
 
 
 @pytest.fixture
@@ -171,10 +179,7 @@ def test_changed_files_are_named(pack: Pack) -> None:
 
 def test_signature_by_kms(pack: Pack) -> None:
     """Threat: files and manifest are changed together, or signed by another key."""
-    session = make_session(REGION)
-    url = pack.stack.aws_url
-    names = {name: pack.stack.environment[f"AWS_{name.upper()}"] for name in ("access_key_id", "secret_access_key")}
-    kms = session.create_client("kms", REGION, endpoint_url=url, **{f"aws_{k}": v for k, v in names.items()})
+    kms = client_of(pack.stack, "kms")
     key, other = (
         kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"] for _ in range(2)
     )
@@ -189,9 +194,7 @@ def test_signature_by_kms(pack: Pack) -> None:
 
 
 def test_lines_of_log_group(pack: Pack) -> None:
-    names = {name: pack.stack.environment[f"AWS_{name.upper()}"] for name in ("access_key_id", "secret_access_key")}
-    keys = {f"aws_{name}": value for name, value in names.items()}
-    logs = make_session(REGION).create_client("logs", REGION, endpoint_url=pack.stack.aws_url, **keys)
+    logs = client_of(pack.stack, "logs")
     logs.create_log_group(logGroupName="sweeps")
     logs.create_log_stream(logGroupName="sweeps", logStreamName="one")
     at = int(pack.stack.clock.now().timestamp() * 1000)
