@@ -23,7 +23,6 @@ from rotator.engine.context import Connect, Services
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, parse_credentials
-from rotator.infobip.http import Limits
 from rotator.model import SecretEntry
 from rotator.patience import Patience
 from rotator.ports import Clock, EventSink, KeyProvider, ReaderLog, SecretStore
@@ -136,7 +135,6 @@ def prepare(
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
     patience = patience or Patience()
-    limits = Limits(patience.connect, patience.read, 1.5 * patience.read, attempts=patience.attempts)
     session = make_session(region, profile, patience)
     store, readers = make_stores(settings, session, redactor, clock, patience)
 
@@ -150,8 +148,7 @@ def prepare(
             redactor=redactor,
             unsafe_sessions=unsafe_sessions,
             fall_back_to_basic=emergency,
-            limits=limits,
-            slow_calls=patience.slow_calls,
+            patience=patience,
         )
 
     return Foundation(

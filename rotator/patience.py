@@ -58,14 +58,21 @@ class SlowCalls:
 class Patience:
     """The bounds of each call.
 
+    The look-up of a host's name is not bounded. :attr:`connect` counts for each of the host's addresses, for a proxy's
+    tunnel, for the TLS handshake and for sending. What of it exceeds ``total`` leaves no time for the response.
+
     :param read: seconds to wait for a response; a connection gets as many, at most :data:`CONNECT_TIMEOUT`.
     :param attempts: the most attempts at a call to AWS, and at one to Infobip that gets no response.
     :param slow_calls: logs what a call waits for, for people.
+    :param total: seconds for a connection to Infobip and its whole response.
+    :param body: the most bytes of a decompressed response of Infobip.
     """
 
     read: float = 20.0
     attempts: int = 4
     slow_calls: SlowCalls | None = None
+    total: float = 30.0
+    body: int = 5 * 1024 * 1024
 
     @property
     def connect(self) -> float:
@@ -79,4 +86,4 @@ class Patience:
         :param timeout: seconds.
         """
         read = timeout or (cls().read if unattended else 10.0)
-        return cls(read, cls().attempts if unattended else 2, SlowCalls(min(5.0, read / 2)))
+        return cls(read, cls().attempts if unattended else 2, SlowCalls(min(5.0, read / 2)), 1.5 * read)

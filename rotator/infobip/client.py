@@ -23,13 +23,13 @@ from rotator.errors import (
 from rotator.infobip.auth import ApiKeyAuth, management_auth
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import Credentials
-from rotator.infobip.http import Answer, ApiCall, Effort, Limits, Transport
+from rotator.infobip.http import Answer, ApiCall, Effort, Transport
 from rotator.infobip.http_errors import refusal
 from rotator.infobip.listing import PAGE_SIZE, list_all
 from rotator.infobip.wire import Page, create_body, parse_created, parse_key, parse_page, revoke_body
 from rotator.key_format import contains_value, is_key_id, random_value
 from rotator.model import Key
-from rotator.patience import SlowCalls
+from rotator.patience import Patience
 from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
 from rotator.redaction.patterns import redact_key_values
 from rotator.redaction.redactor import Redactor
@@ -51,7 +51,6 @@ class InfobipClient:
     :param rng: jitter of the waits between attempts.
     :param unsafe_sessions: IBSSO sessions that are not bound to this machine's address.
     :param fall_back_to_basic: use Basic with the same credentials if a login fails (set in an emergency).
-    :param limits: seconds and bytes that one attempt may take.
     :param adapters: makes the ``requests`` adapters, such as those of an embedded sandbox.
     :raises ConfigurationError: the environment names certificates that do not exist.
     """
@@ -65,14 +64,13 @@ class InfobipClient:
         rng: random.Random | None = None,
         unsafe_sessions: bool = False,
         fall_back_to_basic: bool = False,
-        limits: Limits | None = None,
+        patience: Patience | None = None,
         adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
-        slow_calls: SlowCalls | None = None,
     ) -> None:
         self._redactor = redactor or Redactor()
         self._account = credentials.account_id
         rng = rng or random.Random()  # noqa: S311 -- jitter, nothing secret
-        self._transport = Transport(credentials.base_url, clock, rng, limits or Limits(), adapters, slow_calls)
+        self._transport = Transport(credentials.base_url, clock, rng, patience or Patience(), adapters)
         self._value_filter_works = False
         self._auth = management_auth(
             credentials,
@@ -95,11 +93,6 @@ class InfobipClient:
     def account_id(self) -> str | None:
         """The account that the management secret names."""
         return self._account
-
-    @property
-    def throttled(self) -> bool | None:
-        """Whether the last 429 said how long to wait; ``None`` if there was none."""
-        return self._transport.throttled
 
     def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
         """List the keys, with one call per 100 keys."""

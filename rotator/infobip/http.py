@@ -30,8 +30,8 @@ from urllib3.exceptions import HTTPError
 
 from rotator import __version__
 from rotator.errors import ContractViolation, InvalidRequest, OutcomeUnknown, ProviderUnavailable
-from rotator.infobip.connection import DeadlineAdapter, ca_bundle, describe, never_sent
-from rotator.patience import SlowCalls
+from rotator.infobip.connection import ca_bundle, describe, never_sent
+from rotator.patience import Patience
 from rotator.ports import Clock
 from rotator.secret import Secret
 
@@ -60,21 +60,6 @@ class Effort(Enum):
     """Repeated only if the server certainly did nothing: no connection, or throttled."""
     ONCE = frozenset[int]()
     """One attempt, whatever its outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds to connect, for a whole response, and for both; bytes of a decompressed body; attempts without response.
-
-    Not bounded by these: the look-up of the host's name. ``connect`` counts for each of the host's addresses, for a
-    proxy's tunnel, for the TLS handshake and for sending. What of it exceeds ``total`` leaves no time for the response.
-    """
-
-    connect: float = 5.0
-    read: float = 20.0
-    total: float = 30.0
-    body: int = 5 * 1024 * 1024
-    attempts: int = INFOBIP_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +125,6 @@ class Transport:
 
     :param rng: jitter of the waits between attempts.
     :param adapters: makes the adapter for pooled connections, and one for each call that needs a new connection.
-    :param slow_calls: logs what a call waits for.
     """
 
     def __init__(
@@ -148,20 +132,16 @@ class Transport:
         base_url: str,
         clock: Clock,
         rng: random.Random,
-        limits: Limits,
-        adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
-        slow_calls: SlowCalls | None = None,
+        patience: Patience,
+        adapters: Callable[[], HTTPAdapter],
     ) -> None:
         self.base_url = base_url
         self.host = urlsplit(base_url).netloc
         # The last Date minus our wall clock, and when it arrived by the wall and the monotonic clock.
         self._dated: tuple[timedelta, datetime, float] | None = None
-        self.throttled: bool | None = None
-        """Whether the last 429 said how long to wait; ``None`` if there was none."""
         self._clock = clock
         self._rng = rng
-        self._limits = limits
-        self._slow_calls = slow_calls
+        self._patience = patience
         self._adapters = adapters
         self._pooled = adapters()
         # Read here because there is no Session to do it. Plain http is for loopback only and never uses a proxy.
@@ -191,7 +171,8 @@ class Transport:
         # would be needlessly unknown. So only patient calls use pooled connections.
         adapter = self._pooled if call.effort is Effort.PATIENT else self._adapters()
         where = f"{call.method} {call.path.partition('?')[0]} at {self.host}"
-        watch = nullcontext() if self._slow_calls is None else self._slow_calls.watch(f"Infobip ({where})")
+        slow_calls = self._patience.slow_calls
+        watch = nullcontext() if slow_calls is None else slow_calls.watch(f"Infobip ({where})")
         try:
             with watch:
                 return self._repeat(adapter, call, auth, where)
@@ -240,7 +221,7 @@ class Transport:
         :param attempts: how many attempts were made, not counting the one after renewed credentials.
         """
         never_sent = bool(answer.lost) and not answer.maybe_done and effort is not Effort.ONCE
-        most = self._limits.attempts if answer.lost else INFOBIP_ATTEMPTS
+        most = self._patience.attempts if answer.lost else INFOBIP_ATTEMPTS
         if attempts >= most or not (never_sent or answer.status in effort.value):
             return None
         asked = answer.retry_after.total_seconds() if answer.retry_after is not None else 0.0
@@ -249,10 +230,11 @@ class Transport:
         return asked or min(LONGEST_BACKOFF, 2.0 ** (attempts - 1)) * (0.5 + 0.5 * self._rng.random())
 
     def _attempt(self, adapter: HTTPAdapter, call: ApiCall, request: requests.PreparedRequest, where: str) -> Answer:
-        limits = self._limits
-        longest = QUICK_TIMEOUT if call.quick else limits.total
-        read, total = min(limits.read, longest), min(limits.total, longest)
-        timeout: Any = Timeout(connect=limits.connect, read=read, total=total)  # unknown to the stubs
+        patience = self._patience
+        total = min(patience.total, QUICK_TIMEOUT) if call.quick else patience.total
+        timeout: Any = Timeout(
+            connect=patience.connect, read=min(patience.read, total), total=total
+        )  # not in the stubs
         started = self._clock.monotonic()
         try:
             raw: BaseHTTPResponse = adapter.send(
@@ -263,7 +245,7 @@ class Transport:
                 proxies=self._proxies,
             ).raw
             arrived_at, arrived = self._clock.now(), self._clock.monotonic()
-            body = _read(raw, limits.body, wanted=call.read_body)
+            body = _read(raw, patience.body, wanted=call.read_body)
         except _FAILURES as error:
             return Answer(where, 0, lost=describe(error), maybe_done=not never_sent(error))
         if call.read_body:
@@ -273,14 +255,12 @@ class Transport:
             wrong = "a redirect; redirects are not followed"
             advice = "Check base_url in the management secret and any proxy in between."
         elif body is None and raw.status < 400:
-            wrong = f"with more than {limits.body} bytes, not read"
+            wrong = f"with more than {patience.body} bytes, not read"
         if wrong:
             # The response is inconclusive. For a create, the outcome is unknown; any other call can be repeated.
             kind = OutcomeUnknown if call.write and call.effort is Effort.ONCE else ContractViolation
             raise kind(f"{where}: HTTP {raw.status}, {wrong}", advice=advice)
         asked = retry_after(raw.headers.get("Retry-After"), self._clock)
-        if raw.status == 429:
-            self.throttled = asked is not None
         return Answer(where, raw.status, body or b"", asked, maybe_done=raw.status >= 500)
 
     def _note_date(self, header: str, at: datetime, monotonic: float, trip: float) -> None:

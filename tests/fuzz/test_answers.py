@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rotator.errors import OutcomeUnknown, ProviderError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.http import Limits
+from rotator.patience import Patience
 from rotator.ports import KeyRequest
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.exchange import Drop, DropKind, Request, Response
@@ -64,7 +64,7 @@ def client_of(world: Scripted, auth: AuthMethod) -> InfobipClient:
         Credentials("https://fuzz.invalid", USER, Secret(PASSWORD), auth),
         world.clock,
         rng=random.Random(1),
-        limits=Limits(body=4000),
+        patience=Patience(body=4000),
         adapters=lambda: InProcessAdapter(world),
     )
 

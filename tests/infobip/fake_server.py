@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.http import Limits
+from rotator.patience import Patience
 from rotator.ports import Clock
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
@@ -202,7 +202,7 @@ def client_for(
     clock: Clock | None = None,
     *,
     auth: AuthMethod = AuthMethod.BASIC,
-    limits: Limits | None = None,
+    patience: Patience | None = None,
     account_id: str | None = None,
     redactor: Redactor | None = None,
     unsafe_sessions: bool = False,
@@ -215,7 +215,7 @@ def client_for(
         Credentials(url, username, Secret(PASSWORD), auth, account_id),
         clock or RecordingClock(),
         rng=random.Random(7),
-        limits=limits or Limits(connect=2, read=2, total=4),
+        patience=patience or Patience(2, total=4),
         redactor=redactor,
         unsafe_sessions=unsafe_sessions,
         fall_back_to_basic=fall_back_to_basic,

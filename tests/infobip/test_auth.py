@@ -21,7 +21,7 @@ from rotator.errors import (
 )
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.http import Limits
+from rotator.patience import Patience
 from rotator.ports import KeyRequest
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
@@ -331,8 +331,8 @@ def test_hanging_login_falls_back_to_basic() -> None:
     server = FakeServer()
     server.script = [silence(server.stopping), reply(200, key())]
     with server:
-        limits = Limits(connect=1, read=0.2, total=0.3)
-        client_for(server.url, auth=IBSSO, limits=limits, fall_back_to_basic=True).get_key("K1")
+        patience = Patience(0.2, total=0.3)
+        client_for(server.url, auth=IBSSO, patience=patience, fall_back_to_basic=True).get_key("K1")
     assert schemes(server) == ["login", "Basic"]
 
 

@@ -1,4 +1,4 @@
-"""The client against a server that misbehaves: repeats, lost answers, sizes and time limits, over real sockets."""
+"""The client against a server that misbehaves: repeats, lost answers, sizes and time patience, over real sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rotator.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from rotator.infobip.http import Limits
+from rotator.patience import Patience
 from rotator.ports import KeyRequest
 from tests.infobip.answers import K1, key
 from tests.infobip.certificates import certificate
@@ -169,7 +169,7 @@ def test_create_over_failed_handshake(tmp_path: Path) -> None:
 @pytest.mark.parametrize("greeting", [drop, reset, raw(b"HTTP/1.1 400 no TLS here\r\n\r\n")])
 def test_create_to_server_without_tls(greeting: Reply) -> None:
     with FakeServer(greeting=greeting) as server, pytest.raises(ProviderUnavailable):
-        client_for(server.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
+        client_for(server.url.replace("http:", "https:"), patience=Patience(1, total=2)).create_key(REQUEST)
 
 
 @pytest.mark.parametrize("failure", [drop, reset, below_tls])
@@ -278,8 +278,8 @@ def drip(first: bytes, server: FakeServer) -> Reply:
     [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
     ids=["status", "headers", "body", "endless body"],
 )
-@pytest.mark.parametrize("limits", [Limits(1, 1, 0.4), Limits(1, 0.4, 9)], ids=["total", "read"])
-def test_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
+@pytest.mark.parametrize("patience", [Patience(1, total=0.4), Patience(0.4, total=9)], ids=["total", "read"])
+def test_answer_that_drips_is_cut_off(first: bytes, patience: Patience) -> None:
     """Threat: a server that answers byte by byte, to hold a create open. One deadline bounds the whole response. No
     single read is slow. Together they get what one may take, less what connecting took of the total.
     """
@@ -287,7 +287,7 @@ def test_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
     server.script = [drip(first, server)]
     started = time.monotonic()
     with server, pytest.raises(OutcomeUnknown, match="timed out"):
-        client_for(server.url, limits=limits).create_key(REQUEST)
+        client_for(server.url, patience=patience).create_key(REQUEST)
     assert 0.3 < time.monotonic() - started < 2
 
 
@@ -296,7 +296,7 @@ def test_interim_answers_keep_deadline() -> None:
     server.script = [endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02, server.stopping)]
     started = time.monotonic()
     with server, pytest.raises(OutcomeUnknown, match="timed out"):
-        client_for(server.url, limits=Limits(1, 0.4, 9)).create_key(REQUEST)
+        client_for(server.url, patience=Patience(0.4, total=9)).create_key(REQUEST)
     assert time.monotonic() - started < 2
 
 
@@ -305,7 +305,7 @@ def test_partial_answer_keeps_deadline() -> None:
     server.script = [endless(b"", b"HTTP/1.1 200 OK\r\nX: ", 0.9, server.stopping)]
     started = time.monotonic()
     with server, pytest.raises(OutcomeUnknown, match="timed out"):
-        client_for(server.url, limits=Limits(1, 1, 9)).create_key(REQUEST)
+        client_for(server.url, patience=Patience(1, total=9)).create_key(REQUEST)
     assert time.monotonic() - started < 1.6
 
 
@@ -314,7 +314,7 @@ def test_handshake_that_drips_is_cut_off() -> None:
     server.greeting = endless(b"\x16\x03\x03\x3f\xff", b"\x02", 0.05, server.stopping)
     started = time.monotonic()
     with server, pytest.raises(ProviderUnavailable, match="timed out"):
-        client_for(server.url.replace("http:", "https:"), limits=Limits(0.4, 1, 9)).create_key(REQUEST)
+        client_for(server.url.replace("http:", "https:"), patience=Patience(0.4, total=9)).create_key(REQUEST)
     assert time.monotonic() - started < 2
 
 
@@ -325,7 +325,7 @@ def test_kept_connection_resets_deadline() -> None:
 
     server = FakeServer([slowly])
     with server:
-        client = client_for(server.url, limits=Limits(1, 0.4, 9))
+        client = client_for(server.url, patience=Patience(0.4, total=9))
         for _ in range(3):
             client.get_key("K1")
     assert (server.connections, len(server.seen)) == (1, 3)
@@ -335,4 +335,4 @@ def test_silence_times_out() -> None:
     server = FakeServer()
     server.script = [silence(server.stopping)]
     with server, pytest.raises(ProviderUnavailable, match=r"4 tries.*timed out"):
-        client_for(server.url, limits=Limits(connect=1, read=0.1, total=5)).get_key("K1")
+        client_for(server.url, patience=Patience(0.1, total=5)).get_key("K1")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rotator.errors import ConfigurationError, OutcomeUnknown, ProviderUnavailable
-from rotator.infobip.http import Limits
+from rotator.patience import Patience
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
 from tests.infobip.answers import KEY_VALUE, key, page
@@ -67,7 +67,7 @@ def test_nothing_was_sent_without_tunnel(answer: Reply | None, monkeypatch: pyte
     with FakeServer([answer or silence(threading.Event())]) as proxy:
         through(proxy.url, monkeypatch)
         with pytest.raises(ProviderUnavailable):
-            client_for("https://abc.api.infobip.invalid", limits=Limits(0.5, 1, 2)).create_key(REQUEST)
+            client_for("https://abc.api.infobip.invalid", patience=Patience(0.5, total=2)).create_key(REQUEST)
 
 
 def test_nothing_was_sent_without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_tunnel_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         through(proxy.url, monkeypatch)
         started = time.monotonic()
         with pytest.raises(ProviderUnavailable, match="timed out"):
-            client_for("https://abc.api.infobip.invalid", limits=Limits(0.4, 1, 9)).create_key(REQUEST)
+            client_for("https://abc.api.infobip.invalid", patience=Patience(0.4, total=9)).create_key(REQUEST)
         assert time.monotonic() - started < 2
 
 

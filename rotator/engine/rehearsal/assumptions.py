@@ -161,12 +161,6 @@ _INFOBIP: Final = _table(
         "A revoked key works for some seconds more; an emergency waits for it.",
     ),
     ("disable-twice", NEEDED, "disabling a key twice is harmless", "Retried revocations fail."),
-    (
-        "retry-after",
-        INFORMATIVE,
-        "a 429 says in Retry-After how long to wait",
-        "A read that gets a 429 is retried after 1 to 8 s instead.",
-    ),
 )
 _FLOW: Final = _table(
     Part.FLOW,
