@@ -17,10 +17,10 @@ from typing import Final
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Key, Reads, SecretEntry, Severity, Spec, Unread
+from rotator.model import Key, Reads, Severity, Unread
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.lifecycle import Lifecycle, Retiring, replaced_at
-from rotator.policy.rules import Decision
+from rotator.policy.rules import Decision, View
 from rotator.reasons import Reason
 from rotator.text import printable, some_of
 
@@ -87,31 +87,23 @@ def waits_until(item: Retiring, key: Key | None, grace: timedelta) -> datetime:
     return end if key is None or key.valid_to is None else min(end, key.valid_to)
 
 
-def gate_until(
-    entry: SecretEntry, spec: Spec, life: Lifecycle, item: Retiring, keys: Mapping[str, Key], now: datetime
-) -> datetime | None:
+def gate_until(view: View, item: Retiring, keys: Mapping[str, Key], now: datetime) -> datetime | None:
     """Return until when a due revocation may be delayed; ``None`` if it is not.
 
     It is not delayed without the tag, before the grace period is over (it waits for that anyway), if the key does not
     work or is not listed, or if an emergency superseded the key, because it must be revoked immediately.
     """
-    key = keys.get(item.key_id)
-    if not spec.gate or item.revoke_at > now or key is None or not key.alive(now):
+    key, spec = keys.get(item.key_id), view.spec
+    if spec is None or not spec.gate or item.revoke_at > now or key is None or not key.alive(now):
         return None
-    if made_in_emergency(entry.arn, life.current_version):
+    if made_in_emergency(view.entry.arn, view.life.current_version):
         return None
     limit = waits_until(item, key, spec.grace)
     return limit if limit > now else None
 
 
 def not_adopted(
-    entry: SecretEntry,
-    spec: Spec,
-    life: Lifecycle,
-    item: Retiring,
-    keys: Mapping[str, Key],
-    readers: Reads | Unread | None,
-    now: datetime,
+    view: View, item: Retiring, keys: Mapping[str, Key], readers: Reads | Unread | None, now: datetime
 ) -> Decision | None:
     """Return why a due revocation waits for consumers, or ``None`` if it does not.
 
@@ -119,8 +111,8 @@ def not_adopted(
 
     :param readers: the access log; ``None`` if it was not read.
     """
-    limit = gate_until(entry, spec, life, item, keys, now)
-    if limit is None:
+    limit = gate_until(view, item, keys, now)
+    if limit is None or view.spec is None:
         return None
 
     def waits(template: str, severity: Severity | None = Severity.WARNING, **values: object) -> Decision:
@@ -131,7 +123,7 @@ def not_adopted(
         return waits(
             "revocation of key {key} waits until {limit} at the latest: the access log was not read in this sweep", None
         )
-    promoted = promoted_at(item, life, keys, spec.grace)
+    promoted = promoted_at(item, view.life, keys, view.spec.grace)
     if isinstance(readers, Unread):
         problem = printable(readers.problem, _LONGEST_PROBLEM)
         return waits(
@@ -141,7 +133,7 @@ def not_adopted(
     waited_for = [each for each in consumers(readers, promoted) if each.waited_for]
     if waited_for:
         have = "has" if len(waited_for) == 1 else "have"
-        names = some_of((principal_words(each.principal, entry.arn) for each in waited_for), _NAMED)
+        names = some_of((principal_words(each.principal, view.entry.arn) for each in waited_for), _NAMED)
         template = (
             "revocation of key {key} waits for {names}, which {have} not read the new value, until {limit} at "
             "the latest"

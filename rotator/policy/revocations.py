@@ -8,7 +8,6 @@ from dataclasses import replace
 from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import ActionKind, Questions, Severity
-from rotator.policy.draft import Rank
 from rotator.policy.gate import LOOK_BACK, not_adopted, promoted_at
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.ownership import OwnershipProof
@@ -42,18 +41,9 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
     if blocked is not None:
         secret.skip(blocked, item.key_id)
         return
-    secret.add(
-        Rank.REVOKE,
-        secret.action(
-            ActionKind.REVOKE,
-            Reason.GRACE_OVER,
-            item.key_id,
-            item.version_id,
-            Message.of("grace period ended {time} ago", time=draft.now - item.revoke_at),
-            due_at=item.revoke_at,
-            costs_update=True,
-        ),
-    )
+    message = Message.of("grace period ended {time} ago", time=draft.now - item.revoke_at)
+    what = item.key_id, item.version_id, message
+    secret.add(secret.action(ActionKind.REVOKE, Reason.GRACE_OVER, *what, due_at=item.revoke_at, costs_update=True))
 
 
 def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> Decision | None:
@@ -77,7 +67,7 @@ def outside_window(secret: SecretDraft, item: Retiring) -> Decision | None:
     if window is None or secret.draft.is_open(window):
         return None
     template = "revocation of key {key} waits for its window, which opens {opens:%a} {opens}"
-    return Decision(Reason.WINDOW, Message.of(template, key=KeyId(item.key_id), opens=next_open(window, now)))
+    return Decision.of(Reason.WINDOW, template, key=KeyId(item.key_id), opens=next_open(window, now))
 
 
 def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | None:
@@ -86,7 +76,7 @@ def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | Non
     if view.spec is None or not view.spec.gate:
         return None
     readers = snapshot.readers.get(arn)
-    found = not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.draft.now)
+    found = not_adopted(view, item, snapshot.keys, readers, secret.draft.now)
     if found is None or readers is not None:
         return found
     since = plus(promoted_at(item, view.life, snapshot.keys, view.spec.grace), -LOOK_BACK)
@@ -104,8 +94,7 @@ WAITS: tuple[Block, ...] = (
 def _refused(
     item: Retiring, reason: Reason, why: str, severity: Severity = Severity.ERROR, **values: object
 ) -> Decision:
-    message = Message.of(f"key {{key}} is not revoked: {why}", key=KeyId(item.key_id), **values)
-    return Decision(reason, message, severity=severity)
+    return Decision.of(reason, f"key {{key}} is not revoked: {why}", severity, key=KeyId(item.key_id), **values)
 
 
 def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:

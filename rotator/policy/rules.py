@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Elsewhere, Key, Questions, SecretEntry, Severity, Spec, WithMessage
+from rotator.model import (
+    AccountSnapshot,
+    Elsewhere,
+    Key,
+    Questions,
+    Resolution,
+    SecretEntry,
+    Severity,
+    Spec,
+    WithMessage,
+)
 from rotator.policy.lifecycle import (
     AWS_LABELS,
     MAX_LABELS,
@@ -20,7 +30,7 @@ from rotator.policy.lifecycle import (
     labels_after_rotation,
     read_lifecycle,
 )
-from rotator.policy.tags import TagProblem, spec_or_none, tag_problems
+from rotator.policy.tags import spec_or_none, tag_problems
 from rotator.policy.windows import is_open, next_open
 from rotator.reasons import Reason
 
@@ -35,9 +45,8 @@ class View:
     """One managed secret, seen together with its key.
 
     :param spec: ``None`` when the tags have problems.
-    :param key_id: the current key, by label or by a search for the value.
-    :param unreadable: whether the key in the current value can't be determined now.
-    :param mislabelled: the key that the value was found to be, if the label names another one without proof.
+    :param resolution: which key the current value was found to be, if it was read.
+    :param key_id: the current key, by label or else by that.
     :param key: that key as Infobip lists it; ``None`` if the account does not have it.
     :param unread: whether the account may have it anyway, because it could not be read by its id.
     :param elsewhere: where it was searched for, if the account does not have it.
@@ -45,21 +54,23 @@ class View:
 
     entry: SecretEntry
     spec: Spec | None
-    problems: tuple[TagProblem, ...]
     life: Lifecycle
+    resolution: Resolution | None
     key_id: str | None
     key: Key | None
-    unresolved: str = ""
-    mislabelled: str | None = None
-    unreadable: bool = False
-    unread: bool = False
-    elsewhere: Elsewhere | None = None
+    unread: bool
+    elsewhere: Elsewhere | None
 
     @property
-    def unproven(self) -> bool:
-        """Whether the value was read and is not a key of the account, although the label names a key of it."""
-        labelled = self.life.current_key is not None and self.key is not None
-        return labelled and self.mislabelled is None and bool(self.unresolved) and not self.unreadable
+    def mislabelled(self) -> str | None:
+        """The key that the value was found to be, if the label names another one."""
+        found = self.resolution.key_id if self.resolution is not None else None
+        return found if self.life.current_key not in (None, found) else None
+
+    @property
+    def unresolved(self) -> str:
+        """Why the value's key is not known although it was searched for, as a sentence; else ``""``."""
+        return self.resolution.problem if self.resolution is not None else ""
 
 
 def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
@@ -67,18 +78,14 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
     resolution = current_value(snapshot, entry)
     resolved = resolution.key_id if resolution else None
     life = read_lifecycle(entry, resolved)
-    spec = spec_or_none(entry.tags)
     key_id = life.current_key or resolved
     return View(
-        entry=entry,
-        spec=spec,
-        problems=() if spec is not None else tag_problems(entry.tags),
-        life=life,
-        key_id=key_id,
-        key=snapshot.keys.get(key_id) if key_id else None,
-        unresolved=resolution.problem if resolution else "",
-        unreadable=resolution.unreadable if resolution else False,
-        mislabelled=resolved if resolved is not None and life.current_key not in (None, resolved) else None,
+        entry,
+        spec_or_none(entry.tags),
+        life,
+        resolution,
+        key_id,
+        key=snapshot.keys.get(key_id or ""),
         unread=key_id in snapshot.unread,
         elsewhere=snapshot.elsewhere.get(key_id or ""),
     )
@@ -97,6 +104,11 @@ class Decision(WithMessage):
     deadline: datetime | None = None
     severity: Severity | None = None
     asks: Questions | None = None
+
+    @classmethod
+    def of(cls, reason: Reason, template: str, severity: Severity | None = None, /, **values: object) -> Decision:
+        """A decision that is not about time, with its message's template and values."""
+        return cls(reason, Message.of(template, **values), severity=severity)
 
 
 Predicate = Callable[[View, datetime], Decision | None]
@@ -118,31 +130,30 @@ def pending_deletion(view: View, now: datetime) -> Decision | None:
     """Scheduled for deletion: nothing can be read or written."""
     if view.entry.deleted_at is None:
         return None
-    return Decision(Reason.DELETED, Message("the secret is scheduled for deletion; restore it to resume rotation"))
+    return Decision.of(Reason.DELETED, "the secret is scheduled for deletion; restore it to resume rotation")
 
 
 def owned_by_service(view: View, now: datetime) -> Decision | None:
     """Another AWS service manages it."""
     if not view.entry.owning_service:
         return None
-    return Decision(Reason.OWNED, Message.of("the secret is managed by {service}", service=view.entry.owning_service))
+    return Decision.of(Reason.OWNED, "the secret is managed by {service}", service=view.entry.owning_service)
 
 
 def replica(view: View, now: datetime) -> Decision | None:
     """A replica follows its primary; only the primary can be written."""
     if not view.entry.is_replica:
         return None
-    primary = view.entry.primary_region or ""
-    message = Message.of("the secret is a replica; its primary in {region} is rotated instead", region=primary)
-    return Decision(Reason.REPLICA, message)
+    template = "the secret is a replica; its primary in {region} is rotated instead"
+    return Decision.of(Reason.REPLICA, template, region=view.entry.primary_region)
 
 
 def misconfigured(view: View, now: datetime) -> Decision | None:
     """Tags that can't be read or can't work."""
     if view.spec is not None:
         return None
-    message = Message.text("; ".join(map(str, view.problems)))
-    return Decision(Reason.MISCONFIGURED, message, severity=Severity.ERROR)
+    problems = "; ".join(map(str, tag_problems(view.entry.tags)))
+    return Decision.of(Reason.MISCONFIGURED, "{problems}", Severity.ERROR, problems=problems)
 
 
 def held(view: View, now: datetime) -> Decision | None:
@@ -151,21 +162,18 @@ def held(view: View, now: datetime) -> Decision | None:
         return None
     due, end = renew_at(view.spec, view.key), view.key.valid_to if view.key is not None else None
     if due is None or due > now or end is None or end - now > WARN_HELD:
-        return Decision(Reason.HOLD, Message.of('"{hold}"', hold=view.spec.hold))
+        return Decision.of(Reason.HOLD, '"{hold}"', hold=view.spec.hold)
     template = '"{hold}"; its key ' + ("expired {time} ago" if end <= now else "expires in {time}")
     template += ", and is not rotated until the tag is removed"
-    message = Message.of(template, hold=view.spec.hold, time=abs(end - now))
-    return Decision(Reason.HOLD, message, severity=Severity.WARNING)
+    return Decision.of(Reason.HOLD, template, Severity.WARNING, hold=view.spec.hold, time=abs(end - now))
 
 
 def inconsistent(view: View, now: datetime) -> Decision | None:
     """Labels contradict each other. Skipping is safer than guessing."""
     if view.life.problem is None:
         return None
-    message = Message.of(
-        "{problem}; see `aws secretsmanager describe-secret`, and remove the wrong label", problem=view.life.problem
-    )
-    return Decision(Reason.INCONSISTENT, message, severity=Severity.ERROR)
+    template = "{problem}; see `aws secretsmanager describe-secret`, and remove the wrong label"
+    return Decision.of(Reason.INCONSISTENT, template, Severity.ERROR, problem=view.life.problem)
 
 
 def foreign_rotation(view: View, now: datetime) -> Decision | None:
@@ -174,41 +182,40 @@ def foreign_rotation(view: View, now: datetime) -> Decision | None:
         return None
     due = renew_at(view.spec, view.key)
     late = due is not None and due <= now
-    message = Message("another rotation left a version with AWSPENDING; finish that rotation, or remove the label")
-    return Decision(Reason.FOREIGN_ROTATION, message, severity=Severity.ERROR if late else None)
+    template = "another rotation left a version with AWSPENDING; finish that rotation, or remove the label"
+    return Decision.of(Reason.FOREIGN_ROTATION, template, Severity.ERROR if late else None)
 
 
 def unadopted(view: View, now: datetime) -> Decision | None:
     """The key of the current value has not been identified."""
     if view.life.current_version is None or view.key_id is not None:
         return None
-    message = Message.text(view.unresolved or "its key has not been identified yet")
-    return Decision(Reason.UNADOPTED, message, severity=Severity.ERROR)
+    problem = view.unresolved or "its key has not been identified yet"
+    return Decision.of(Reason.UNADOPTED, "{problem}", Severity.ERROR, problem=problem)
 
 
 def unproven_label(view: View, now: datetime) -> Decision | None:
-    """The label names a different key than the value. Anyone who can write labels can cause this."""
-    if not view.unproven:
+    """The label names a key of the account, and the value is none. Anyone who can write labels can cause this."""
+    labelled = view.life.current_key is not None and view.key is not None
+    if not labelled or view.resolution is None or not view.resolution.known_foreign:
         return None
-    message = Message.of(
+    return Decision.of(
+        Reason.UNPROVEN_LABEL,
         "the label names key {key}, but the value is not proven to be that key: {problem}; store the correct key, or "
         "remove the label with `aws secretsmanager update-secret-version-stage`",
+        Severity.ERROR,
         key=KeyId(view.key_id or ""),
         problem=view.unresolved,
     )
-    return Decision(Reason.UNPROVEN_LABEL, message, severity=Severity.ERROR)
 
 
 def key_unread(view: View, now: datetime) -> Decision | None:
     """The current key is not listed and could not be read by its id, so the account may have it or not."""
     if not _lacks_key(view) or not view.unread:
         return None
-    message = Message.of(
-        "the current key {key} is not in Infobip's list and could not be read by its id, so nothing is done; sweeps "
-        "retry",
-        key=KeyId(view.key_id or ""),
-    )
-    return Decision(Reason.LISTING_INCOMPLETE, message, severity=Severity.WARNING)
+    template = "the current key {key} is not in Infobip's list and could not be read by its id, so nothing is done; "
+    key = KeyId(view.key_id or "")
+    return Decision.of(Reason.LISTING_INCOMPLETE, template + "sweeps retry", Severity.WARNING, key=key)
 
 
 def key_not_found(view: View, now: datetime) -> Decision | None:
@@ -250,10 +257,8 @@ def empty(view: View, now: datetime) -> Decision | None:
         return None
     if view.spec is None or view.spec.scopes:
         return None
-    message = Message(
-        "the secret has no value; set rotator:scopes so that a sweep creates its first key, or store a key in it"
-    )
-    return Decision(Reason.EMPTY, message, severity=Severity.ERROR)
+    template = "the secret has no value; set rotator:scopes so that a sweep creates its first key, or store a key in it"
+    return Decision.of(Reason.EMPTY, template, Severity.ERROR)
 
 
 NOT_OURS: tuple[Predicate, ...] = (
@@ -367,13 +372,13 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
     if view.key is not None and view.key.platform:
         if not view.spec.scopes:
             return None
-        message = Message("the key is linked to CPaaS X applications and so can't have scopes; remove rotator:scopes")
-        return Decision(Reason.MISCONFIGURED, message, severity=Severity.ERROR)
+        template = "the key is linked to CPaaS X applications and so can't have scopes; remove rotator:scopes"
+        return Decision.of(Reason.MISCONFIGURED, template, Severity.ERROR)
     if view.spec.scopes or (view.key is not None and view.key.scopes):
         return None
     what = "is not in Infobip's list" if view.key is None else "lists no scopes"
-    message = Message(f"the old key {what}, and a key created without scopes would get all of them; set rotator:scopes")
-    return Decision(Reason.SCOPES_UNKNOWN, message, severity=Severity.ERROR)
+    template = f"the old key {what}, and a key created without scopes would get all of them; set rotator:scopes"
+    return Decision.of(Reason.SCOPES_UNKNOWN, template, Severity.ERROR)
 
 
 def labels_full(view: View, now: datetime) -> Decision | None:
@@ -386,13 +391,9 @@ def labels_full(view: View, now: datetime) -> Decision | None:
     most = MAX_LABELS if view.key is not None and view.key.alive(now) else AWS_LABELS
     if count <= most:
         return None
-    message = Message.of(
-        "a rotation would need {count} staging labels (at most {most}); it waits until keys in their grace period are "
-        "revoked",
-        count=count,
-        most=most,
-    )
-    return Decision(Reason.LABEL_LIMIT, message, severity=Severity.ERROR)
+    template = "a rotation would need {count} staging labels (at most {most}); "
+    template += "it waits until keys in their grace period are revoked"
+    return Decision.of(Reason.LABEL_LIMIT, template, Severity.ERROR, count=count, most=most)
 
 
 ROTATE_BLOCKED: tuple[Predicate, ...] = (
@@ -415,10 +416,8 @@ def window_closed(view: View, decision: Decision, now: datetime) -> Decision | N
     opens = next_open(window, now)
     if decision.deadline is not None and opens > latest_start(view, decision.deadline):
         return None
-    message = Message.of(
-        "{reason}; waits for its window, which opens {opens:%a} {opens}", reason=decision.reason, opens=opens
-    )
-    return Decision(Reason.WINDOW, message)
+    template = "{reason}; waits for its window, which opens {opens:%a} {opens}"
+    return Decision.of(Reason.WINDOW, template, reason=decision.reason, opens=opens)
 
 
 def latest_start(view: View, deadline: datetime) -> datetime:

@@ -88,9 +88,7 @@ class SecretDraft:
         where = "" if account is None else " in account {account}"
         message = Message.of(f"it {why}{where}; its labels are removed", account=account)
         due = min(self.draft.now, due_at or self.draft.now)
-        self.add(
-            Rank.REVOKE, self.action(ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due)
-        )
+        self.add(self.action(ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due))
 
     def to_be_ended(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
         """Return whether a superseded key is to be retired or revoked, as far as Infobip shows the key.
@@ -211,9 +209,9 @@ class SecretDraft:
             costs_update=costs_update,
         )
 
-    def add(self, rank: Rank, action: Action) -> None:
-        """Plan an action on this secret."""
-        self.draft.ranked.append((rank, action))
+    def add(self, action: Action, rank: Rank | None = None) -> None:
+        """Plan an action on this secret; most kinds have a rank of their own."""
+        self.draft.ranked.append((Rank[action.kind.name] if rank is None else rank, action))
 
     def skip(self, decision: Decision, key_id: str | None = None, *, everything: bool = False) -> None:
         """Skip the secret's rotation, or the revocation of a key. A decision with a severity is also an alert.

@@ -74,15 +74,15 @@ def _abandoned(secret: SecretDraft) -> Decision | None:
     entry, version = secret.view.entry, secret.view.life.foreign_pending
     if version is None or not is_abandoned(entry, secret.draft.policy, secret.draft.now):
         return None
-    message = Message.of(
+    why = Decision.of(
+        Reason.FOREIGN_ROTATION,
         "Secrets Manager's own rotation to version {version} has stopped; AWSPENDING is removed if the version has "
         "no value, so that sweeps continue; the log of the function has the cause",
+        Severity.WARNING,
         version=KeyId(version),
     )
-    secret.add(
-        Rank.LABEL, secret.action(ActionKind.LABEL, Reason.FOREIGN_ROTATION, None, version, message, label=PENDING)
-    )
-    return Decision(Reason.FOREIGN_ROTATION, message, severity=Severity.WARNING)
+    secret.add(secret.action(ActionKind.LABEL, why.reason, None, version, why.message, label=PENDING))
+    return why
 
 
 def _mislabelled(secret: SecretDraft, key_id: str) -> None:
@@ -93,7 +93,7 @@ def _mislabelled(secret: SecretDraft, key_id: str) -> None:
     corrected = f"{template}; the label is corrected"
     secret.alert(Reason.UNPROVEN_LABEL, corrected, life.current_key, labelled=labelled, key=key)
     message = Message.of(template, labelled=labelled, key=key)
-    secret.add(Rank.LABEL, secret.action(ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, message))
+    secret.add(secret.action(ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, message))
 
 
 def _not_begun(secret: SecretDraft) -> None:
@@ -116,8 +116,7 @@ def _no_expiry(secret: SecretDraft) -> None:
 
 def _own_fields(secret: SecretDraft) -> None:
     """Alert about fields that another program has filled and that the rotation overwrites."""
-    version = secret.view.life.current_version
-    found = secret.draft.ownership.resolution(secret.view.entry, version) if version is not None else None
+    found = secret.view.resolution
     if found is None or not found.own_fields:
         return
     secret.alert(
@@ -169,21 +168,17 @@ def _labels(secret: SecretDraft) -> None:
     assert view.spec is not None
     if life.unlabelled:
         message = Message.of("key {key} found at Infobip", key=KeyId(view.key_id or ""))
-        secret.add(
-            Rank.LABEL, secret.action(ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, message)
-        )
+        secret.add(secret.action(ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, message))
     for version, label in life.stale:
-        message = Message.text(label)
-        secret.add(
-            Rank.LABEL, secret.action(ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, message, label=label)
-        )
+        text = Message.text(label)
+        secret.add(secret.action(ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, text, label=label))
     if life.current_version is None:
         return  # nothing is superseded while nothing is current
     for version, key_id in life.superseded:
         known = key_id in secret.draft.snapshot.keys
         if secret.to_be_ended(version, key_id) and not (known and secret.is_unproven(version, key_id)):
             message = Message.of("to be revoked {time}", time=secret.draft.now + view.spec.grace)
-            secret.add(Rank.RETIRE, secret.action(ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, message))
+            secret.add(secret.action(ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, message))
 
 
 def _shared_key(secret: SecretDraft) -> None:
@@ -215,25 +210,13 @@ def _check_current_label(secret: SecretDraft) -> None:
 
 def _rotation(secret: SecretDraft) -> Candidate | None:
     view, life = secret.view, secret.view.life
-    pending = life.pending_version
+    pending, end = life.pending_version, view.key.valid_to if view.key is not None else None
     known = life.pending_key in secret.draft.snapshot.keys  # else the final check decides
     if pending is not None and not (life.pending_key and known and secret.is_unproven(pending, life.pending_key)):
         message = Message.of("key {key} was stored but not promoted", key=KeyId(life.pending_key or ""))
-        end = view.key.valid_to if view.key else None
-        secret.add(
-            Rank.RESUME,
-            secret.action(
-                ActionKind.RESUME,
-                Reason.PENDING,
-                life.pending_key,
-                life.pending_version,
-                message,
-                deadline=end,
-            ),
-        )
+        secret.add(secret.action(ActionKind.RESUME, Reason.PENDING, life.pending_key, pending, message, deadline=end))
         return None
     decision = first(ROTATE_WHEN, view, secret.draft.now)
-    end = view.key.valid_to if view.key is not None else None
     if decision is None:
         return Candidate(view) if end is not None else None
     blocked = first(ROTATE_BLOCKED, view, secret.draft.now)
@@ -258,7 +241,7 @@ def rotate(secret: SecretDraft, candidate: Candidate, starts: Decision | None, q
     """
     if starts is not None and (candidate.due or _needs_key(secret, starts)):
         rank = Rank.ROTATE_URGENT if _is_urgent(starts, secret.draft.now) else Rank.ROTATE
-        secret.add(Rank.ROTATE_AGAIN if candidate.again else rank, _rotate(secret, starts))
+        secret.add(_rotate(secret, starts), Rank.ROTATE_AGAIN if candidate.again else rank)
     elif starts is None and candidate.waits is not None:
         secret.skip(candidate.waits)
     elif starts is None and candidate.decision is not None:
@@ -284,16 +267,9 @@ def _needs_key(secret: SecretDraft, decision: Decision) -> bool:
     unstored = secret.draft.attempts.unstored_for(view.entry, view.key.valid_from if view.key else None)
     if unstored is not None:
         key, version_id = unstored
+        message = Message.of("key {key} was created but not stored", key=KeyId(key.id))
         secret.add(
-            Rank.RESUME,
-            secret.action(
-                ActionKind.RESUME,
-                decision.reason,
-                key.id,
-                version_id,
-                Message.of("key {key} was created but not stored", key=KeyId(key.id)),
-                deadline=decision.deadline,
-            ),
+            secret.action(ActionKind.RESUME, decision.reason, key.id, version_id, message, deadline=decision.deadline)
         )
         return False
     if life.current_version is not None and life.current_key is not None and view.key is not None:
@@ -301,13 +277,8 @@ def _needs_key(secret: SecretDraft, decision: Decision) -> bool:
         if ownership is OwnershipProof.UNREAD:
             secret.draft.questions.include(secret.ask_value(life.current_version))
         if ownership is OwnershipProof.UNREADABLE:
-            why = secret.draft.ownership.resolution(view.entry, life.current_version)
-            message = Message.of(
-                "{reason}, but its key can't be identified: {problem}",
-                reason=decision.reason,
-                problem=why.problem if why else "",
-            )
-            secret.skip(Decision(Reason.UNREADABLE, message, severity=Severity.ERROR))
+            template, values = "{reason}, but its key can't be identified: {problem}", {"problem": view.unresolved}
+            secret.skip(Decision.of(Reason.UNREADABLE, template, Severity.ERROR, reason=decision.reason, **values))
             return False
     _own_fields(secret)
     waits = _rejected_too_often(secret, decision, urgent=_is_urgent(decision, secret.draft.now))
@@ -331,15 +302,13 @@ def _rejected_too_often(secret: SecretDraft, decision: Decision, *, urgent: bool
         if retry_at <= secret.draft.now:
             return None
         again = Message.of("the next attempt is at {retry_at}", retry_at=retry_at)
-    message = Message.of(
+    return Decision.of(
+        Reason.DAILY_LIMIT,
         "{reason}, but {count} replacements were rejected within {hours} hours; {again}; fix the cause that the "
         "failed rotations report, then run `rotator rotate`",
-        reason=decision.reason,
-        count=count,
-        hours=within // HOUR,
-        again=again,
+        Severity.ERROR,
+        **{"reason": decision.reason, "count": count, "hours": within // HOUR, "again": again},
     )
-    return Decision(Reason.DAILY_LIMIT, message, severity=Severity.ERROR)
 
 
 def _is_urgent(decision: Decision, now: datetime) -> bool:

@@ -174,7 +174,8 @@ def what_is_long_due_is_told(snapshot: AccountSnapshot, policy: Policy) -> None:
         if spec is None or view.key is None or view.life.current_version is None:
             continue
         due, end, begin = renew_at(view.spec, view.key), view.key.valid_to, view.key.valid_from
-        life = end - begin if end is not None and begin is not None else None
+        # A disabled key's lifetime is not known: its revocation set its expiry.
+        life = end - begin if view.key.enabled and end is not None and begin is not None else None
         if due is not None and view.life.unlabelled and entry.last_changed is not None:
             due = max(due, entry.last_changed)  # before, no sweep could have done it
         late = due is not None and NOW - due >= (DAY if life is None else max(timedelta(0), min(DAY, life / 10)))
