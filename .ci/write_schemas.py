@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -21,13 +22,13 @@ from rotator.engine.emergency.leak_intake import LeakOutcome
 from rotator.engine.emergency.targets import KeyRole
 from rotator.engine.rehearsal.assumptions import Part, Verdict
 from rotator.telemetry.audit import FIELDS, AuditOutcome, Trigger
-from rotator.telemetry.audit_verify import ProblemKind
+from rotator.telemetry.audit_verify import AuditProblem
 from rotator.telemetry.consumer_events import DETAIL_FIELDS
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "schemas"
 _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 _PATTERNS: Final = {"time": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", "date": r"^\d{4}-\d\d-\d\d$"}
-_LATE: Final = {each.__name__: each for each in (Strategy, LeakOutcome, KeyRole, Part, Verdict, ProblemKind)}
+_LATE: Final = {each.__name__: each for each in (Strategy, LeakOutcome, KeyRole, Part, Verdict, AuditProblem)}
 """What the shapes only name, so that no command imports it."""
 Schema = dict[str, Any]
 
@@ -83,6 +84,8 @@ def _of(kind: Any, defined: Schema) -> Schema:
             return _of(inner, defined)
         case origin, (_, inner) if origin is dict:
             return {"type": "object", "additionalProperties": _of(inner, defined)}
+    if kind is datetime:
+        return {"type": "string", "pattern": _PATTERNS["time"]}
     if kind in _PLAIN:
         return {"type": _PLAIN[kind]}
     if issubclass(kind, Enum):
@@ -94,7 +97,7 @@ def _of(kind: Any, defined: Schema) -> Schema:
         types = get_type_hints(kind, localns=_LATE, include_extras=True)
         defined[name] = {
             "title": name,
-            "description": inspect.cleandoc(kind.__doc__ or "").replace("``", ""),
+            "description": inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("``", ""),
             "type": "object",
             "properties": {field: _of(each, defined) for field, each in types.items()},
             "required": [field for field, each in types.items() if get_origin(each) is not NotRequired],

@@ -240,6 +240,12 @@ class RehearsalStore(SecretStore, Protocol):
     def read_batch(self, arns: Sequence[str]) -> Mapping[str, Secret | StoreError]:
         """Read the content behind ``AWSCURRENT`` of at most 20 secrets in one call."""
 
+    def view(self, management: SecretEntry, arn: str, name: str, tags: Mapping[str, str]) -> SecretStore:
+        """Return a store that shows a management secret, and a rehearsal's secret as a managed one of its account.
+
+        :param tags: those of the rehearsal's secret there, besides role and account.
+        """
+
 
 class ReaderLog(Protocol):
     """The access log: who read a secret's value (CloudTrail). Raises :class:`~rotator.errors.ReadersUnknown`."""

@@ -187,7 +187,7 @@ def test_consumers_that_have_not_read_since() -> None:
     ]
     assert [each.principal for each in found.waited_for] == [role("billing")]
     assert found.limit == promoted + 2 * GRACE
-    assert (found.gap, found.until) == (None, world.clock.now() - LAG)
+    assert (found.gap, found.known_until) == (None, world.clock.now() - LAG)
 
 
 def test_consumers_without_key_in_grace() -> None:
@@ -207,7 +207,7 @@ def test_consumers_without_key_in_grace() -> None:
     assert (len(found.found), found.gap) == (2, None)
     log.cut = world.clock.now() - DAY
     found = read_consumers(world.reconciler(), NAME)
-    assert found.since == log.cut
+    assert found.known_from == log.cut
     assert found.gap is not None
     assert found.gap.values == {"since": log.cut}
 

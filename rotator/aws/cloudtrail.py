@@ -82,14 +82,12 @@ class CloudTrail:
         found: list[Read] = []
         unreadable = 0
         # An event that was found by two names counts once.
-        for event in {_id_of(event): event for event in events}.values():
+        for event in {_text(_mapping(event).get("EventId")) or id(event): event for event in events}.values():
             try:
                 read = read_of(event, secret)
+                found += [] if read is None else [read]
             except UnreadableEvent:
                 unreadable += 1
-                continue
-            if read is not None:
-                found.append(read)
         lost = "1 event" if unreadable == 1 else f"{unreadable} events"
         gap = f"{lost} of CloudTrail could not be read" if unreadable else ""
         return Reads(tuple(found), max(complete), now - LAG, gap)
@@ -194,11 +192,6 @@ def names_of(secret: SecretEntry) -> tuple[str, ...]:
 def is_read(event: Any) -> bool:
     """Whether an event of ``LookupEvents`` is a read of any secret's value, allowed or refused."""
     return isinstance(event, Mapping) and event.get("EventName") == READ
-
-
-def _id_of(event: Any) -> object:
-    event_id = event.get("EventId") if isinstance(event, Mapping) else None
-    return event_id if isinstance(event_id, str) else id(event)
 
 
 def read_of(event: Any, secret: SecretEntry) -> Read | None:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,15 +21,6 @@ MESSAGES_PER_CALL: Final = 10
 """The most messages that SQS takes in one call."""
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _PERMANENT: Final = DENIED | {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "KmsAccessDenied"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """One message: what it is about, its body, and what it is grouped and deduplicated by."""
-
-    subject: str
-    body: Mapping[str, str]
-    once: str
 
 
 class AccountQueue:
@@ -56,50 +46,45 @@ class AccountQueue:
         :returns: the accounts that were not sent, and why.
         """
         once = minute.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
-        return self._send([_Message(account, {"account": account}, once) for account in accounts])
+        return self._send([(account, {"account": account}, once) for account in accounts])
 
     def send_secret(self, account: str, arn: str, version_id: str) -> str | None:
         """Send one secret. Within five minutes, SQS drops a second message about the same version.
 
         :returns: why it was not sent, or ``None``.
         """
-        return self._send([_Message(arn, {"account": account, "secret": arn}, version_id)]).get(arn)
+        return self._send([(arn, {"account": account, "secret": arn}, version_id)]).get(arn)
 
-    def _send(self, messages: Sequence[_Message]) -> dict[str, str]:
+    def _send(self, messages: Sequence[tuple[str, Mapping[str, str], str]]) -> dict[str, str]:
+        """Send messages: what each is about, its body, and by what it is deduplicated for that subject."""
         failed: dict[str, str] = {}
         for start in range(0, len(messages), MESSAGES_PER_CALL):
             some = messages[start : start + MESSAGES_PER_CALL]
             entries = [
                 {
                     "Id": str(number),
-                    "MessageBody": json.dumps(message.body),
-                    "MessageGroupId": group_id(message.subject),
-                    "MessageDeduplicationId": deduplication_id(message.subject, message.once),
+                    "MessageBody": json.dumps(body),
+                    # The characters of an account or ARN that SQS allows, and a digest to make it unique.
+                    "MessageGroupId": f"{_UNSAFE.sub('-', subject)[:80]}-{_digest(subject)[:16]}",
+                    "MessageDeduplicationId": _digest(f"{subject}\0{once}"),
                 }
-                for number, message in enumerate(some)
+                for number, (subject, body, once) in enumerate(some)
             ]
             try:
                 answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
             except (boto.BotoCoreError, boto.ClientError) as error:
-                failed |= dict.fromkeys((message.subject for message in some), _why(error))
+                failed |= dict.fromkeys((subject for subject, *_ in some), _why(error))
                 continue
             sent = {entry.get("Id") for entry in answer.get("Successful", ())}
             codes = {entry.get("Id"): str(entry.get("Code", "")) for entry in answer.get("Failed", ())}
-            for number, message in enumerate(some):
+            for number, (subject, *_) in enumerate(some):
                 if str(number) not in sent:  # unconfirmed counts as not sent
-                    failed[message.subject] = codes.get(str(number)) or "not confirmed by SQS"
+                    failed[subject] = codes.get(str(number)) or "not confirmed by SQS"
         return failed
 
 
-def group_id(subject: str) -> str:
-    """Return a message group: the characters of an account or ARN that SQS allows, and a digest to make it unique."""
-    readable = _UNSAFE.sub("-", subject)[:80]
-    return f"{readable}-{hashlib.sha256(subject.encode()).hexdigest()[:16]}"
-
-
-def deduplication_id(subject: str, once: str) -> str:
-    """Return an id that depends only on these two, so that a schedule or an event that comes twice is one message."""
-    return hashlib.sha256(f"{subject}\0{once}".encode()).hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _why(error: Exception) -> str:

@@ -9,10 +9,10 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, fields
+from rotator.cli.documents import shaped
 from rotator.cli.options import command
 from rotator.cli.plan_text import MOST_ROWS
-from rotator.cli.shapes import AuditProblemShape
+from rotator.cli.shapes import AuditDocument
 from rotator.render import Grid, counted, shown, styled
 from rotator.telemetry.audit_verify import VerifyReport
 from rotator.telemetry.audit_verify import verify as check
@@ -49,19 +49,11 @@ def verify(call: Call, file: str) -> int:
       rotator audit verify audit.jsonl --json
     """
     report = check(file)
-    call.result(_document(report), _parts(report))
+    call.result(shaped(AuditDocument, report, file=str(report.path)), _parts(report))
     return 0 if report.ok else 1
 
 
 audit.add_command(verify)
-
-
-def _document(report: VerifyReport) -> Document:
-    return {
-        "file": str(report.path),
-        **fields(report, "ok", "lines", "audit_lines", "runs", "open_runs", "unlinked_runs", "problem_count"),
-        "problems": [fields(each, *AuditProblemShape.__annotations__) for each in report.problems],
-    }
 
 
 def _parts(report: VerifyReport) -> Iterator[RenderableType]:

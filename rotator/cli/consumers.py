@@ -10,9 +10,10 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, as_json, time_text
+from rotator.cli.documents import Document, shaped
 from rotator.cli.options import command
 from rotator.cli.plan_text import MOST_ROWS
+from rotator.cli.shapes import ConsumersDocument, ConsumerShape, OldKey
 from rotator.engine.consumers import Consumers, read_consumers
 from rotator.engine.reconcile import Reconciler
 from rotator.policy.gate import Consumer, principal_words
@@ -62,33 +63,27 @@ def consumers(call: Call, secret: str, days: int) -> int:
 def consumers_document(found: Consumers, days: int) -> Document:
     """``consumers --json``."""
     gate, retiring = found.spec.gate, found.retiring
-    old_key = retiring and {
-        "key_id": retiring.key_id,
-        "replaced_at": time_text(found.promoted),
-        "revoke_at": time_text(retiring.revoke_at),
-        "waits_until": time_text(found.limit) if gate else None,
-    }
-    return {
-        "account": found.account,
-        "secret": found.entry.name,
-        "gate": "adoption" if gate else None,
-        "retiring": old_key,
-        "days": days,
-        "known_from": time_text(found.since),
-        "known_until": time_text(found.until),
-        "gap": as_json(found.gap),
-        "consumers": [
-            {
-                "principal": each.principal,
-                "last_read_before": time_text(each.last_before) if retiring else None,
-                "last_read_since": time_text(each.last_since) if retiring else None,
-                "last_read_of_old_version_since": time_text(each.last_old) if retiring else None,
-                "last_read": time_text(_last(each)),
-                "waited_for": retiring is not None and each.waited_for,
-            }
+    waits_until = found.limit if gate else None
+    return shaped(
+        ConsumersDocument,
+        found,
+        secret=found.entry.name,
+        gate="adoption" if gate else None,
+        retiring=retiring and shaped(OldKey, retiring, replaced_at=found.promoted, waits_until=waits_until),
+        days=days,
+        consumers=[
+            shaped(
+                ConsumerShape,
+                each,
+                last_read_before=each.last_before if retiring else None,
+                last_read_since=each.last_since if retiring else None,
+                last_read_of_old_version_since=each.last_old if retiring else None,
+                last_read=_last(each),
+                waited_for=retiring is not None and each.waited_for,
+            )
             for each in found.found
         ],
-    }
+    )
 
 
 def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
@@ -108,7 +103,7 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
     yield from _meaning(found, days, now)
     if found.gap is not None:
         yield styled(f"The list may be incomplete: {shown(found.gap)}.", "yellow")
-    lag = f"CloudTrail is delayed: reads after {absolute(found.until, now)} may be missing."
+    lag = f"CloudTrail is delayed: reads after {absolute(found.known_until, now)} may be missing."
     yield f"{lag} Only this AWS account and region are covered."
     if found.retiring is None:
         yield f"Next: `rotator status --secret {name}`."

@@ -16,7 +16,7 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import as_json, time_text
+from rotator.cli.documents import as_json, fields
 from rotator.cli.options import command
 from rotator.message import date_text
 from rotator.render import Grid, shown, styled
@@ -152,6 +152,5 @@ def _document(result: Demo) -> dict[str, Any]:
         "runs_not_ended": len(report.open_runs),
         "problems": report.problem_count,
     }
-    ended_at = time_text(result.ended_at)
     score = dataclasses.asdict(result.score)
-    return {"ok": result.ok, "ended_at": ended_at, "score": score, "secrets": as_json(result.states), "audit": audit}
+    return {**fields(result, "ok", "ended_at"), "score": score, "secrets": as_json(result.states), "audit": audit}

@@ -22,8 +22,9 @@ from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.aws.stores import Stores
 from rotator.bootstrap import App
 from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call
-from rotator.cli.documents import fields
+from rotator.cli.documents import shaped
 from rotator.cli.options import command
+from rotator.cli.shapes import CheckShape
 from rotator.durations import human_duration
 from rotator.engine.evidence import read_log
 from rotator.engine.observe import Fleet, management_of, observe_fleet
@@ -108,7 +109,7 @@ def doctor(call: Call) -> int:
     counts = Counter(check.level for check in checks)
     failed, warnings = counts[Level.FAIL], counts[Level.WARN]
     if call.json:
-        lines = [fields(each, "level", "subject", "detail") | {"fix": each.fix or None} for each in checks]
+        lines = [shaped(CheckShape, each, fix=each.fix or None) for each in checks]
         call.document({"checks": lines, "failed": failed, "warnings": warnings})
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:

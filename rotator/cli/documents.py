@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -27,13 +28,12 @@ _SHAPES: Final[dict[type, Any]] = {
     Plan: PlanDocument,
     AccountPlan: AccountPlanShape,
     Quota: QuotaShape,
-    Action: ActionShape,
     Skip: SkipShape,
     Alert: AlertShape,
     SecretState: SecretStateShape,
     Retiring: RetiringShape,
 }
-"""The parts of the model that are shown, with their fields."""
+"""Parts of the model that are shown with some of their fields; others are shown with all."""
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -42,7 +42,7 @@ def time_text(moment: datetime | None) -> str | None:
 
 
 def as_json(value: object) -> Any:
-    """Return times, constants and messages as strings, parts of the model as objects, the rest unchanged."""
+    """Return times, constants and messages as strings, dataclasses as objects, the rest unchanged."""
     match value:
         case datetime():
             return time_text(value)
@@ -50,15 +50,19 @@ def as_json(value: object) -> Any:
             return str(value)
         case list() | tuple():
             return [as_json(each) for each in value]
-        case _ if type(value) not in _SHAPES:
+        case _ if not dataclasses.is_dataclass(value):
             return value
-    found = fields(value, *_SHAPES[type(value)].__annotations__)
-    match value:
-        case AccountPlan(error=None):  # it is there only if the account could not be read
-            del found["error"]
-        case Action(detail=""):
-            return found | {"detail": None}
+        case Action():
+            return shaped(ActionShape, value, detail=value.detail or None)
+    found = shaped(_SHAPES.get(type(value), type(value)), value)
+    if isinstance(value, AccountPlan) and value.error is None:  # it is there only if the account could not be read
+        del found["error"]
     return found
+
+
+def shaped(shape: type, item: object, **given: object) -> Document:
+    """Return the fields of a shape: those given, and for the others the item's attributes of these names."""
+    return {name: as_json(given[name] if name in given else getattr(item, name)) for name in shape.__annotations__}
 
 
 def fields(item: object, *names: str) -> Document:

@@ -9,10 +9,10 @@ from typing import Final
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, errors_field, fields, time_text
+from rotator.cli.documents import Document, errors_field, shaped, time_text
 from rotator.cli.options import account_option, command, days_option
 from rotator.cli.plan_text import LONGEST_REASON, last_parts
-from rotator.cli.shapes import AtRiskShape
+from rotator.cli.shapes import AccountForecastShape, ForecastDayShape
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, Quota
@@ -123,14 +123,13 @@ def forecast_document(found: Sequence[AccountForecast], broken: Sequence[Account
 
 
 def _account(found: AccountForecast) -> Document:
-    counts = ("rotations", "scheduled_early", "revocations", "waiting", "overdue", "free")
-    return {
-        **fields(found, "account", "limit", "reserve", "per_day", "secrets"),
-        "days": [{"date": _date(each.date), **fields(each, *counts)} for each in found.days],
-        "first_full_day": None if found.first_full_day is None else _date(found.first_full_day),
-        "at_risk": [fields(each, *AtRiskShape.__annotations__) for each in found.at_risk],
-        "verdict": str(verdict(found)),
-    }
+    return shaped(
+        AccountForecastShape,
+        found,
+        days=[shaped(ForecastDayShape, each, date=_date(each.date)) for each in found.days],
+        first_full_day=found.first_full_day and _date(found.first_full_day),
+        verdict=verdict(found),
+    )
 
 
 def _date(moment: datetime) -> str:

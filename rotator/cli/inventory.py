@@ -11,10 +11,10 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, errors_field, fields, time_text
+from rotator.cli.documents import Document, errors_field, fields, shaped, time_text
 from rotator.cli.options import account_option, command, wide_option
 from rotator.cli.plan_text import MOST_ROWS, last_parts
-from rotator.cli.shapes import SecretToCheck
+from rotator.cli.shapes import AccountInventory, KeyShape
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan
 from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, take_inventory
@@ -113,28 +113,14 @@ def _row(row: KeyRow, now: datetime) -> Row:
 
 def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Document:
     """``inventory --json``; ``errors`` names accounts that could not be observed."""
-    return {
-        "generated_at": time_text(now),
-        "accounts": [
-            {
-                **fields(each, "account", "complete"),
-                "disabled_not_shown": each.hidden,
-                "keys": [_key(row) for row in each.keys],
-                "secrets": [fields(row, *SecretToCheck.__annotations__) for row in each.secrets],
-            }
-            for each in found
-        ],
-        "errors": errors_field(broken).get("errors", []),
-    }
+    accounts = [
+        shaped(AccountInventory, each, disabled_not_shown=each.hidden, keys=[_key(row) for row in each.keys])
+        for each in found
+    ]
+    return {"generated_at": time_text(now), "accounts": accounts, "errors": errors_field(broken).get("errors", [])}
 
 
 def _key(row: KeyRow) -> Document:
-    return {
-        "key_id": row.key.id,
-        "name": row.key.name,
-        **fields(row, "kind", "secrets"),
-        **fields(row.key, "enabled", "valid_from"),
-        "expires_at": time_text(row.key.valid_to),
-        "revoke_at": time_text(row.revoke_at),
-        "detail": row.detail or None,
-    }
+    key, detail = row.key, row.detail or None
+    more = fields(key, "name", "enabled", "valid_from")
+    return shaped(KeyShape, row, key_id=key.id, expires_at=key.valid_to, detail=detail, **more)

@@ -13,8 +13,7 @@ from rotator.cli.emergency_output import EmergencyOutput
 from rotator.engine.emergency import Emergency, Strategy
 from rotator.engine.emergency.leak_intake import LeakOutcome, LeakResult, revoke_each
 from rotator.errors import ConfigurationError
-from rotator.leaks import MOST_FINDINGS, Leak, LeakReport, Place, read_leaks
-from rotator.leaks.findings import is_usable
+from rotator.leaks import MOST_FINDINGS, Leak, LeakReport, Place, is_usable, read_leaks
 from rotator.render import Grid, counted, key_words, shown, styled
 from rotator.secret import Secret
 from rotator.text import some_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.console import RenderableType
@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rotator import __version__
 from rotator.bootstrap import make_rehearsal
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, fields
+from rotator.cli.documents import Document, fields, shaped
 from rotator.cli.options import command
 from rotator.cli.shapes import Cost
 from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
@@ -85,10 +85,7 @@ def rehearse(
                 **_plan_document(plan),
                 "dry_run": False,
                 "rows": [{**_row_document(row), "error": row.error or None} for row in report.rows],
-                "creates": report.creates,
-                "updates": report.updates,
-                "left": report.left,
-                "error": report.error,
+                **fields(report, "creates", "updates", "left", "error"),
             }
         )
     if target is not None:
@@ -104,25 +101,19 @@ def facts_document(report: RehearsalReport) -> Document:
 
 def _row_document(row: CheckedAssumption) -> Document:
     return {
-        "id": row.assumption.id,
-        "part": str(row.assumption.part),
+        **fields(row.assumption, "id", "part", "needed"),
         "assumption": row.assumption.text,
-        "needed": row.assumption.needed,
         "verdict": str(row.verdict),
         "seen": row.seen or None,
         "means": row.assumption.means if row.verdict is Verdict.DIFFERS else None,
     }
 
 
-def _plan_document(plan: RehearsalPlan) -> dict[str, Any]:
-    cost = fields(plan, *Cost.__annotations__)
-    return {
-        **fields(plan, "account", "secret"),
-        "scopes": list(plan.scopes),
-        "parts": [str(part) for part in plan.parts],
-        "cost": cost,
-        "leftovers": _leftovers_document(plan.leftovers),
-    }
+def _plan_document(plan: RehearsalPlan) -> Document:
+    used = fields(plan.quota, "creates_used", "updates_used", "reserve")
+    cost = shaped(Cost, plan, daily_limit=plan.quota.creates_limit, **used)
+    leftovers = _leftovers_document(plan.leftovers)
+    return {**fields(plan, "account", "secret", "scopes", "parts"), "cost": cost, "leftovers": leftovers}
 
 
 def _leftovers_document(found: Leftovers) -> Document:
@@ -131,15 +122,12 @@ def _leftovers_document(found: Leftovers) -> Document:
 
 def _plan_parts(plan: RehearsalPlan, *, confirmed: bool = False) -> Iterator[RenderableType]:
     yield f"Rehearsal on account {shown(plan.account)}: {', '.join(map(str, plan.parts))}"
-    limit = plan.daily_limit
+    quota, limit = plan.quota, plan.quota.creates_limit
     rows = [
         ("secret", plan.secret + ", deleted at the end"),
         ("scopes", ", ".join(plan.scopes) or "none"),
-        (
-            "creates",
-            f"{plan.creates} of {limit} per day; {_used(plan.creates_used)}, {plan.reserve} reserved",
-        ),
-        ("updates", f"about {plan.updates} of {limit} per day; {_used(plan.updates_used)}"),
+        ("creates", f"{plan.creates} of {limit} per day; {_used(quota.creates_used)}, {quota.reserve} reserved"),
+        ("updates", f"about {plan.updates} of {limit} per day; {_used(quota.updates_used)}"),
         ("duration", f"about {plan.seconds} s; longer if the account is slow to apply changes"),
     ]
     yield Grid([(f"  {name}", shown(text)) for name, text in rows], (12,))

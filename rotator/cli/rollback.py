@@ -9,8 +9,9 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import INTERRUPTED, Call
-from rotator.cli.documents import Document, fields, time_text
+from rotator.cli.documents import Document, shaped, time_text
 from rotator.cli.options import command
+from rotator.cli.shapes import DueShape, RollbackDocument
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import RolledBack
 from rotator.engine.rollback import rollback as go_back
@@ -52,18 +53,16 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None, dry_run: 
 
 def rollback_document(done: RolledBack) -> Document:
     """``rollback --json``."""
-    due, waits = done.due, None if done.waits is None else done.waits.detail
-    return {
-        **fields(done, "account", "secret", "key_id", "version_id", "expires_at"),
-        "retired": {
+    return shaped(
+        RollbackDocument,
+        done,
+        retired={
             "key_id": done.retired_key_id,
             "version_id": done.retired_version_id,
             "revoke_at": time_text(done.retired_until),
         },
-        "due": None if due is None else {**fields(due, "reason", "detail"), "waits": waits},
-        "next_rotation_at": time_text(done.next_due),
-        **fields(done, "changed_fields", "already", "dry_run"),
-    }
+        due=done.due and shaped(DueShape, done.due, waits=done.waits and done.waits.detail),
+    )
 
 
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
@@ -93,8 +92,8 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
         changed = ", ".join(shown(field, 60) for field in done.changed_fields)
         yield styled(f"Other fields of the value were rolled back too: {changed}.", "yellow")
     if done.due is None:
-        if done.next_due is not None:
-            yield f"Its next rotation is due {when(done.next_due, now)}."
+        if done.next_rotation_at is not None:
+            yield f"Its next rotation is due {when(done.next_rotation_at, now)}."
         yield status
         return
     start = "the next sweep replaces it"

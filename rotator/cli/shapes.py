@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
 
 from rotator.leaks import Place
 from rotator.model import ActionKind, Outcome, Severity
-from rotator.policy.key_inventory import KeyKind, SecretKind
+from rotator.policy.forecast import AtRisk
+from rotator.policy.key_inventory import KeyKind, SecretRow
 from rotator.policy.status import State
 from rotator.reasons import Reason
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # else every command would import the engine
     from rotator.engine.emergency.leak_intake import LeakOutcome
     from rotator.engine.emergency.targets import KeyRole
     from rotator.engine.rehearsal.assumptions import Part, Verdict
-    from rotator.telemetry.audit_verify import ProblemKind
+    from rotator.telemetry.audit_verify import AuditProblem
 
 Time = Annotated[str, "time"]
 """``2026-12-01T10:00:00Z``."""
@@ -266,17 +267,6 @@ class ForecastDayShape(TypedDict):
     free: int
 
 
-class AtRiskShape(TypedDict):
-    """A key that expires before it is replaced."""
-
-    secret: str
-    key_id: str | None
-    expires_at: Time
-    reason: Reason
-    too_late_from: Time
-    replaced_at: Time | None
-
-
 class AccountForecastShape(TypedDict):
     """One account."""
 
@@ -287,7 +277,7 @@ class AccountForecastShape(TypedDict):
     secrets: int
     days: list[ForecastDayShape]
     first_full_day: Date | None
-    at_risk: list[AtRiskShape]
+    at_risk: list[AtRisk]
     verdict: str
 
 
@@ -313,16 +303,6 @@ class KeyShape(TypedDict):
     detail: str | None
 
 
-class SecretToCheck(TypedDict):
-    """A secret that an operator should check."""
-
-    secret: str
-    kind: SecretKind
-    key_id: str | None
-    last_accessed: Time | None
-    detail: str
-
-
 class AccountInventory(TypedDict):
     """One account; ``complete``: Infobip's list is known to contain every key."""
 
@@ -330,7 +310,7 @@ class AccountInventory(TypedDict):
     complete: bool
     disabled_not_shown: int
     keys: list[KeyShape]
-    secrets: list[SecretToCheck]
+    secrets: list[SecretRow]
 
 
 class InventoryDocument(TypedDict):
@@ -431,15 +411,6 @@ class EvidenceVerifyDocument(TypedDict):
     signed_by: str | None
 
 
-class AuditProblemShape(TypedDict):
-    """A problem with a line (from 1), or with the whole file (0)."""
-
-    line: int
-    kind: ProblemKind
-    detail: str
-    run_id: str | None
-
-
 class AuditDocument(TypedDict):
     """``audit verify``."""
 
@@ -451,7 +422,7 @@ class AuditDocument(TypedDict):
     open_runs: list[str]
     unlinked_runs: list[str]
     problem_count: int
-    problems: list[AuditProblemShape]
+    problems: list[AuditProblem]
 
 
 class Cost(TypedDict):

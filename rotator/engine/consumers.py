@@ -26,8 +26,8 @@ class Consumers:
     :param retiring: the key in its grace period that was replaced last; ``None`` if there is none.
     :param promoted: when it was replaced; ``None`` without ``retiring``.
     :param limit: the latest time to which the tag ``rotator:gate`` delays, or would delay, its revocation.
-    :param since: reads are shown from this time on.
-    :param until: the log is complete up to this time.
+    :param known_from: reads are shown from this time on.
+    :param known_until: the log is complete up to this time.
     :param gap: why a consumer may be missing, as a clause; ``None`` if none is.
     """
 
@@ -37,8 +37,8 @@ class Consumers:
     retiring: Retiring | None
     promoted: datetime | None
     limit: datetime | None
-    since: datetime
-    until: datetime
+    known_from: datetime
+    known_until: datetime
     gap: Message | None
     found: tuple[Consumer, ...]
 
@@ -79,8 +79,8 @@ def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = L
         retiring=retiring,
         promoted=promoted,
         limit=None if retiring is None else waits_until(retiring, keys.get(retiring.key_id), spec.grace),
-        since=max(reads.since, plus(split, -look_back)),
-        until=reads.until,
+        known_from=max(reads.since, plus(split, -look_back)),
+        known_until=reads.until,
         # Without a promotion there is no time after which the log must be complete.
         gap=gap_in(reads if promoted is not None else replace(reads, until=split), split, look_back),
         found=consumers(reads, plus(split, timedelta(seconds=1)) if promoted is None else split, look_back),

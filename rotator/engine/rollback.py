@@ -85,7 +85,7 @@ class RolledBack:
     :param due: why the next sweep will rotate the current key, if it will.
     :param waits: why that rotation waits (its window), if it does.
     :param changed_fields: other fields of a JSON value that went back with the key.
-    :param next_due: when a rotation is, or was, due by the key's expiry and age.
+    :param next_rotation_at: when a rotation is, or was, due by the key's expiry and age.
     :param already: whether it was already rolled back, so that nothing was changed.
     :param others: the other keys in their grace period.
     :param dry_run: whether all this would be so, but nothing was changed.
@@ -101,7 +101,7 @@ class RolledBack:
     retired_until: datetime | None
     due: Decision | None
     waits: Decision | None
-    next_due: datetime | None
+    next_rotation_at: datetime | None
     changed_fields: tuple[str, ...] = ()
     already: bool = False
     others: tuple[str, ...] = ()
@@ -330,7 +330,7 @@ def _result(
         retired_until=until,
         due=due,
         waits=window_closed(view, due, now) if due is not None else None,
-        next_due=renew_at(view.spec, view.key),
+        next_rotation_at=renew_at(view.spec, view.key),
     )
 
 

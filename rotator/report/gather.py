@@ -17,7 +17,7 @@ from rotator.policy.status import URGENCY, SecretState, State, states
 
 URGENT_WITHIN: Final = timedelta(days=30)
 """A key that expires within this time, and that no rotation will replace in time, is urgent."""
-_URGENT: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
+URGENT_STATES: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
 _ATTENTION: Final = frozenset({State.UNADOPTED, State.EMPTY})
 
 
@@ -94,7 +94,7 @@ def _level(state: SecretState, expiries: Mapping[str, datetime], now: datetime) 
     :param expiries: by secret, the first expiry of a key that is not replaced in time.
     """
     expires_at = expiries.get(state.secret)
-    if state.state in _URGENT or state.overdue or (expires_at is not None and expires_at < now + URGENT_WITHIN):
+    if state.state in URGENT_STATES or state.overdue or (expires_at is not None and expires_at < now + URGENT_WITHIN):
         return RowLevel.URGENT
     return RowLevel.ATTENTION if state.state in _ATTENTION or expires_at is not None else RowLevel.NONE
 

@@ -20,7 +20,7 @@ from rotator.policy.forecast import AccountForecast, AtRisk, spans, verdict
 from rotator.policy.status import State
 from rotator.reasons import Reason
 from rotator.render import NO_SECRETS, brief, clock, counted, day, key_words, local, local_text, shown, zone
-from rotator.report.gather import AccountReport, Report, RowLevel
+from rotator.report.gather import URGENT_STATES, AccountReport, Report, RowLevel
 from rotator.report.timeline import LEGEND, Axis, rows_of
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -30,7 +30,6 @@ MOST_LISTED: Final = 200
 MOST_COLUMNS: Final = 100
 MOST_RISKS: Final = 100
 _COMMAND: Final = re.compile(r"`([^`]+)`")
-_URGENT_STATES: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
 _FIRST_LABEL: Final = 7
 _LAST_LABEL: Final = 95
 """In per cent. Further left, a label would overlap the first day's; further right, it would leave the chart."""
@@ -125,7 +124,7 @@ def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
         "tiles": [
             ("secrets", str(len(report.rows)), False),
             ("keys at Infobip", str(plan.keys), False),
-            *((str(state), str(states[state]), state in _URGENT_STATES) for state in State if states[state]),
+            *((str(state), str(states[state]), state in URGENT_STATES) for state in State if states[state]),
             *(
                 []
                 if (used := plan.quota.creates_used) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from rotator.durations import DAY, LAST
 from rotator.model import ActionKind
@@ -65,27 +65,11 @@ class Axis:
         return [(name, left) for name, left in self.months if abs(left - self.today) > 8 and 3 < left < 97]
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineRow:
-    """One secret as it is drawn.
+def rows_of(rows: Sequence[SecretSpan], axis: Axis) -> list[dict[str, Any]]:
+    """Draw each secret: bars with class, left and width in per cent, and marks with class and left.
 
-    :param by_expiry: its position if the rows are sorted by expiry; ``by_name``: by name.
-    :param bars: class, left and width in per cent.
-    :param marks: class and left in per cent.
+    ``by_expiry`` and ``by_name`` are its positions if the rows are sorted so.
     """
-
-    secret: str
-    state: str
-    level: str
-    text: str
-    by_expiry: int
-    by_name: int
-    bars: list[tuple[str, float, float]]
-    marks: list[tuple[str, float]]
-
-
-def rows_of(rows: Sequence[SecretSpan], axis: Axis) -> list[TimelineRow]:
-    """Draw each secret."""
     states = [row.state for row in rows]
     names = sorted(state.secret for state in states)
     expiries = sorted((state.expires_at or LAST, state.secret) for state in states)
@@ -94,7 +78,7 @@ def rows_of(rows: Sequence[SecretSpan], axis: Axis) -> list[TimelineRow]:
     return [_row_of(row, axis, by_expiry[row.state.secret], by_name[row.state.secret]) for row in rows]
 
 
-def _row_of(row: SecretSpan, axis: Axis, by_expiry: int, by_name: int) -> TimelineRow:
+def _row_of(row: SecretSpan, axis: Axis, by_expiry: int, by_name: int) -> dict[str, Any]:
     state, expires = row.state, row.state.expires_at or axis.end
     rotated = state.hold is None and state.next_action is not None
     created = row.begins or axis.begin
@@ -110,16 +94,16 @@ def _row_of(row: SecretSpan, axis: Axis, by_expiry: int, by_name: int) -> Timeli
         moments.append(("revocation", row.grace_until))
     moments.append(("now", axis.now))
     bars = [(sign, axis.position(begin), axis.position(end)) for sign, begin, end in spans if begin < end]
-    return TimelineRow(
-        state.secret,
-        str(state.state),
-        str(row.level),
-        " · ".join(_texts(row, axis.now)),
-        by_expiry,
-        by_name,
-        [(sign, left, round(right - left, 2)) for sign, left, right in bars if right > left],
-        [(sign, axis.position(at)) for sign, at in moments if axis.begin < at < axis.end],
-    )
+    return {
+        "secret": state.secret,
+        "state": state.state,
+        "level": row.level,
+        "text": " · ".join(_texts(row, axis.now)),
+        "by_expiry": by_expiry,
+        "by_name": by_name,
+        "bars": [(sign, left, round(right - left, 2)) for sign, left, right in bars if right > left],
+        "marks": [(sign, axis.position(at)) for sign, at in moments if axis.begin < at < axis.end],
+    }
 
 
 def _texts(row: SecretSpan, now: datetime) -> Iterator[str]:

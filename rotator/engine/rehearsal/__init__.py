@@ -19,10 +19,9 @@ from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, Che
 from rotator.engine.rehearsal.aws_checks import AwsChecks
 from rotator.engine.rehearsal.flow import Flow
 from rotator.engine.rehearsal.infobip_checks import InfobipChecks
-from rotator.engine.rehearsal.view import RehearsalView
 from rotator.errors import KeyNotFound, Refused, RotatorError, StoreOutcomeUnknown
 from rotator.key_format import is_deployment
-from rotator.model import Key, SecretEntry, Spec
+from rotator.model import Key, Quota, SecretEntry, Spec
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import parse_key_name
 from rotator.policy.tags import ACCOUNT_TAG, ROLE_TAG, SCOPES_TAG, VALIDITY_TAG, parse_spec
@@ -58,7 +57,7 @@ class RehearsalPlan:
 
     :param creates: of the day's limit; likewise ``updates``.
     :param seconds: about how long it takes.
-    :param creates_used: ``None``, as is ``updates_used``, if today's use can't be counted.
+    :param quota: what is used and left of the limit.
     """
 
     account: str
@@ -68,10 +67,7 @@ class RehearsalPlan:
     creates: int
     updates: int
     seconds: int
-    creates_used: int | None
-    updates_used: int | None
-    daily_limit: int
-    reserve: int
+    quota: Quota
     leftovers: Leftovers
 
 
@@ -134,8 +130,8 @@ class Rehearsal:
         self._spec(scopes)
         with connected(self.services, self.fleet, self.account) as provider:
             snapshot = observe_account(self.store, provider, self.fleet, self.account, history=True)
-            now, policy = InfobipClock(self.services.clock, provider).now(), self.services.policy
-            quota = slots_used(snapshot, now).quota(policy)
+            now = InfobipClock(self.services.clock, provider).now()
+            quota = slots_used(snapshot, now).quota(self.services.policy)
             leftovers = self._leftovers(snapshot.keys.values())
         creates, updates, seconds = (sum(each) for each in zip(*(_COST[part] for part in parts), strict=True))
         plan = RehearsalPlan(
@@ -146,17 +142,14 @@ class Rehearsal:
             creates,
             updates,
             seconds,
-            quota.creates_used,
-            quota.updates_used,
-            policy.daily_limit,
-            policy.reserve,
+            quota,
             leftovers,
         )
         for what, needed, left in (("creates", creates, quota.creates_left), ("updates", updates, quota.updates_left)):
             if needed > left:
                 raise Refused(
-                    f"the rehearsal needs {needed} {what}, but {left} of today's {policy.daily_limit} are left "
-                    f"({policy.reserve} are reserved for emergencies)",
+                    f"the rehearsal needs {needed} {what}, but {left} of today's {quota.creates_limit} are left "
+                    f"({quota.reserve} are reserved for emergencies)",
                     advice="Nothing was changed. Repeat the command tomorrow, or use --only with fewer parts.",
                 )
         return plan
@@ -216,10 +209,10 @@ class Rehearsal:
                     clock, path = InfobipClock(self.services.clock, provider), Spec(self.account).verify_path
                     yield from InfobipChecks(provider, clock, name, frozenset(plan.scopes), path).rows()
             case Part.FLOW:
-                view = RehearsalView(
-                    self.store, self.management, self.account, plan.secret, arn, self._spec(plan.scopes)
-                )
-                yield from Flow(Reconciler(replace(self.services, store=view)), view).rows()
+                tags = self._spec(plan.scopes)
+                view = self.store.view(self.management, arn, plan.secret, tags)
+                reconciler = Reconciler(replace(self.services, store=view))
+                yield from Flow(reconciler, self.account, plan.secret, tags).rows()
             case Part.AWS:
                 yield from AwsChecks(self.store, self.services.clock, arn).rows()
             case _:

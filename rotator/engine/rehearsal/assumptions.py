@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -65,146 +66,95 @@ class CheckedAssumption:
         return self.assumption.needed and self.verdict is Verdict.DIFFERS
 
 
-def _table(part: Part, *rows: tuple[str, bool, str, str]) -> dict[str, Assumption]:
-    return {row[0]: Assumption(row[0], part, *row[1:]) for row in rows}
+_ROW: Final = re.compile(r"(\S+) \| (needed|informative) \| (.+)\n  (.+)\n")
 
 
-NEEDED, INFORMATIVE = True, False
+def _table(part: Part, rows: str) -> dict[str, Assumption]:
+    """Read rows of two lines: id, whether it is needed and the assumption; what it means if it differs."""
+    return {row[1]: Assumption(row[1], part, row[2] == "needed", row[3], row[4]) for row in _ROW.finditer(rows)}
+
+
 _INFOBIP: Final = _table(
     Part.INFOBIP,
-    ("role", NEEDED, "the management user may create keys", "Give the user a role that may manage API keys."),
-    (
-        "clock",
-        NEEDED,
-        "responses have a Date header, and this machine's clock agrees with it",
-        "Sync the clock with NTP: with more than 5 minutes of difference nothing is rotated.",
-    ),
-    ("create-value", NEEDED, "a create returns the key's value", "No replacement can be stored, so nothing rotates."),
-    (
-        "read-value",
-        INFORMATIVE,
-        "a read by id returns the value",
-        "A key whose create got no response can't be adopted: it is revoked, and another one is created.",
-    ),
-    ("times", NEEDED, "times are returned as they were sent, in UTC", "Expiry dates are misread. Do not go live."),
-    ("rights", NEEDED, "a new key has the scopes that were requested", "Every replacement is rejected."),
-    (
-        "name-filter",
-        INFORMATIVE,
-        "the filter `name` returns exact matches",
-        "The rotator filters the names itself; searches return more keys and take longer.",
-    ),
-    (
-        "names",
-        INFORMATIVE,
-        "two keys can have the same name",
-        "A create that is repeated after a lost response is rejected until the first key is found.",
-    ),
-    (
-        "value-search",
-        NEEDED,
-        "a search by value returns the key with that value",
-        "Pasted and leaked keys can't be identified.",
-    ),
-    (
-        "value-filter",
-        NEEDED,
-        "a search by an unknown value returns no key",
-        "The filter is ignored, so a value can't be told from another. Do not go live.",
-    ),
-    (
-        "enabled-filter",
-        INFORMATIVE,
-        "the filter `enabled` returns only such keys",
-        "The rotator filters itself; each sweep lists the disabled keys as well.",
-    ),
-    (
-        "total-count",
-        NEEDED,
-        "totalCount is the number of keys",
-        "The list is taken for incomplete: missing keys are not acted on, and overlapping sweeps are not counted.",
-    ),
-    (
-        "probe",
-        NEEDED,
-        "a new key is accepted within 60 s",
-        "Replacements are rejected before they work.",
-    ),
-    (
-        "probe-at-once",
-        INFORMATIVE,
-        "a new key is accepted at once",
-        "A rotation waits up to 60 s for the new key.",
-    ),
-    (
-        "missing-scope",
-        INFORMATIVE,
-        "a key without the scope for the probe path gets a 403",
-        "Keys without that scope need rotator:verify-path or rotator:verify=skip.",
-    ),
-    (
-        "update-keeps",
-        NEEDED,
-        "an update leaves the fields that it does not contain unchanged",
-        "A revocation changes more than the key's state: check what it changed before you go live.",
-    ),
-    (
-        "disabled-refused",
-        NEEDED,
-        "a disabled key is refused within 60 s",
-        "A revocation does not take effect in time, and emergencies report `verified: false`.",
-    ),
-    (
-        "disabled-at-once",
-        INFORMATIVE,
-        "a disabled key is refused at once",
-        "A revoked key works for some seconds more; an emergency waits for it.",
-    ),
-    ("disable-twice", NEEDED, "disabling a key twice is harmless", "Retried revocations fail."),
+    """
+role | needed | the management user may create keys
+  Give the user a role that may manage API keys.
+clock | needed | responses have a Date header, and this machine's clock agrees with it
+  Sync the clock with NTP: with more than 5 minutes of difference nothing is rotated.
+create-value | needed | a create returns the key's value
+  No replacement can be stored, so nothing rotates.
+read-value | informative | a read by id returns the value
+  A key whose create got no response can't be adopted: it is revoked, and another one is created.
+times | needed | times are returned as they were sent, in UTC
+  Expiry dates are misread. Do not go live.
+rights | needed | a new key has the scopes that were requested
+  Every replacement is rejected.
+name-filter | informative | the filter `name` returns exact matches
+  The rotator filters the names itself; searches return more keys and take longer.
+names | informative | two keys can have the same name
+  A create that is repeated after a lost response is rejected until the first key is found.
+value-search | needed | a search by value returns the key with that value
+  Pasted and leaked keys can't be identified.
+value-filter | needed | a search by an unknown value returns no key
+  The filter is ignored, so a value can't be told from another. Do not go live.
+enabled-filter | informative | the filter `enabled` returns only such keys
+  The rotator filters itself; each sweep lists the disabled keys as well.
+total-count | needed | totalCount is the number of keys
+  The list is taken for incomplete: missing keys are not acted on, and overlapping sweeps are not counted.
+probe | needed | a new key is accepted within 60 s
+  Replacements are rejected before they work.
+probe-at-once | informative | a new key is accepted at once
+  A rotation waits up to 60 s for the new key.
+missing-scope | informative | a key without the scope for the probe path gets a 403
+  Keys without that scope need rotator:verify-path or rotator:verify=skip.
+update-keeps | needed | an update leaves the fields that it does not contain unchanged
+  A revocation changes more than the key's state: check what it changed before you go live.
+disabled-refused | needed | a disabled key is refused within 60 s
+  A revocation does not take effect in time, and emergencies report `verified: false`.
+disabled-at-once | informative | a disabled key is refused at once
+  A revoked key works for some seconds more; an emergency waits for it.
+disable-twice | needed | disabling a key twice is harmless
+  Retried revocations fail.
+""",
 )
 _FLOW: Final = _table(
     Part.FLOW,
-    ("first-key", NEEDED, "the first key is created, stored and verified", "Secrets do not get keys."),
-    ("rotation", NEEDED, "a rotation replaces the current key", "Keys are not rotated."),
-    ("rollback", NEEDED, "a rollback makes the previous key current again", "Rollbacks fail."),
-    ("rotation-again", NEEDED, "a rotation after a rollback replaces the current key", "Keys are not rotated."),
-    ("retirement", NEEDED, "a sweep revokes the old key after its grace period", "Old keys stay enabled."),
-    ("emergency", NEEDED, "an emergency by value replaces and revokes the key", "Leaked keys stay enabled."),
+    """
+first-key | needed | the first key is created, stored and verified
+  Secrets do not get keys.
+rotation | needed | a rotation replaces the current key
+  Keys are not rotated.
+rollback | needed | a rollback makes the previous key current again
+  Rollbacks fail.
+rotation-again | needed | a rotation after a rollback replaces the current key
+  Keys are not rotated.
+retirement | needed | a sweep revokes the old key after its grace period
+  Old keys stay enabled.
+emergency | needed | an emergency by value replaces and revokes the key
+  Leaked keys stay enabled.
+""",
 )
 _AWS: Final = _table(
     Part.AWS,
-    ("stage", NEEDED, "one call stores a version and its labels", "An interrupted rotation can lose its key."),
-    ("swap", NEEDED, "AWSCURRENT is not moved from a version that lost it", "Two processes can undo each other."),
-    ("labels", NEEDED, "custom labels stay when AWSCURRENT moves", "Old keys are not revoked in time."),
-    (
-        "consumer",
-        NEEDED,
-        "a consumer, also one with a cache, reads the new value after AWSCURRENT moved",
-        "Consumers get the old key.",
-    ),
-    (
-        "list-delay",
-        INFORMATIVE,
-        "a change is in ListSecrets at once",
-        "The list is older than the secret; the rotator reads a secret again before it changes it.",
-    ),
-    (
-        "batch",
-        INFORMATIVE,
-        "BatchGetSecretValue is allowed",
-        "Values are read one by one; grant secretsmanager:BatchGetSecretValue on all resources.",
-    ),
-    (
-        "permissions",
-        NEEDED,
-        "this principal may make the calls that the rotator makes",
-        "Grant what the error names. For your own secrets, `rotator doctor` checks the permissions.",
-    ),
+    """
+stage | needed | one call stores a version and its labels
+  An interrupted rotation can lose its key.
+swap | needed | AWSCURRENT is not moved from a version that lost it
+  Two processes can undo each other.
+labels | needed | custom labels stay when AWSCURRENT moves
+  Old keys are not revoked in time.
+consumer | needed | a consumer, also one with a cache, reads the new value after AWSCURRENT moved
+  Consumers get the old key.
+list-delay | informative | a change is in ListSecrets at once
+  The list is older than the secret; the rotator reads a secret again before it changes it.
+batch | informative | BatchGetSecretValue is allowed
+  Values are read one by one; grant secretsmanager:BatchGetSecretValue on all resources.
+permissions | needed | this principal may make the calls that the rotator makes
+  Grant what the error names. For your own secrets, `rotator doctor` checks the permissions.
+""",
 )
 _LOGINS: Final = {
-    str(part): Assumption(
-        str(part), part, INFORMATIVE, f"{name} works with these credentials", f"Do not use auth={part}."
-    )
+    str(part): Assumption(str(part), part, False, f"{name} works with these credentials", f"Do not use auth={part}.")
     for part, name in ((Part.BASIC, "Basic"), (Part.IBSSO, "IBSSO"), (Part.OAUTH2, "OAuth 2.0"))
 }
 ASSUMPTIONS: Final = {**_INFOBIP, **_FLOW, **_AWS, **_LOGINS}

@@ -9,7 +9,6 @@ from typing import Final
 from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rehearsal.assumptions import CheckedAssumption, checked
-from rotator.engine.rehearsal.view import RehearsalView
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
 from rotator.engine.version_values import key_in
@@ -25,10 +24,15 @@ AFTER_GRACE: Final = 3.0
 
 @dataclass
 class Flow:
-    """The flow on one secret."""
+    """The flow on one secret.
+
+    :param tags: the secret's, as the reconciler's store shows them.
+    """
 
     reconciler: Reconciler
-    view: RehearsalView
+    account: str
+    secret: str
+    tags: dict[str, str]
 
     def rows(self) -> Iterator[CheckedAssumption]:
         """Run each step. A failed step ends the flow; the caller reports the others as not tested."""
@@ -49,27 +53,28 @@ class Flow:
             yield checked(name, True)
 
     def _rotate(self) -> None:
-        _demand(rotate_now(self.reconciler, self.view.name, REASON), ActionKind.ROTATE)
+        _demand(rotate_now(self.reconciler, self.secret, REASON), ActionKind.ROTATE)
 
     def _rotate_with_short_grace(self) -> None:
-        self.view.tags |= SHORT_GRACE
+        self.tags |= SHORT_GRACE
         self._rotate()
 
     def _rollback(self) -> None:
-        rollback(self.reconciler, self.view.name, REASON)
+        rollback(self.reconciler, self.secret, REASON)
 
     def _sweep(self) -> None:
         self.reconciler.services.clock.sleep(AFTER_GRACE)
-        sweep = self.reconciler.sweep(account=self.view.account, secret=self.view.name)
+        sweep = self.reconciler.sweep(account=self.account, secret=self.secret)
         if (error := sweep.plan.accounts[0].error) is not None:
             raise Refused(error)
         _demand(sweep.results, ActionKind.REVOKE)
 
     def _emergency(self) -> None:
-        entry = self.view.describe(self.view.name)
-        leaked = key_in(self.view.read_current(entry.arn).text, entry)
+        store = self.reconciler.services.store
+        entry = store.describe(self.secret)
+        leaked = key_in(store.read_current(entry.arn).text, entry)
         emergency = Emergency(self.reconciler.services, REASON, None)
-        plan = emergency.plan(Target(account=self.view.account, leaked=leaked), Strategy.REPLACE_FIRST)
+        plan = emergency.plan(Target(account=self.account, leaked=leaked), Strategy.REPLACE_FIRST)
         report = emergency.execute(plan)
         if not report.ok or not report.revoked or not report.replaced:
             raise Refused("; ".join(report.errors) or "no key was revoked and replaced")
