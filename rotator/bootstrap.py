@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import logging
 import os
 import sys
@@ -22,7 +21,7 @@ from rotator.clock import SystemClock
 from rotator.engine.context import Connect, Services
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
-from rotator.infobip.credentials import AuthMethod, parse_credentials
+from rotator.infobip.credentials import AuthMethod, is_loopback, parse_credentials
 from rotator.model import SecretEntry
 from rotator.patience import Patience
 from rotator.ports import Clock, EventSink, KeyProvider, ReaderLog, SecretStore
@@ -253,12 +252,7 @@ def make_clock(environ: Mapping[str, str]) -> Clock:
     url = environ.get("ROTATOR_SANDBOX_URL", "").strip()
     if not url:
         return SystemClock()
-    host = urlsplit(url).hostname or ""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(urlsplit(url).hostname or ""):
         raise ConfigurationError(
             "ROTATOR_SANDBOX_URL points to another machine; only a sandbox on this machine can be used",
             advice="Unset it; it is only for use with `rotator sandbox`.",

@@ -29,6 +29,7 @@ from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import ACTOR, NO_ACCOUNT, counts, problems
 from rotator.errors import RotatorError
+from rotator.message import utc_text
 from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock
 from rotator.redaction.patterns import redact_key_values
@@ -101,8 +102,8 @@ class Health:
         """Return whether the daemon is healthy, and details such as the last success."""
         now, up = self._clock.now(), self._clock.monotonic()
         details = {
-            "last_success": None if self._success is None else _text(self._success),
-            "unhealthy_from": _text(now + timedelta(seconds=self._until - up)),
+            "last_success": None if self._success is None else utc_text(self._success),
+            "unhealthy_from": utc_text(now + timedelta(seconds=self._until - up)),
         }
         if up < self._until:
             return True, details
@@ -258,12 +259,8 @@ class Daemon:
         due = event.scheduled_run_times[0]
         late = datetime.now(UTC) - due
         if event.code == events.EVENT_JOB_MAX_INSTANCES:
-            _LOG.warning("skipped the sweep due at %s: the previous one is still running", _text(due))
+            _LOG.warning("skipped the sweep due at %s: the previous one is still running", utc_text(due))
             return
         if late > LOG_IF_LATER:
             behind = human_duration(late)
-            _LOG.warning("the sweep due at %s starts %s late and covers all missed ones", _text(due), behind)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            _LOG.warning("the sweep due at %s starts %s late and covers all missed ones", utc_text(due), behind)

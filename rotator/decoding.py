@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import binascii
 import html
+import json
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 _HEX: Final = "[0-9a-fA-F]"
 _ESCAPE: Final = re.compile(
@@ -27,6 +28,15 @@ _READABLE: Final = re.compile(rb"[\t\n\r -~]{16,}")
 _QUOTED: Final = re.compile(r"=(?:\n|[0-9A-Fa-f]{2})")
 _HYPHENS: Final = "\u2010\u2011\u2012\u2013\u2014\u2212\uff0d"  # HTML's &hyphen; and what word processors write
 _INVISIBLE: Final = "\0\u00ad\u200b\u2060\ufeff"  # NUL: of UTF-16
+
+
+def json_object(text: Any) -> dict[str, Any] | None:
+    """Return a JSON object, or ``None`` for anything else, whatever is wrong with it."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def unescaped(text: str, *, entities: bool = True) -> str | None:

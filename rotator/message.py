@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from string import Formatter
 from typing import Any
 
@@ -18,6 +18,11 @@ from rotator.durations import human_duration
 def date_text(moment: datetime, format_spec: str = "%d %b %H:%M") -> str:
     """Return ``7 Nov 10:00``, or as the format says; a day of the month has no leading zero."""
     return f"{moment:{format_spec.replace('%d', str(moment.day))}}"
+
+
+def utc_text(moment: datetime, timespec: str = "seconds") -> str:
+    """Return ``2026-12-01T10:00:00Z``, as programs read it."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 class KeyId(str):

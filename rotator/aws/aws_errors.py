@@ -151,6 +151,25 @@ def configuration_error(error: Exception) -> ConfigurationError | None:
     return None
 
 
+def code_of(error: Exception) -> str:
+    """Return AWS's code for an error (the HTTP status if that is not one word), or the name of the error's class."""
+    if not isinstance(error, boto.ClientError):
+        return type(error).__name__
+    code, _, status = _answer(error.response)
+    return code or str(status)
+
+
+def failure_of(error: Exception, service: str, refused: str, advice: str) -> RotatorError:
+    """Return the error for a botocore exception of another service than Secrets Manager.
+
+    :param refused: what was refused, if the service responded; ``advice`` is its fix.
+    """
+    if isinstance(error, boto.ClientError):
+        return ConfigurationError(f"{refused} ({code_of(error)})", advice=advice)
+    no_answer = RotatorError(f"{service} did not answer ({code_of(error)})", advice="Try again later.")
+    return configuration_error(error) or no_answer
+
+
 def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
     """Whether a failed attempt at a write may have taken effect.
 

@@ -30,7 +30,7 @@ from botocore.credentials import (
 from botocore.utils import parse_timestamp
 
 from rotator import __version__
-from rotator.aws.aws_errors import configuration_error
+from rotator.aws.aws_errors import code_of, configuration_error
 from rotator.errors import ConfigurationError
 from rotator.patience import Patience, SlowCalls
 
@@ -123,8 +123,7 @@ def _fetch_role(home: botocore.session.Session, role: str, external_id: str | No
         credentials: Mapping[str, Any] = fetcher.fetch_credentials()
         return credentials
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        code = error.response.get("Error", {}).get("Code") if isinstance(error, botocore.exceptions.ClientError) else ""
-        failure = botocore.exceptions.CredentialRetrievalError(provider=role, error_msg=code or type(error).__name__)
+        failure = botocore.exceptions.CredentialRetrievalError(provider=role, error_msg=code_of(error))
     raise failure
 
 

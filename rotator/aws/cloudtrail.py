@@ -11,7 +11,6 @@ Everything in an event is untrusted input.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -21,8 +20,9 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.aws.aws_errors import DENIED, THROTTLED, configuration_error
+from rotator.aws.aws_errors import DENIED, THROTTLED, code_of, configuration_error
 from rotator.aws.secretsmanager import without_suffix
+from rotator.decoding import json_object
 from rotator.errors import ReadersUnknown, RotatorError
 from rotator.model import Read, Reads, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING
@@ -161,9 +161,9 @@ def _failure(error: Exception) -> RotatorError:
     wrong_here = configuration_error(error)
     if wrong_here is not None:
         return wrong_here
+    code = code_of(error)
     if not isinstance(error, boto.ClientError):
-        return _unknown(f"CloudTrail did not answer ({type(error).__name__})")
-    code = str(error.response.get("Error", {}).get("Code", ""))
+        return _unknown(f"CloudTrail did not answer ({code})")
     if code in DENIED:
         return ReadersUnknown(
             f"{ACTION} is denied",
@@ -172,8 +172,7 @@ def _failure(error: Exception) -> RotatorError:
         )
     if THROTTLED.fullmatch(code):
         return _unknown("CloudTrail throttled the lookup (it allows two calls per second per AWS account and region)")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return _unknown(f"CloudTrail rejected {ACTION} ({code if code.isalnum() else status})")
+    return _unknown(f"CloudTrail rejected {ACTION} ({code})")
 
 
 def _unknown(what: str) -> ReadersUnknown:
@@ -237,11 +236,8 @@ def principal_of(identity: Any) -> str:
 
 
 def _record(text: Any) -> Mapping[str, Any]:
-    try:
-        record = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        raise UnreadableEvent from None
-    if not isinstance(record, Mapping):
+    record = json_object(text)
+    if record is None:
         raise UnreadableEvent
     return record
 

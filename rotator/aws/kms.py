@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.aws.aws_errors import configuration_error
-from rotator.errors import ConfigurationError, RotatorError
+from rotator.aws.aws_errors import code_of, failure_of
+from rotator.errors import ConfigurationError
 
 _ALGORITHMS: Final = ("ECDSA_SHA_256", "RSASSA_PSS_SHA_256", "RSASSA_PKCS1_V1_5_SHA_256")
 
@@ -68,16 +68,9 @@ class Signer:
     def _call(self, action: str, key_id: str, call: Callable[[Any], Mapping[str, Any]]) -> Mapping[str, Any]:
         try:
             return call(self._connect())
-        except boto.ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code == "KMSInvalidSignatureException":
+        except (boto.ClientError, boto.BotoCoreError) as error:
+            if code_of(error) == "KMSInvalidSignatureException":
                 return {}
-            failure: RotatorError = ConfigurationError(
-                f"kms:{action} with {key_id[:100]} failed ({code if code.isalnum() else 'error'})",
-                advice=f"Check the key, its region and state, and that you may call kms:{action}.",
-            )
-        except boto.BotoCoreError as error:
-            failure = configuration_error(error) or RotatorError(
-                f"KMS did not answer ({type(error).__name__})", advice="Try again later."
-            )
+            advice = f"Check the key, its region and state, and that you may call kms:{action}."
+            failure = failure_of(error, "KMS", f"kms:{action} with {key_id[:100]} failed", advice)
         raise failure

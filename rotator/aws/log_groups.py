@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.aws.aws_errors import configuration_error
+from rotator.aws.aws_errors import failure_of
 from rotator.errors import ConfigurationError, RotatorError
 
 PATTERN: Final = '{ $.run_id = "*" }'
@@ -50,18 +50,12 @@ class LogGroups:
     def _page(self, client: Any, query: dict[str, Any]) -> Any:
         try:
             return client.filter_log_events(**query)
-        except boto.ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            failure: RotatorError = ConfigurationError(
-                f"log group {query['logGroupName'][:100]} can't be read ({code if code.isalnum() else 'error'})",
-                advice="Check its name and region, and that you may call logs:FilterLogEvents on it.",
-            )
         except boto.ParamValidationError:
-            failure = ConfigurationError(
+            failure: RotatorError = ConfigurationError(
                 "--log-group is not a valid name", advice="Use one such as /aws/lambda/infobip-key-rotator-sweep."
             )
-        except boto.BotoCoreError as error:
-            failure = configuration_error(error) or RotatorError(
-                f"CloudWatch Logs did not answer ({type(error).__name__})", advice="Try again later."
-            )
+        except (boto.ClientError, boto.BotoCoreError) as error:
+            refused = f"log group {query['logGroupName'][:100]} can't be read"
+            advice = "Check its name and region, and that you may call logs:FilterLogEvents on it."
+            failure = failure_of(error, "CloudWatch Logs", refused, advice)
         raise failure

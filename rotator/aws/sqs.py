@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.aws.aws_errors import DENIED, configuration_error
+from rotator.aws.aws_errors import DENIED, code_of, configuration_error
 from rotator.errors import ConfigurationError
 
 MESSAGES_PER_CALL: Final = 10
@@ -91,8 +91,8 @@ def _why(error: Exception) -> str:
     known = configuration_error(error)
     if known is not None:
         return str(known)
+    code = code_of(error)
     if isinstance(error, boto.ClientError):
-        code = str(error.response.get("Error", {}).get("Code", "")) or "refused"
         hint = " (check ROTATOR_QUEUE_URL and sqs:SendMessage)" if code in _PERMANENT else ""
         return f"SQS returned {code}{hint}"
-    return f"SQS did not answer ({type(error).__name__})"
+    return f"SQS did not answer ({code})"

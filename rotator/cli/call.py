@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from rotator.errors import AmbiguousName, ConfigurationError, RotatorError
+from rotator.message import utc_text
 from rotator.reasons import Reason
 from rotator.redaction.redactor import Redactor, redact_patterns
 from rotator.text import printable
@@ -250,8 +251,12 @@ class Call:
         """A log line if a program reads stderr, else a sentence."""
         if self._console_logs:
             return "".join(f"{printable(part, _LONGEST)}\n" for part in [*trace.splitlines(), f"rotator: {sentence}"])
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
+        line = {
+            "timestamp": utc_text(datetime.now(UTC), "milliseconds"),
+            "level": "error",
+            "log": "rotator",
+            "event": sentence,
+        }
         return json.dumps(line | ({"exception": trace} if trace else {})) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from rotator.cli.shapes import (
     SecretStateShape,
     SkipShape,
 )
-from rotator.message import Message
+from rotator.message import Message, utc_text
 from rotator.model import AccountPlan, Action, Alert, Plan, Quota, Result, Skip
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.status import SecretState
@@ -38,7 +38,7 @@ _SHAPES: Final[dict[type, Any]] = {
 
 def time_text(moment: datetime | None) -> str | None:
     """A time in UTC to the second, or ``None``."""
-    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return None if moment is None else utc_text(moment)
 
 
 def as_json(value: object) -> Any:

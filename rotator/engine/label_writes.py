@@ -7,6 +7,7 @@ from datetime import datetime
 
 from rotator.engine.context import AccountContext
 from rotator.errors import LostRace, Refused, SecretNotFound, StoreError
+from rotator.message import utc_text
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PENDING, key_label, parse_retire_label, retire_label
 from rotator.policy.lifecycle import read_lifecycle
@@ -70,7 +71,7 @@ def retire_version(
         label = retire_label(key_id, revoke_at)
         context.services.store.add_label(entry.arn, label, version_id)
         _, revoke_at = parse_retire_label(label) or (key_id, revoke_at)  # whole seconds
-        out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        out["revoke_at"] = utc_text(revoke_at)
     context.publish(RETIRED, secret_arn=entry.arn, revoke_at=out["revoke_at"], **fields)
     return revoke_at
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from rotator.decoding import json_object
 from rotator.errors import ConfigurationError
 from rotator.secret import Secret
 
@@ -63,12 +63,9 @@ class _Wrong(Exception):
 
 
 def _credentials(text: Secret, allowed_hosts: Sequence[str]) -> Credentials:
-    try:
-        value = json.loads(text.reveal())
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise _Wrong("the value is not a JSON object", f"Store {_SHAPE}.") from None
+    value = json_object(text.reveal())
+    if value is None:
+        raise _Wrong("the value is not a JSON object", f"Store {_SHAPE}.")
     username = _text(value, "username")
     password = _text(value, "password")
     try:
@@ -119,7 +116,7 @@ def _base_url(text: str, allowed_hosts: Sequence[str]) -> str:
         host, valid = "", False
     if not host or not valid:
         raise _Wrong("the field base_url must be https:// and a host, optionally with a port", fix)
-    if _loopback(host):
+    if is_loopback(host):
         return url
     if url.startswith("http:"):
         raise _Wrong(f"the field base_url uses http:// for {host}, which would expose the password", "Use https.")
@@ -135,7 +132,8 @@ def _matches(host: str, allowed: str) -> bool:
     return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

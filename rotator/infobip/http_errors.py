@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rotator.decoding import json_object
 from rotator.errors import (
     BadCredentials,
     ContractViolation,
@@ -41,16 +41,14 @@ class Problem:
 def read_problem(body: bytes) -> Problem:
     """Parse either JSON format or its XML form. Anything else is an empty problem. Never raises."""
     text = body.decode("utf-8", "replace")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+    data = json_object(text)
+    if data is None:
         found = dict(_XML.findall(text[:20_000])) if text.lstrip().startswith("<") else {}
         return Problem(
             code=found.get("messageId") or found.get("errorCode", ""),
             text=found.get("text") or found.get("description", ""),
             error=found.get("error", ""),
         )
-    data = _dict(data)
     older = _dict(_dict(data.get("requestError")).get("serviceException"))
     violations = [(_str(each.get("property")), _str(each.get("violation"))) for each in _dicts(data.get("violations"))]
     for name, reasons in _dict(older.get("validationErrors")).items():

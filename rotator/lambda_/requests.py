@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from rotator.decoding import json_object
 from rotator.errors import ConfigurationError
 from rotator.redaction.patterns import redact_patterns
 from rotator.text import printable
@@ -124,12 +124,8 @@ def work_in(record: QueueRecord) -> tuple[str, str | None]:
 
     :raises BadEvent: its body is not ``{"account": "…"}``, with or without ``"secret"``.
     """
-    try:
-        body = json.loads(record.body)
-    except (TypeError, ValueError, RecursionError):
-        body = None
-    known = isinstance(body, Mapping) and set(body) - {"secret"} == {"account"}
-    if not known or ("secret" in body and not _is_secret_arn(body["secret"])):
+    body = json_object(record.body) or {}
+    if set(body) - {"secret"} != {"account"} or ("secret" in body and not _is_secret_arn(body["secret"])):
         raise BadEvent(
             f'message {printable(record.message_id, limit=60)} is not {{"account": "…"}}',
             advice="Only the sweep function should send to this queue.",

@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote
 
-from rotator.decoding import unescaped
+from rotator.decoding import json_object, unescaped
 from rotator.redaction.patterns import (
     REDACTED,
     SENSITIVE_NAME,
@@ -304,11 +304,7 @@ def _base64_forms(raw: bytes) -> Iterator[str]:
 def _sensitive_leaves(text: str) -> Iterator[str]:
     if not text.lstrip().startswith("{") or len(text) > _JSON_LARGEST:
         return
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    pending: list[tuple[str, Any]] = [("", document)]
+    pending: list[tuple[str, Any]] = [("", json_object(text))]
     while pending:
         name, value = pending.pop()
         if isinstance(value, dict):

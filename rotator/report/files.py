@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import tempfile
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from rotator.decoding import json_object
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.text import printable
 
@@ -101,15 +101,8 @@ def read_tail(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(f"the audit file {printable(str(path))} can't be read: {why}", advice=advice) from None
     lines = [line for line in tail.split(b"\n")[1 if begin else 0 :] if line.strip()][-MOST_AUDIT_LINES:]
-    found = [parsed for line in reversed(lines) if (parsed := _parsed(line)) is not None]
+    parsed = (json_object(line.decode("utf-8", "replace")) for line in reversed(lines))
+    found = [line for line in parsed if line is not None and "event" in line]
     if lines and not found:
         raise ConfigurationError(f"{printable(str(path))} has no audit line", advice=advice)
     return tuple(found), len(lines) - len(found)
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(line.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) and "event" in document else None

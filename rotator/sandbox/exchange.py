@@ -9,6 +9,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
+from rotator.decoding import json_object
+
 
 class ErrorStyle(StrEnum):
     """The format of an error: one of Infobip's two (``documented`` is that of the operation's public description), or
@@ -50,11 +52,8 @@ class Request:
     def json_object(self) -> dict[str, Any]:
         """Return the body as a JSON object, or raise :class:`Refusal` 415 or 400."""
         self.require_media_type("application/json")
-        try:
-            fields = json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise Refusal(400, "The body is not valid JSON") from None
-        if not isinstance(fields, dict):
+        fields = json_object(self.body)
+        if fields is None:
             raise Refusal(400, "The body is not a JSON object")
         return fields
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import struct
 import threading
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from rotator.infobip.credentials import is_loopback
 from rotator.sandbox.aws import LOOPBACK
 from rotator.sandbox.exchange import Drop, DropKind, Refusal, Request, Response, json_response
 from rotator.sandbox.infobip import InfobipWorld
@@ -193,7 +193,7 @@ def _clock(world: InfobipWorld, request: Request) -> Response:
     The ``Host`` is checked too, so that no web page can control the sandbox through a DNS name that it owns.
     """
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if not _is_loopback(request.remote_ip) or not (host == "localhost" or _is_loopback(host)):
+    if not is_loopback(request.remote_ip) or not is_loopback(host):
         return json_response(403, {"error": "the sandbox clock is available on loopback addresses only"})
     try:
         match request.method, request.json_object() if request.method == "POST" else {}:
@@ -209,13 +209,6 @@ def _clock(world: InfobipWorld, request: Request) -> Response:
     except (OverflowError, ValueError):
         return json_response(400, {"error": "advance_seconds is too large"})
     return json_response(200, {"now": world.clock.now().isoformat(), "monotonic": world.clock.monotonic()})
-
-
-def _is_loopback(text: str) -> bool:
-    try:
-        return ipaddress.ip_address(text).is_loopback
-    except ValueError:
-        return False
 
 
 def _utf8(value: str) -> str:

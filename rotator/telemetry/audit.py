@@ -24,6 +24,7 @@ from typing import Any, Final
 import structlog
 
 from rotator.errors import BadCredentials, ConfigurationError, MissingRole, Refused, RotatorError, StoreDenied
+from rotator.message import utc_text
 from rotator.ports import AuditSink, Clock
 from rotator.redaction.redactor import Redactor
 from rotator.telemetry.logs import LineStream, TextSink, console_renderer, cut, render_json, wants_color
@@ -231,8 +232,7 @@ class Audit:
     def _stamp(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         bad = entry["outcome"] in (AuditOutcome.FAILURE, AuditOutcome.DENIED)
         level = "warning" if entry["event"] == "alert.raised" else "error" if bad else "info"
-        now = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"timestamp": now, "level": level, **entry}
+        return {"timestamp": utc_text(self._clock.now(), "milliseconds"), "level": level, **entry}
 
     def _arrange(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         extras = {name: value for name, value in entry.items() if name not in _KNOWN}

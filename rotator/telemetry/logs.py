@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from rotator.errors import ConfigurationError
+from rotator.message import utc_text
 from rotator.redaction.redactor import Redactor
 
 LONGEST_FIELD: Final = 8_192
@@ -121,9 +122,8 @@ class _Formatter(logging.Formatter):
             message = record.getMessage()
         except Exception as error:  # noqa: BLE001, RUF100 - a wrong format string must not end the work, nor print its arguments
             message = f"(a log message that could not be formatted: {type(error).__name__})"
-        at = datetime.fromtimestamp(record.created, UTC)
         fields: dict[str, Any] = {
-            "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "timestamp": utc_text(datetime.fromtimestamp(record.created, UTC), "milliseconds"),
             "level": record.levelname.lower(),
             "log": record.name,
             "event": self._text(message),

@@ -206,7 +206,7 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     "500": (error("InternalFailure", status=500), "InternalFailure"),
     "503": (text(503), "503"),
     "refused": (error("InvalidTimeRangeException", "secret words"), "InvalidTimeRangeException"),
-    "by header": (error_by_header("InvalidTimeRangeException"), "400"),
+    "by header": (error_by_header("InvalidTimeRangeException"), "InvalidTimeRangeException"),
     "a hostile code": (error("\x1b[31m"), "cloudtrail:LookupEvents (400)"),
     "not JSON": (text(200), "CloudTrail"),
     "not an object": (text(200, b"[]"), "CloudTrail"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from rotator.message import utc_text
 from rotator.model import Key, SecretEntry
 from rotator.policy.suspects import Suspects
 from rotator.reasons import Reason
@@ -265,7 +266,7 @@ def _key(report: EmergencyReport, step: EmergencyStep) -> dict[str, Any]:
         "role": suspect.role,
         "verified": step.verified if report.dry_run else bool(step.verified),
         "version_id": suspect.version_id,
-        "revoke_at": f"{suspect.revoke_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if suspect.revoke_at else None,
+        "revoke_at": suspect.revoke_at and utc_text(suspect.revoke_at),
     }
 
 
