@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from rotator.engine.emergency import VERIFY_TIMEOUT, Strategy
+from rotator.engine.emergency import Strategy
+from rotator.engine.probing import PROPAGATION
 from rotator.errors import StoreUnavailable
 from rotator.model import ActionKind, Outcome
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident, made_in_emergency
@@ -476,7 +477,7 @@ def test_verification_waits_for_revocation() -> None:
     in_grace(world)
     begun = world.clock.now()
     assert set(notes(world)) == {"verified: 401"}
-    assert timedelta(seconds=20) <= world.clock.now() - begun <= VERIFY_TIMEOUT * 2
+    assert timedelta(seconds=20) <= world.clock.now() - begun <= PROPAGATION * 2
 
 
 def test_key_that_goes_on_working_is_error() -> None:
@@ -488,7 +489,7 @@ def test_key_that_goes_on_working_is_error() -> None:
     assert any(current.id in error for error in report.errors)
     assert report.revoked == ()
     assert {(step.verified, step.ok) for step in report.steps} == {(False, False)}
-    assert world.clock.now() - begun == VERIFY_TIMEOUT  # all keys share the patience
+    assert world.clock.now() - begun == PROPAGATION  # all keys share the patience
 
 
 @pytest.mark.parametrize("status", [500, 404])

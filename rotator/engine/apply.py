@@ -9,19 +9,16 @@ from rotator.engine.context import AccountContext
 from rotator.engine.label_writes import label_key, retire_version, unlabel
 from rotator.engine.revoke import read_again, revoke
 from rotator.engine.rotation import Promoted, Rotation
-from rotator.engine.secret_changes import grace_of, require_managed
+from rotator.engine.secret_changes import grace_of, require_empty, require_managed
 from rotator.errors import (
-    BadSecretValue,
     InternalError,
     ProviderThrottled,
     ProviderUnavailable,
-    Refused,
     RotatorError,
-    SecretNotFound,
     StateChanged,
 )
-from rotator.model import Action, ActionKind, Outcome, Result, SecretEntry, Spec
-from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label
+from rotator.model import Action, ActionKind, Outcome, Result, SecretEntry
+from rotator.policy.labels import CURRENT, PREVIOUS, key_label
 from rotator.policy.lifecycle import is_abandoned, read_lifecycle
 from rotator.policy.rules import make_view
 from rotator.reasons import Reason
@@ -79,7 +76,7 @@ def _do(context: AccountContext, action: Action, audit_reason: str, *, moves: bo
         case ActionKind.RESUME:
             return Rotation(context, action, moves=moves).resume()
         case ActionKind.LABEL:
-            label(context, action)
+            (label_current if action.label is None else remove_label)(context, action)
         case ActionKind.RETIRE:
             retire(context, action)
         case ActionKind.REVOKE:
@@ -97,30 +94,14 @@ def report_failed(context: AccountContext, action: Action, error: RotatorError) 
         context.publish(FAILED, secret_arn=action.arn, **fields)
 
 
-def label(context: AccountContext, action: Action, *, despite_hold: bool = False) -> None:
-    """Put the key's label on an adopted current version, or remove a label that the value or the rest contradicts.
+def label_current(context: AccountContext, action: Action, *, despite_hold: bool = False) -> None:
+    """Put the key's label on the current version, in place of labels that its value contradicts.
 
     :raises RotatorError: the secret is not as the plan saw it.
     """
-    entry, _ = _read_again(context, action, despite_hold=despite_hold)
     assert action.version_id is not None
-    if action.reason is Reason.FOREIGN_ROTATION:
-        _release_abandoned(context, entry, action.version_id, str(action.reason))
-        return
-    if action.reason is Reason.STALE_LABEL:
-        assert action.label is not None
-        if action.label not in entry.versions.get(action.version_id, frozenset()):
-            return  # an adoption in the same sweep has removed it
-        if (action.version_id, action.label) not in read_lifecycle(entry, action.key_id).stale:
-            raise StateChanged(f"label {action.label} of {entry.name} is no longer stale")
-        unlabel(context, entry, action.label, action.version_id, str(action.reason))
-        return
-    if action.key_id is None:  # the current value is not the labelled key, and no other key either
-        assert action.label is not None
-        if CURRENT not in entry.versions.get(action.version_id, ()):
-            raise StateChanged(f"AWSCURRENT of {entry.name} changed during the sweep")
-        unlabel(context, entry, action.label, action.version_id, str(action.reason))
-        return
+    assert action.key_id is not None
+    entry = _read_again(context, action, despite_hold=despite_hold)
     life = read_lifecycle(entry)
     wrong = life.at_work - {action.key_id}
     if life.current_version != action.version_id or (action.reason is Reason.MISLABELLED) is not bool(wrong):
@@ -131,23 +112,29 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
     label_key(context, entry, action.key_id, action.version_id, str(action.reason))
 
 
-def _release_abandoned(context: AccountContext, entry: SecretEntry, version_id: str, reason: str) -> None:
-    """Remove ``AWSPENDING`` from the empty version that a failed rotation by Secrets Manager left.
+def remove_label(context: AccountContext, action: Action) -> None:
+    """Remove a label that the value, or the other labels, contradict, or that a stopped rotation left.
 
-    :raises StateChanged: the rotation goes on, or the version has a value.
+    :raises RotatorError: the secret is not as the plan saw it.
     """
-    if not is_abandoned(entry, context.services.policy, context.now()):
-        raise StateChanged(f"the rotation of {entry.name} by Secrets Manager goes on")
-    with suppress(BadSecretValue):
-        try:
-            context.services.store.read_version(entry.arn, version_id)
-        except SecretNotFound:
-            unlabel(context, entry, PENDING, version_id, reason)
-            return
-    raise Refused(
-        f"version {version_id} of {entry.name} has a value that this program did not store; it stays pending",
-        advice="Finish that rotation, or remove AWSPENDING with `aws secretsmanager update-secret-version-stage`.",
-    )
+    entry, version, label = _read_again(context, action), action.version_id, action.label
+    assert version is not None
+    assert label is not None
+    labels = entry.versions.get(version, frozenset())
+    if label not in labels:
+        return  # an adoption in the same sweep has removed it
+    match action.reason:
+        case Reason.STALE_LABEL:
+            wrong = (version, label) in read_lifecycle(entry, action.key_id).stale
+        case Reason.FOREIGN_ROTATION:
+            wrong = is_abandoned(entry, context.services.policy, context.now())
+        case _:  # the value is not the labelled key, and no other key either
+            wrong = CURRENT in labels
+    if not wrong:
+        raise StateChanged(f"label {label} of {entry.name} is no longer wrong")
+    if action.reason is Reason.FOREIGN_ROTATION:
+        require_empty(context.services.store, entry, version)
+    unlabel(context, entry, label, version, str(action.reason))
 
 
 def retire(context: AccountContext, action: Action) -> None:
@@ -167,6 +154,7 @@ def retire(context: AccountContext, action: Action) -> None:
         context.publish(ROTATED, secret=entry.name, secret_arn=entry.arn, **current)
 
 
-def _read_again(context: AccountContext, action: Action, *, despite_hold: bool = False) -> tuple[SecretEntry, Spec]:
+def _read_again(context: AccountContext, action: Action, *, despite_hold: bool = False) -> SecretEntry:
     entry = context.services.store.describe(action.arn)
-    return entry, require_managed(entry, context.account, despite_hold=despite_hold)
+    require_managed(entry, context.account, despite_hold=despite_hold)
+    return entry

@@ -225,7 +225,7 @@ class DailyCheck:
             version_id=version,
             message=self.alerts[-1].message,
             arn=entry.arn,
-            label=key_label(label),
+            label=key_label(label) if found.key_id is None else None,
         )
         result, error = apply(context, action)
         self.results.append(result)

@@ -17,8 +17,8 @@ from dataclasses import replace
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.observe import management_of, observe_fleet
+from rotator.engine.probing import PROPAGATION
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotation.promote import PROPAGATION
 from rotator.engine.sweep import Sweep
 from rotator.engine.version_values import key_in, read_value, resolve_value
 from rotator.message import KeyId, Message

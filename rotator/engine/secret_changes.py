@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.errors import ConfigurationError, Refused, StateChanged
+from rotator.errors import BadSecretValue, ConfigurationError, Refused, SecretNotFound, StateChanged
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import CURRENT, PREVIOUS
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after
 from rotator.policy.tags import account_of, parse_spec, role
+from rotator.ports import SecretStore
 from rotator.text import printable
 
 
@@ -77,6 +79,22 @@ def require_as_planned(
     if (life.current_version, life.current_key) != (version_id, key_id):
         raise StateChanged(f"AWSCURRENT of {entry.name} changed during the operation", advice=advice)
     return spec, life
+
+
+def require_empty(store: SecretStore, entry: SecretEntry, version_id: str) -> None:
+    """Check that the pending version of a rotation by Secrets Manager has no value.
+
+    :raises Refused: it has one, which another program stored.
+    """
+    with suppress(BadSecretValue):
+        try:
+            store.read_version(entry.arn, version_id)
+        except SecretNotFound:
+            return
+    raise Refused(
+        f"version {version_id} of {entry.name} contains a value that the rotator did not store; it stays pending",
+        advice="Finish that rotation, or remove AWSPENDING with `aws secretsmanager update-secret-version-stage`.",
+    )
 
 
 def grace_of(

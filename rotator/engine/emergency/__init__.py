@@ -25,13 +25,11 @@ from rotator.engine.emergency.targets import (
     Target,
     emergency_document,
 )
-from rotator.engine.emergency.verification import VERIFY_TIMEOUT
 from rotator.engine.observe import observe_fleet
 from rotator.errors import InternalError, RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
 __all__ = [
-    "VERIFY_TIMEOUT",
     "Emergency",
     "EmergencyPlan",
     "EmergencyReport",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from rotator.engine.apply import label, report_failed
+from rotator.engine.apply import label_current, report_failed
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts
@@ -25,8 +25,9 @@ from rotator.engine.emergency.targets import (
     StepKind,
     Suspect,
 )
-from rotator.engine.emergency.verification import VERIFY_TIMEOUT, Verification, verify
+from rotator.engine.emergency.verification import Verification, verify
 from rotator.engine.label_writes import clean_labels, remove_retire_labels, retire_version
+from rotator.engine.probing import PROPAGATION
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.errors import InternalError, KeyNotFound, LostRace, Refused, RotatorError, StateChanged, sentence
@@ -257,7 +258,8 @@ class Execution:
             return _with_label(entry, version, current.key.id)
         reason = Reason.MISLABELLED if life.at_work else Reason.UNADOPTED
         context = self._context(current.account)
-        label(context, context.action(ActionKind.LABEL, reason, entry, current.key.id, version), despite_hold=True)
+        action = context.action(ActionKind.LABEL, reason, entry, current.key.id, version)
+        label_current(context, action, despite_hold=True)
         return self.services.store.describe(entry.arn)
 
     def _check_probe(self, context: AccountContext, entry: SecretEntry, current: Suspect) -> None:
@@ -351,7 +353,7 @@ class Execution:
     def _verified(self, suspect: Suspect, *, shown: bool) -> tuple[Verification, str]:
         """Verify one key. The second value is the error to report if it is not verified."""
         provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
-        self._until = self._until or clock.now() + VERIFY_TIMEOUT
+        self._until = self._until or clock.now() + PROPAGATION
         spec = _spec_of(self.accounts.entry(suspect.arn))
         found = verify(provider, clock, suspect.located, spec.verify_path, self._until, shown=shown)
         return found, f"{suspect.shown} is {found.note}. Check it in Infobip's portal; repeat the command."

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from rotator.engine.context import InfobipClock
 from rotator.engine.emergency.targets import Located
+from rotator.engine.probing import PROPAGATION, probe_until
 from rotator.errors import RotatorError
 from rotator.ports import KeyProvider, Probe, ProbeVerdict
-from rotator.secret import Secret
-
-VERIFY_TIMEOUT: Final = timedelta(seconds=60)
-"""How long a revocation may take to propagate."""
-LONGEST_PROBE_WAIT: Final = 8.0
-MOST_INCONCLUSIVE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +47,17 @@ def verify(
         return Verification(False, True, f"not verified: {doubt}")
     if value is None:
         return Verification(True, False, "verified: disabled at Infobip")
-    probe = _probed(provider, clock, value, path, until)
-    if probe.verdict is ProbeVerdict.REJECTED:
+    # A server without a useful response must not delay the next leaked key.
+    wanted = ProbeVerdict.REJECTED
+    probe = probe_until(provider, clock, value, path, wanted, until, useless=_shows_nothing)
+    if probe.verdict is wanted:
         return Verification(True, False, "verified: 401")
     if probe.verdict is ProbeVerdict.AUTHENTICATES:
-        note = f"not verified: it STILL authenticates after {VERIFY_TIMEOUT.seconds} s, although it is disabled"
+        note = f"not verified: it STILL authenticates after {PROPAGATION.seconds} s, although it is disabled"
         return Verification(False, True, note)
     note = f"not verified: Infobip lists it as disabled, but the probe was inconclusive ({probe.detail})"
     return Verification(False, False, note)
 
 
-def _probed(provider: KeyProvider, clock: InfobipClock, value: Secret, path: str, until: datetime) -> Probe:
-    wait, inconclusive = 0.5, 0
-    while True:
-        probe = provider.probe(value, path)
-        left = (until - clock.now()).total_seconds()
-        inconclusive += probe.verdict is ProbeVerdict.INCONCLUSIVE
-        # A server without a useful response must not delay the next leaked key.
-        if probe.verdict is ProbeVerdict.REJECTED or left <= 0 or inconclusive == MOST_INCONCLUSIVE:
-            return probe
-        clock.sleep(min(wait, left))
-        wait = min(wait * 2, LONGEST_PROBE_WAIT)
+def _shows_nothing(probe: Probe) -> bool:
+    return probe.verdict is ProbeVerdict.INCONCLUSIVE

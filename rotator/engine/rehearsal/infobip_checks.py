@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.engine.context import InfobipClock
+from rotator.engine.probing import PROPAGATION, probe_until
 from rotator.engine.rehearsal.assumptions import CheckedAssumption, checked
 from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, RotatorError
 from rotator.key_format import random_value
@@ -18,10 +19,8 @@ from rotator.secret import Secret
 
 LIFETIME: Final = timedelta(days=1)
 """How long the test keys are valid, if everything else fails."""
-PATIENCE: Final = timedelta(seconds=60)
-"""How long a change may take to affect authentication: as long as a rotation and an emergency wait."""
 POLL: Final = 1.0
-"""Seconds between two probes."""
+"""Seconds between two probes at most. A change that takes less is known at once."""
 
 
 @dataclass
@@ -138,12 +137,9 @@ class InfobipChecks:
 
     def _wait(self, value: Secret, wanted: ProbeVerdict) -> tuple[Probe, float]:
         """Probe until the verdict is the wanted one; returns the last probe and the seconds that it took."""
-        begun = self.clock.monotonic()
-        while True:
-            probe, waited = self.provider.probe(value, self.path), self.clock.monotonic() - begun
-            if probe.verdict is wanted or probe.lasting or waited >= PATIENCE.total_seconds():
-                return probe, waited
-            self.clock.sleep(POLL)
+        begun, until = self.clock.monotonic(), self.clock.now() + PROPAGATION
+        probe = probe_until(self.provider, self.clock, value, self.path, wanted, until, longest=POLL)
+        return probe, self.clock.monotonic() - begun
 
     def _in(self, length: timedelta) -> datetime:
         return (self.clock.now() + length).replace(microsecond=0)

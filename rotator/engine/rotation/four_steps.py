@@ -30,8 +30,8 @@ from rotator.engine.rotation import Rotation
 from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import adopt_or_revoke, compare, key_request, make_key
 from rotator.engine.rotation.promote import promote
-from rotator.engine.secret_changes import managed_account
-from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StateChanged
+from rotator.engine.secret_changes import managed_account, require_empty
+from rotator.errors import Refused, RotatorError, StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, SecretEntry
 from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import slots_used
@@ -200,7 +200,7 @@ class StepWork:
     def finish(self) -> str:
         """``finishSecret``."""
         if read_lifecycle(self.entry).pending_key is None:
-            self._check_empty()
+            require_empty(self.context.services.store, self.entry, self.token)
             raise Refused(
                 f"version {self.token} of {self.entry.name} is empty: createSecret has not run",
                 advice="Start the rotation again: aws secretsmanager rotate-secret.",
@@ -209,7 +209,7 @@ class StepWork:
 
     def _rotation_of_empty_version(self) -> Rotation:
         """:raises Refused: the token's version is not empty, or the rotation is blocked."""
-        self._check_empty()
+        require_empty(self.context.services.store, self.entry, self.token)
         self._refuse_by(ROTATE_BLOCKED)
         action = self._action(ActionKind.ROTATE, self.view.key_id, self.view.life.current_version)
         return Rotation(self.context, action, own=True, entry=_without_pending(self.entry, self.token))
@@ -260,18 +260,3 @@ class StepWork:
         if error is not None:
             raise error
         return True
-
-    def _check_empty(self) -> None:
-        """Check that the token's version has no value of another program.
-
-        :raises Refused: it has one, which is not overwritten and not promoted.
-        """
-        with contextlib.suppress(BadSecretValue):
-            try:
-                self.context.services.store.read_version(self.entry.arn, self.token)
-            except SecretNotFound:
-                return
-        raise Refused(
-            f"version {self.token} of {self.entry.name} contains a value that the rotator did not store",
-            advice="Remove AWSPENDING from it (aws secretsmanager update-secret-version-stage) and rotate again.",
-        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.engine.label_writes import move_current, retire_version
+from rotator.engine.probing import PROPAGATION, probe_until
 from rotator.engine.rotation.attempt import STALE_CREATE, Attempt
 from rotator.engine.secret_changes import grace_of
 from rotator.errors import (
@@ -27,11 +28,6 @@ from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.telemetry.consumer_events import ROTATED
 
-PROPAGATION = timedelta(seconds=60)
-"""How long a new key may take to authenticate everywhere."""
-MAX_LASTING = 3
-"""After this many responses in a row that waiting can't change (a 404: the verify path is wrong) the wait ends, because
-otherwise every secret with that path would take a minute."""
 ALMOST_ORPHAN = ORPHAN_AGE - MAX_SKEW
 """No run treats a key younger than this as an orphan, even if the clocks differ."""
 REVOKE_IN_FLIGHT = timedelta(seconds=90)
@@ -120,18 +116,11 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
             clock.sleep((since + PROPAGATION - attempt.now()).total_seconds())
         emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
         return
-    until, wait, lasting = attempt.now() + PROPAGATION, 1.0, 0
-    while True:
-        found = attempt.context.provider.probe(value, spec.verify_path)
-        if found.verdict is ProbeVerdict.AUTHENTICATES:
-            emit("key.verified", "success", **fields, detail=found.detail)
-            return
-        lasting = lasting + 1 if found.lasting else 0
-        left = (until - attempt.now()).total_seconds()
-        if left <= 0 or lasting >= MAX_LASTING:
-            break
-        clock.sleep(min(wait, left))
-        wait = min(wait * 2, 10.0)
+    until, wanted = attempt.now() + PROPAGATION, ProbeVerdict.AUTHENTICATES
+    found = probe_until(attempt.context.provider, clock, value, spec.verify_path, wanted, until)
+    if found.verdict is wanted:
+        emit("key.verified", "success", **fields, detail=found.detail)
+        return
     if found.verdict is ProbeVerdict.INCONCLUSIVE:
         emit("key.verified", "failure", **fields, error=f"ProviderUnavailable: {found.detail}")
         if not attempt.staged:
