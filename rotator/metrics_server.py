@@ -65,7 +65,10 @@ class PrometheusMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return every family, even without values."""
-        metrics = {family: _metric(family) for family in FAMILIES}
+        metrics = {}
+        for each in FAMILIES:
+            make = CounterMetricFamily if each.kind == "counter" else GaugeMetricFamily
+            metrics[each] = make(each.name, each.help, labels=("deployment", "account", *each.labels))
         with self._lock:
             for part in (self._state, self._kept):
                 for account, values in part.items():
@@ -78,11 +81,6 @@ class PrometheusMetrics(Collector):
 
     def _label(self, text: str) -> str:
         return printable(self._redact(text), 512)
-
-
-def _metric(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
-    make = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    return make(family.name, family.help, labels=("deployment", "account", *family.labels))
 
 
 class _Handler(WSGIRequestHandler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -140,12 +140,8 @@ def _whole_number(*, least: int) -> Callable[[str], int]:
     return parse
 
 
-def _flag(text: str) -> bool:
-    return _require(text.lower(), text.lower() in _TRUE | _FALSE) in _TRUE
-
-
-def _log_level(text: str) -> str:
-    return _require(text.lower(), text.lower() in LOG_LEVELS)
+def _one_of(words: Container[str]) -> Callable[[str], str]:
+    return lambda text: _require(text.lower(), text.lower() in words)
 
 
 def _interval(text: str) -> timedelta:
@@ -193,8 +189,8 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
         "use the queue URL from SQS, such as https://sqs.eu-central-1.amazonaws.com/123456789012/rotator",
     ),
     "EVENT_BUS": (_matching(_EVENT_BUS), "is not an event bus", "use its name or its ARN"),
-    "DRY_RUN": (_flag, "is not a boolean", "set it to true or false"),
-    "LOG_LEVEL": (_log_level, "is not a log level", f"use one of {', '.join(LOG_LEVELS)}"),
+    "DRY_RUN": (lambda text: _one_of(_TRUE | _FALSE)(text) in _TRUE, "is not a boolean", "set it to true or false"),
+    "LOG_LEVEL": (_one_of(LOG_LEVELS), "is not a log level", f"use one of {', '.join(LOG_LEVELS)}"),
     "METRIC_NAMESPACE": (
         _matching(_METRIC_NAMESPACE),
         "is not a valid custom CloudWatch namespace",

@@ -46,7 +46,7 @@ class EventBridge:
         try:
             scrubbed = dict(self._redactor.scrub(dict(detail)))
             if not self._stopped:
-                lost = "rejected by EventBridge" if self._refused(self._entry(detail_type, scrubbed)) else ""
+                lost = "rejected by EventBridge" if self._refused(detail_type, scrubbed) else ""
         except Exception as error:  # of any kind, since the work itself is already done
             self._stopped = True
             lost = type(error).__name__
@@ -60,17 +60,15 @@ class EventBridge:
                 extra={"detail": scrubbed},
             )
 
-    def _entry(self, detail_type: str, scrubbed: Mapping[str, Any]) -> dict[str, Any]:
+    def _refused(self, detail_type: str, scrubbed: Mapping[str, Any]) -> bool:
         arn = scrubbed.get("secret_arn")
-        return {
+        entry = {
             "Source": SOURCE,
             "DetailType": detail_type,
             "Detail": json.dumps(scrubbed),
             "EventBusName": self._bus,
             "Resources": [arn] if arn else [],
         }
-
-    def _refused(self, entry: Mapping[str, Any]) -> bool:
         if self._client is None:
             self._client = self._connect()
         try:

@@ -251,12 +251,8 @@ class Call:
         """A log line if a program reads stderr, else a sentence."""
         if self._console_logs:
             return "".join(f"{printable(part, _LONGEST)}\n" for part in [*trace.splitlines(), f"rotator: {sentence}"])
-        line = {
-            "timestamp": utc_text(datetime.now(UTC), "milliseconds"),
-            "level": "error",
-            "log": "rotator",
-            "event": sentence,
-        }
+        now = utc_text(datetime.now(UTC), "milliseconds")
+        line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
         return json.dumps(line | ({"exception": trace} if trace else {})) + "\n"
 
 

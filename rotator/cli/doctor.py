@@ -126,16 +126,12 @@ def _line(check: Check) -> Grid:
 
 
 def _checks(call: Call) -> Iterator[Check]:
+    """Yield every check, except those that depend on a failed one. Errors of AWS and Infobip become checks."""
     try:
         app = call.open()
     except ConfigurationError as error:  # the only line if the settings can't be used
         yield _failed("Settings", error)
         return
-    yield from examine(app)
-
-
-def examine(app: App) -> Iterator[Check]:
-    """Yield every check, except those that depend on a failed one. Errors of AWS and Infobip become checks."""
     yield from _settings(app)
     arn, checks = _identity(app)
     yield from checks

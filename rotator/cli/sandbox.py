@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 
@@ -11,7 +12,7 @@ from rotator.cli.call import Call
 from rotator.cli.demo import called_as
 from rotator.cli.options import command
 from rotator.cli.process import Interrupted
-from rotator.sandbox.launcher import Sandbox, environment_text, serve_sandbox
+from rotator.sandbox.launcher import Sandbox, serve_sandbox
 
 
 @command
@@ -33,7 +34,7 @@ def sandbox(call: Call, port: int | None) -> int:
         if call.json:
             call.document({"environment": running.environment})
             return
-        call.write(environment_text(running.environment) + "\n")
+        call.write("".join(f"export {name}={shlex.quote(text)}\n" for name, text in running.environment.items()))
         if sys.stderr is not None:
             print(
                 f"The sandbox is ready. Paste these lines into another shell, then: {called_as()} plan. "

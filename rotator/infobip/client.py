@@ -26,7 +26,7 @@ from rotator.infobip.credentials import Credentials
 from rotator.infobip.http import Answer, ApiCall, Effort, Transport
 from rotator.infobip.http_errors import refusal
 from rotator.infobip.listing import PAGE_SIZE, list_all
-from rotator.infobip.wire import Page, create_body, parse_created, parse_key, parse_page, revoke_body
+from rotator.infobip.wire import Page, create_body, parse_key, parse_page, revoke_body
 from rotator.key_format import contains_value, is_key_id, random_value
 from rotator.model import Key
 from rotator.patience import Patience
@@ -80,9 +80,6 @@ class InfobipClient:
             unsafe_sessions=unsafe_sessions,
             fall_back_to_basic=fall_back_to_basic,
         )
-
-    def __repr__(self) -> str:
-        return f"InfobipClient({self.base_url!r})"
 
     @property
     def base_url(self) -> str:
@@ -166,7 +163,7 @@ class InfobipClient:
             error: ProviderError
             try:
                 if answer.ok:
-                    return self._learnt(parse_created(answer))
+                    return self._learnt(parse_key(answer, created=True))
                 error = refusal(answer, self._redactor)
             except ContractViolation as unreadable:
                 error = unreadable

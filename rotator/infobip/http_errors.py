@@ -65,7 +65,7 @@ def message_of(answer: Answer, redactor: Redactor, problem: Problem) -> str:
     """Return one line with the call, the status and the server's message, redacted since it may quote the request."""
     parts = [part for part in (problem.code or problem.error, problem.text) if part]
     parts += [f"{name}: {reason}" if name and reason else name or reason for name, reason in problem.violations]
-    details = _clean("; ".join(parts), redactor, 500)
+    details = printable(redactor.redact("; ".join(parts)).strip(), 500)  # cut last: half a secret isn't recognised
     repeated = f" ({answer.tries} tries)" if answer.tries > 1 else ""
     return f"{answer.where}: HTTP {answer.status}{f' ({details})' if details else ''}{repeated}"
 
@@ -94,10 +94,6 @@ def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) ->
         advice = "Check base_url in the management secret." if status in (404, 405) else ""
         return InvalidRequest(message, advice=advice)
     return ContractViolation(message)
-
-
-def _clean(text: str, redactor: Redactor, limit: int) -> str:
-    return printable(redactor.redact(text).strip(), limit)  # truncate last: half a secret would not be recognised
 
 
 def _dict(value: Any) -> dict[str, Any]:

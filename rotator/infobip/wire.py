@@ -38,20 +38,13 @@ class _Broken(Exception):
     """Carries a message up to the function that raises."""
 
 
-def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:
+def parse_key(answer: Answer, *, expected_id: str | None = None, created: bool = False) -> FetchedKey:
     """Return the key in a response, with its value only if that has the documented format.
 
+    :param created: the response is that to a create: the value may be any printable text that is not a mask.
     :raises ContractViolation: not a key, or another key than ``expected_id``.
     """
-    return _parse(answer, lambda data: _expected(_key(data, "the key"), expected_id))
-
-
-def parse_created(answer: Answer) -> FetchedKey:
-    """Return the key in the response to a create. Its value may be any printable text that is not a mask.
-
-    :raises ContractViolation: not a key.
-    """
-    return _parse(answer, lambda data: _key(data, "the key", is_readable=_is_created_value))
+    return _parse(answer, lambda data: _expected(_key(data, "the key", created), expected_id))
 
 
 def parse_page(answer: Answer) -> Page:
@@ -126,7 +119,7 @@ _EMPTY: Final[frozenset[Any]] = frozenset()
 """One for all keys: each call of ``frozenset()`` makes another of 216 bytes."""
 
 
-def _key(data: Any, path: str, is_readable: Callable[[str], bool] = is_value) -> FetchedKey:
+def _key(data: Any, path: str, created: bool = False) -> FetchedKey:
     fields = _object(data, path)
     key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
     if not isinstance(key_id, str) or not is_key_id(key_id):
@@ -137,7 +130,8 @@ def _key(data: Any, path: str, is_readable: Callable[[str], bool] = is_value) ->
     if not isinstance(enabled, bool):
         raise _Broken(f"{path} does not say whether it is enabled")
     value = _optional(fields, "apiKeySecret", path, _string)
-    secret = Secret(value) if value is not None and is_readable(value) else None
+    readable = value is not None and (is_value(value) or (created and _CREATED_VALUE.fullmatch(value) is not None))
+    secret = Secret(value) if value is not None and readable else None
     key = Key(
         id=key_id,
         name=_characters(name),
@@ -153,10 +147,6 @@ def _key(data: Any, path: str, is_readable: Callable[[str], bool] = is_value) ->
         digest=None if secret is None else secret.digest(),
     )
     return FetchedKey(key, secret)
-
-
-def _is_created_value(text: str) -> bool:
-    return _CREATED_VALUE.fullmatch(text) is not None
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:

@@ -215,12 +215,10 @@ class InfobipWorld:
         account: SimAccount | str,
         name: str = "a key",
         *,
-        value: str | None = None,
         scopes: Iterable[str] = ("sms:manage",),
         valid_from: datetime | None = None,
         valid_to: datetime | None = None,
         created_at: datetime | None = None,
-        permissions: Iterable[str] | None = None,
         platform: Iterable[Platform] = (),
         allowed_ips: Iterable[str] = (),
         enabled: bool = True,
@@ -231,7 +229,7 @@ class InfobipWorld:
             links = tuple(platform)
             key = SimKey(
                 id=self.state.new_id(),
-                value=announced(value) if value is not None else self.state.new_value(),
+                value=self.state.new_value(),
                 account_id=self._account_id(account),
                 name=name,
                 created_at=created_at or min(valid_from or now, now),
@@ -239,7 +237,7 @@ class InfobipWorld:
                 valid_to=valid_to or now + keys_api.DEFAULT_LIFETIME,
                 enabled=enabled,
                 scopes=frozenset() if links else frozenset(scopes),
-                permissions=default_permissions(links) if permissions is None else frozenset(permissions),
+                permissions=default_permissions(links),
                 allowed_ips=tuple(allowed_ips),
                 platform=links,
             )

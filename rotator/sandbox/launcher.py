@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -73,14 +72,14 @@ class ExampleFleet:
     keys: Mapping[str, SimKey]
 
 
-def seed(world: InfobipWorld, client: Any, infobip_url: str, *, auth: str = "basic") -> ExampleFleet:
+def seed(world: InfobipWorld, client: Any, infobip_url: str) -> ExampleFleet:
     """Make the example fleet in an empty world and an empty Secrets Manager.
 
     :param client: a boto3 Secrets Manager client.
     """
     account = world.add_account(ACCOUNT)
     user = world.add_user(account, "ops-rotator")
-    create_management(client, ACCOUNT, base_url=infobip_url, username=user.username, password=user.password, auth=auth)
+    create_management(client, ACCOUNT, base_url=infobip_url, username=user.username, password=user.password)
     now = world.clock.now().replace(microsecond=0)
     keys = {}
     for example in EXAMPLES:
@@ -167,8 +166,3 @@ def serve_sandbox(port: int | None, stop: threading.Event, *, ready: Callable[[S
             f"the sandbox can't listen on {where} ({e.strerror or type(e).__name__})",
             advice="Use another --port.",
         ) from None
-
-
-def environment_text(variables: Mapping[str, str]) -> str:
-    """Return lines for a shell: ``export NAME=value``."""
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

@@ -68,18 +68,13 @@ class Options:
     """Behaviour that Infobip's documents leave open, or that a test wants to be worse.
 
     :param reveal: reads return the real value; else a mask.
-    :param error_style: the format of errors.
     :param propagation: how long a new key, or a change, takes to affect authentication.
     :param listing_delay: how long a new key takes to show in listings (it can be read by id at once).
-    :param daily_creates: successful creates per account in 24 rolling hours; ``None`` means no limit.
-    :param daily_updates: successful updates per account in 24 rolling hours; ``None`` means no limit.
+    :param daily_creates: the most creates per account in 24 rolling hours, as ``daily_updates`` is of updates.
     :param retry_after: a 429 says how long to wait.
-    :param name_filter: how the ``name`` filter compares.
     :param list_sub_accounts: a list for no account in particular includes the keys of the user's sub-accounts.
-    :param missing_account: what an update of a sub-account's key without ``accountId`` does.
     :param refuse_account: an update with ``accountId`` is rejected with this status.
     :param refuse_past_end: an update with a ``validTo`` that has passed is rejected.
-    :param session_busy_status: status with which a second session is rejected.
     :param resources: paths that an API key can GET, with the scope that each needs.
     """
 

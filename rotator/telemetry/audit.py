@@ -41,6 +41,7 @@ FIELDS: Final = (
 _CHUNK: Final = 65_536
 _KNOWN: Final = frozenset(FIELDS)
 _OWN: Final = frozenset({"timestamp", "level", "event", "outcome", "run_id", "seq", "prev", "deployment", "trigger"})
+_FOR_PROGRAMS: Final = frozenset({"prev", "run_id", "seq", "deployment"})
 _DENIED: Final = (StoreDenied, MissingRole, BadCredentials, Refused)
 
 EventDict = MutableMapping[str, Any]
@@ -185,7 +186,7 @@ class Audit:
         self._prev = NO_LINE
         self._lines: structlog.BoundLogger = structlog.wrap_logger(
             self,
-            processors=[self._stamp, self._arrange, self._redact, self._chain],
+            processors=[self._stamp, self._redact, self._chain],
             wrapper_class=structlog.BoundLogger,
             context_class=dict,
         ).bind(**bound)
@@ -211,7 +212,8 @@ class Audit:
         self._prev = hashlib.sha256(line.encode()).hexdigest()
         if logging.getLevelNamesMapping()[str(entry["level"]).upper()] < self._stream_level:
             return
-        self._stream.write_line(line if self._console is None else self._console(_for_people(entry)))
+        shown = {name: value for name, value in entry.items() if name not in _FOR_PROGRAMS}
+        self._stream.write_line(line if self._console is None else self._console(shown))
 
     def close(self) -> None:
         """Close the file. No lines can be written afterwards."""
@@ -234,24 +236,15 @@ class Audit:
         level = "warning" if entry["event"] == "alert.raised" else "error" if bad else "info"
         return {"timestamp": utc_text(self._clock.now(), "milliseconds"), "level": level, **entry}
 
-    def _arrange(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
-        extras = {name: value for name, value in entry.items() if name not in _KNOWN}
-        return {name: entry.get(name) for name in FIELDS} | extras
-
     def _redact(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         scrub = self._redactor
-        known = {name: scrub.scrub_field(name, value) for name, value in entry.items() if name in _KNOWN}
+        known = {name: scrub.scrub_field(name, entry.get(name)) for name in FIELDS}
         # Fields with names of credentials are redacted whole. The audit's own fields have no such names.
         extras = scrub.scrub({name: value for name, value in entry.items() if name not in _KNOWN})
         return {name: cut(value) if isinstance(value, str) else value for name, value in (known | extras).items()}
 
     def _chain(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         return {**entry, "seq": self._seq + 1, "prev": self._prev}
-
-
-def _for_people(entry: EventDict) -> dict[str, Any]:
-    hidden = ("prev", "run_id", "seq", "deployment")
-    return {name: value for name, value in entry.items() if name not in hidden}
 
 
 @contextmanager

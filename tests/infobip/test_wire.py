@@ -13,7 +13,6 @@ from rotator.infobip.http_errors import read_problem, refusal
 from rotator.infobip.wire import (
     create_body,
     format_time,
-    parse_created,
     parse_key,
     parse_page,
     parse_time,
@@ -94,7 +93,7 @@ def test_mask_is_not_value(value: str | None) -> None:
     ("value", "real"), [("new-shape_1", True), ("*", False), ("ab*c", False), ("a b", False), ("é", False)]
 )
 def test_create_with_another_shape(value: str, real: bool) -> None:
-    found = parse_created(answer(key(apiKeySecret=value)))
+    found = parse_key(answer(key(apiKeySecret=value)), created=True)
     assert found.value == (Secret(value) if real else None)
 
 

@@ -18,7 +18,7 @@ from rich.pretty import pretty_repr
 
 from rotator.infobip.credentials import parse_credentials
 from rotator.infobip.http import Answer, ApiCall
-from rotator.infobip.wire import parse_created
+from rotator.infobip.wire import parse_key
 from rotator.model import Key
 from rotator.policy.values import decode
 from rotator.ports import FetchedKey, StoredValue
@@ -32,7 +32,7 @@ HOLDERS: dict[str, Callable[[], object]] = {
     "secret": lambda: Secret(KEY_VALUE),
     "in a list": lambda: [Secret(KEY_VALUE), {"a": (Secret(KEY_VALUE),)}],
     "fetched key": lambda: FetchedKey(Key("K", "n", None, True, None, None), Secret(KEY_VALUE)),
-    "created key": lambda: parse_created(Answer("GET", 200, json.dumps(key()).encode())),
+    "created key": lambda: parse_key(Answer("GET", 200, json.dumps(key()).encode()), created=True),
     "stored value": lambda: StoredValue("v", Secret(KEY_VALUE), frozenset()),
     "decoded value": lambda: decode(Secret(json.dumps({"api_key": KEY_VALUE})), "api_key", "prod/x"),
     "credentials": lambda: parse_credentials("infobip/main", Secret(MANAGEMENT)),
