@@ -16,7 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from rotator.cli.shapes import DOCUMENTS, ErrorDocument
+from rotator.cli.shapes import DOCUMENTS, ErrorDocument, OfSecretShape
 from rotator.engine.emergency import Strategy
 from rotator.engine.emergency.leak_intake import LeakOutcome
 from rotator.engine.emergency.targets import KeyRole
@@ -30,6 +30,7 @@ _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean"
 _PATTERNS: Final = {"time": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", "date": r"^\d{4}-\d\d-\d\d$"}
 _LATE: Final = {each.__name__: each for each in (Strategy, LeakOutcome, KeyRole, Part, Verdict, AuditProblem)}
 """What the shapes only name, so that no command imports it."""
+_LOCATION: Final = {name: {"type": "string"} for name in OfSecretShape.__annotations__}
 Schema = dict[str, Any]
 
 
@@ -126,9 +127,14 @@ def _audit_line() -> Schema:
         "trigger": {"type": "string", "examples": [str(each) for each in Trigger]},
         "duration_ms": {"type": ["integer", "null"]},
     }
-    return {"type": "object", "properties": {name: special.get(name, text) for name in FIELDS}, "required": [*FIELDS]}
+    properties = {name: special.get(name, text) for name in FIELDS} | _LOCATION
+    return {"type": "object", "properties": properties, "required": [*FIELDS]}
 
 
 def _event() -> Schema:
     text = {"type": ["string", "null"]}
-    return {"type": "object", "properties": dict.fromkeys(DETAIL_FIELDS, text), "required": [*DETAIL_FIELDS]}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(DETAIL_FIELDS, text) | _LOCATION,
+        "required": [*DETAIL_FIELDS],
+    }

@@ -77,12 +77,62 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """Where a secret is: its AWS account's id and its region. ``""`` is unknown."""
+
+    aws_account: str
+    region: str
+
+    @classmethod
+    def of(cls, arn: str) -> Location:
+        """Return what an ARN says; nothing for a name."""
+        _, _, _, region, account, *_ = (*arn.split(":"), *[""] * 5)
+        return cls(account, region)
+
+    def __str__(self) -> str:
+        return f"{self.aws_account} {self.region}"
+
+
+Which = tuple[str | None, Location | None]
+"""A secret's name and location: the secrets of two stores may have one name."""
+
+
+class OfSecret:
+    """Base class of what is about one secret, whose location is known if there is more than one store."""
+
+    __slots__ = ()
+    secret: str | None
+    location: Location | None
+
+    @property
+    def which(self) -> Which:
+        """The secret."""
+        return self.secret, self.location
+
+    @property
+    def title(self) -> str:
+        """The secret's name for people, with its location."""
+        return f"{self.secret or ''}" + (f" ({self.location})" if self.location else "")
+
+    @property
+    def secret_fields(self) -> dict[str, Any]:
+        """The secret in audit lines and events."""
+        return {"secret": self.secret or None, **location_fields(self.location)}
+
+
+def location_fields(location: Location | None) -> dict[str, str]:
+    """Return a location in JSON, audit lines and events: nothing if there is only one store."""
+    return {} if location is None else {"aws_account": location.aws_account, "region": location.region}
+
+
+@dataclass(frozen=True, slots=True)
 class SecretEntry:
     """A secret as ``ListSecrets`` or ``DescribeSecret`` gives it: names, tags and labels, never a value.
 
     ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.policy.labels`.
     ``last_accessed`` is the day on which its value was last read, ``None`` if the store does not have it.
     ``rotation_function`` is the ARN of the Lambda function of Secrets Manager's own rotation.
+    ``location`` is set if there is more than one store.
     ``lives`` caches the results of :func:`rotator.policy.lifecycle.read_lifecycle`.
     """
 
@@ -97,23 +147,28 @@ class SecretEntry:
     last_changed: datetime | None = None
     last_accessed: datetime | None = None
     rotation_function: str | None = None
+    location: Location | None = None
     lives: dict[str | None, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def region(self) -> str:
         """The region in the ARN, or ``""``."""
-        return arn_region(self.arn)
+        return Location.of(self.arn).region
+
+    @property
+    def which(self) -> Which:
+        """The secret."""
+        return self.name, self.location
+
+    @property
+    def secret_fields(self) -> dict[str, Any]:
+        """The secret in audit lines and events."""
+        return {"secret": self.name, **location_fields(self.location)}
 
     @property
     def is_replica(self) -> bool:
         """Whether Secrets Manager copies it from another region."""
         return bool(self.primary_region) and self.primary_region != self.region
-
-
-def arn_region(arn: str) -> str:
-    """Return an ARN's region; ``""`` for a name."""
-    parts = arn.split(":")
-    return parts[3] if len(parts) > 3 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +255,7 @@ class WithMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Action(WithMessage):
+class Action(WithMessage, OfSecret):
     """One planned change to a secret or key.
 
     :param key_id: the key concerned: the old one for ``rotate``, the one to be promoted, labelled, retired or revoked.
@@ -224,10 +279,11 @@ class Action(WithMessage):
     arn: str = ""
     costs_update: bool = False
     label: str | None = None
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Skip(WithMessage):
+class Skip(WithMessage, OfSecret):
     """A secret (or one of its actions) that is skipped, and why.
 
     :param key_id: the key that is not revoked; ``None`` if it is the rotation that is skipped.
@@ -244,10 +300,11 @@ class Skip(WithMessage):
     everything: bool = False
     scheduled: bool = False
     by_account: bool = False
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Alert(WithMessage):
+class Alert(WithMessage, OfSecret):
     """A problem or notice for the operator.
 
     :param count: how many keys it is about, if it names none.
@@ -263,6 +320,7 @@ class Alert(WithMessage):
     count: int = 1
     by_account: bool = False
     action: ActionKind | None = None
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +454,7 @@ class StoreId:
     @property
     def account(self) -> str | None:
         """The role's AWS account."""
-        return self.role.split(":")[4] if self.role is not None else None
+        return Location.of(self.role).aws_account if self.role is not None else None
 
     def __str__(self) -> str:
         return f"{self.role}@{self.region}" if self.role is not None else self.region

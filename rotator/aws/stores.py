@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Final, TypeVar
 
 from rotator.errors import AmbiguousName, ConfigurationError, SecretNotFound, StoreDenied, StoreError
 from rotator.message import Message
-from rotator.model import Alert, Reads, SecretEntry, Severity, StoreId
+from rotator.model import Alert, Location, Reads, SecretEntry, Severity, StoreId
 from rotator.ports import Listing, ReaderLog, SecretStore, StoredValue
 from rotator.reasons import Reason
 from rotator.secret import Secret
@@ -75,7 +75,7 @@ class Stores:
                 unlisted.append(str(member.id))
                 alerts.append(unreachable(member.id, entries))
                 continue
-            for entry in (each for each in entries if each.arn in counted):
+            for entry in (self._located(each) for each in entries if each.arn in counted):
                 alert = self._foreign(member, entry) or self._misplaced(member, entry)
                 if alert is None:
                     found.append(entry)
@@ -98,7 +98,7 @@ class Stores:
             store=str(member.id),
             arn=entry.arn,
         )
-        return Alert(Reason.STORE_MISMATCH, message, entry.name, severity=Severity.ERROR)
+        return Alert(Reason.STORE_MISMATCH, message, entry.name, severity=Severity.ERROR, location=entry.location)
 
     def _misplaced(self, member: Member, entry: SecretEntry) -> Alert | None:
         """Return an alert for a management secret outside the first store."""
@@ -109,7 +109,7 @@ class Stores:
             store=str(self.members[0].id),
             arn=entry.arn,
         )
-        return Alert(Reason.MANAGEMENT_MISPLACED, message, entry.name, severity=Severity.ERROR)
+        return Alert(Reason.MANAGEMENT_MISPLACED, message, entry.name, severity=Severity.ERROR, location=entry.location)
 
     def describe(self, secret_id: str) -> SecretEntry:
         """Describe one secret. A name is searched for in every store.
@@ -117,7 +117,7 @@ class Stores:
         :raises AmbiguousName: secrets of several stores have the name; replicas do not count.
         """
         if secret_id.startswith("arn:"):
-            return self._at(secret_id, lambda store: store.describe(secret_id))
+            return self._located(self._at(secret_id, lambda store: store.describe(secret_id)))
         found: list[SecretEntry] = []
         errors: list[StoreError] = []
         for member in self.members:
@@ -129,7 +129,7 @@ class Stores:
         if len(own) > 1:
             raise AmbiguousName(secret_id, [entry.arn for entry in own])
         if found:
-            return (own or found)[0]
+            return self._located((own or found)[0])
         raise next((error for error in errors if not isinstance(error, SecretNotFound)), errors[0])
 
     def read_current(self, secret_id: str) -> StoredValue:
@@ -193,11 +193,14 @@ class Stores:
 
     def _member(self, arn: str) -> Member | None:
         """Return the store whose secret it is: the role's for its AWS account, else the own one of the region."""
-        _, _, _, region, account, *_ = (*arn.split(":"), *[""] * 6)
-        exact = (each for each in self.members if (each.id.region, each.id.account) == (region, account))
-        own = (each for each in self.members if (each.id.region, each.id.account) == (region, None))
+        at = Location.of(arn)
+        exact = (each for each in self.members if (each.id.region, each.id.account) == (at.region, at.aws_account))
+        own = (each for each in self.members if (each.id.region, each.id.account) == (at.region, None))
         roles = {each.id.account for each in self.members}
-        return next(exact, None) or (None if account in roles else next(own, None))
+        return next(exact, None) or (None if at.aws_account in roles else next(own, None))
+
+    def _located(self, entry: SecretEntry) -> SecretEntry:
+        return replace(entry, location=Location.of(entry.arn)) if len(self.members) > 1 else entry
 
     def member_of(self, arn: str) -> Member:
         """Return the store that a secret is in.

@@ -12,6 +12,8 @@ from rotator.cli.shapes import (
     AccountPlanShape,
     ActionShape,
     AlertShape,
+    AtRiskShape,
+    OfSecretShape,
     PlanDocument,
     QuotaShape,
     RetiringShape,
@@ -19,7 +21,8 @@ from rotator.cli.shapes import (
     SkipShape,
 )
 from rotator.message import Message, utc_text
-from rotator.model import AccountPlan, Action, Alert, Plan, Quota, Result, Skip
+from rotator.model import AccountPlan, Action, Alert, OfSecret, Plan, Quota, Result, Skip, location_fields
+from rotator.policy.forecast import AtRisk
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.status import SecretState
 
@@ -32,8 +35,10 @@ _SHAPES: Final[dict[type, Any]] = {
     Alert: AlertShape,
     SecretState: SecretStateShape,
     Retiring: RetiringShape,
+    AtRisk: AtRiskShape,
 }
 """Parts of the model that are shown with some of their fields; others are shown with all."""
+_LOCATION: Final = OfSecretShape.__annotations__.keys()
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -62,7 +67,10 @@ def as_json(value: object) -> Any:
 
 def shaped(shape: type, item: object, **given: object) -> Document:
     """Return the fields of a shape: those given, and for the others the item's attributes of these names."""
-    return {name: as_json(given[name] if name in given else getattr(item, name)) for name in shape.__annotations__}
+    if isinstance(item, OfSecret):
+        given |= location_fields(item.location)
+    names = [name for name in shape.__annotations__ if name in given or name not in _LOCATION]
+    return {name: as_json(given[name] if name in given else getattr(item, name)) for name in names}
 
 
 def fields(item: object, *names: str) -> Document:

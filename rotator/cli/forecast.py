@@ -75,7 +75,7 @@ def _account_parts(found: AccountForecast, now: datetime) -> Iterator[Renderable
     if found.at_risk:
         yield "Keys that expire before they are replaced"
         rows = [
-            (shown(each.secret), styled(str(each.reason), "red"), f"{brief(each.expires_at, now)}; {_help(each, now)}")
+            (shown(each.title), styled(str(each.reason), "red"), f"{brief(each.expires_at, now)}; {_help(each, now)}")
             for each in found.at_risk
         ]
         yield Grid(rows, (24, LONGEST_REASON), most=MOST_AT_RISK, rest="use --json for the full list")

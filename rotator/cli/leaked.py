@@ -181,7 +181,7 @@ def _document(result: LeakResult) -> dict[str, Any]:
         "outcome": str(result.outcome),
         "account": plan.account if plan else None,
         "key_id": result.key_id,
-        "secret": plan.secret_name if plan else None,
+        "secret": plan.secret_fields["secret"] if plan else None,
         "places": [asdict(place) for place in result.leak.places],
         "more_places": result.leak.more,
         "detail": result.detail or None,

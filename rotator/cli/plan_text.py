@@ -61,19 +61,19 @@ def account_parts(
     if plan.error is not None:
         yield from unobserved(plan)
         return
-    errors, acted_on = errors_in(plan), {action.secret for action in plan.actions}
+    errors, acted_on = errors_in(plan), {action.which for action in plan.actions}
     skipped = _only_skipped(plan)
-    listed = {(skip.secret, skip.reason) for skip in skipped}
-    warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.secret, a.kind) not in listed]
+    listed = {(skip.which, skip.reason) for skip in skipped}
+    warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.which, a.kind) not in listed]
     yield heading(plan)
     if rows:
         yield from ("", Grid(rows, limits, most=MOST_ROWS))
     elif plan.account != NO_ACCOUNT:
         yield f"  {nothing}"
     for title, table in (
-        ("skipped", [(shown(skip.secret), str(skip.reason), shown(skip.message)) for skip in skipped]),
-        ("errors (skipped until fixed)", [_alert_row(plan, a, "red") for a in errors if a.secret not in acted_on]),
-        ("other errors", [_alert_row(plan, a, "red") for a in errors if a.secret in acted_on]),
+        ("skipped", [(shown(skip.title), str(skip.reason), shown(skip.message)) for skip in skipped]),
+        ("errors (skipped until fixed)", [_alert_row(plan, a, "red") for a in errors if a.which not in acted_on]),
+        ("other errors", [_alert_row(plan, a, "red") for a in errors if a.which in acted_on]),
         ("warnings", [_alert_row(plan, alert, "yellow") for alert in warnings]),
     ):
         if table:
@@ -97,11 +97,11 @@ def unobserved(plan: AccountPlan, what: str = "could not be read", then: str = "
     :param then: what was not changed, and what comes next.
     """
     if plan.error is None:
-        yield from (f"{shown(alert.secret or '')}: {shown(alert.message)}" for alert in plan.alerts)
+        yield from (f"{shown(alert.title)}: {shown(alert.message)}" for alert in plan.alerts)
         return
     rows: list[Row] = [(styled(what, "red"), f"{sentence(shown(plan.error))} {then}".rstrip())]
     if plan.skipped:
-        rows.append(("skipped", some_of((shown(skip.secret) for skip in plan.skipped), _MOST_NAMES)))
+        rows.append(("skipped", some_of((shown(skip.title) for skip in plan.skipped), _MOST_NAMES)))
     yield from (heading(plan), Grid(rows, (17,)), "")
 
 
@@ -114,8 +114,8 @@ def last_parts(broken: Sequence[AccountPlan], advice: str) -> Iterator[Renderabl
 
 def _only_skipped(plan: AccountPlan) -> list[Skip]:
     """Return what is skipped without an error."""
-    fix = {(alert.secret, alert.kind) for alert in errors_in(plan)}
-    return [skip for skip in plan.skipped if (skip.secret, skip.reason) not in fix]
+    fix = {(alert.which, alert.kind) for alert in errors_in(plan)}
+    return [skip for skip in plan.skipped if (skip.which, skip.reason) not in fix]
 
 
 def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, failed: str = "could not be read") -> str:
@@ -128,7 +128,7 @@ def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, faile
         return NO_SECRETS
     seen = [plan for plan in plans if plan.error is None]
     parts = counts or ([nothing] if seen else [])
-    skipped = len({(plan.account, skip.secret) for plan in plans for skip in _only_skipped(plan)})
+    skipped = len({(plan.account, skip.which) for plan in plans for skip in _only_skipped(plan)})
     parts += [f"{skipped} skipped"] if skipped else []
     errors = sum(len(errors_in(plan)) for plan in seen)
     parts += [counted(errors, "error")] if errors else []
@@ -146,11 +146,11 @@ def _action_row(action: Action, now: datetime) -> Row:
         verb = "expires " if action.deadline > now else ""  # "expired 3 d ago, 20 Nov 10:00 CET"
         detail = f"{detail}, {verb}{absolute(action.deadline, now)}"
     style = "red" if action.kind is ActionKind.REVOKE else "cyan"
-    return styled(str(action.kind), style), shown(action.secret), str(action.reason), detail
+    return styled(str(action.kind), style), shown(action.title), str(action.reason), detail
 
 
 def _alert_row(plan: AccountPlan, alert: Alert, style: str) -> Row:
-    named = shown(alert.secret) if alert.secret else key_words(alert.key_id) if alert.key_id else shown(plan.account)
+    named = shown(alert.title) if alert.secret else key_words(alert.key_id) if alert.key_id else shown(plan.account)
     return named, styled(str(alert.kind), style), shown(alert.message)
 
 
@@ -162,7 +162,7 @@ def result_row(result: Result) -> Row:
     action = result.action
     outcome = styled(str(result.outcome), _STYLES[result.outcome])
     words = _done_words(result) if result.error is None else shown(result.error)
-    return outcome, str(action.kind), shown(action.secret), words
+    return outcome, str(action.kind), shown(action.title), words
 
 
 RESULT_LIMITS: Final = (8, 7, _NAME)
@@ -205,5 +205,5 @@ def show_results(call: Call, results: Sequence[Result], advice: str, retry: str 
         call.text(advice)
         return 0
     what = "was deferred" if failed.outcome is Outcome.DEFERRED else "failed"
-    verb = f"{failed.action.kind} of {shown(failed.action.secret)} {what}"
+    verb = f"{failed.action.kind} of {shown(failed.action.title)} {what}"
     raise RotatorError(f"{verb}: {failed.error or 'no reason given'}", advice=retry)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
 
 from rotator.leaks import Place
 from rotator.model import ActionKind, Outcome, Severity
-from rotator.policy.forecast import AtRisk
 from rotator.policy.key_inventory import KeyKind, SecretRow
 from rotator.policy.status import State
 from rotator.reasons import Reason
@@ -58,7 +57,14 @@ class QuotaShape(TypedDict):
     reserve: int
 
 
-class ActionShape(TypedDict):
+class OfSecretShape(TypedDict):
+    """What is about one secret; its AWS account's id and region only if there is more than one store."""
+
+    aws_account: NotRequired[str]
+    region: NotRequired[str]
+
+
+class ActionShape(OfSecretShape):
     """A change that a sweep makes."""
 
     kind: ActionKind
@@ -71,7 +77,7 @@ class ActionShape(TypedDict):
     detail: str | None
 
 
-class SkipShape(TypedDict):
+class SkipShape(OfSecretShape):
     """A secret that is skipped."""
 
     secret: str
@@ -79,7 +85,7 @@ class SkipShape(TypedDict):
     detail: str
 
 
-class AlertShape(TypedDict):
+class AlertShape(OfSecretShape):
     """Something that a person must know."""
 
     kind: Reason
@@ -149,7 +155,7 @@ class RetiringShape(TypedDict):
     revoke_at: Time
 
 
-class SecretStateShape(TypedDict):
+class SecretStateShape(OfSecretShape):
     """One managed secret."""
 
     account: str
@@ -267,6 +273,17 @@ class ForecastDayShape(TypedDict):
     free: int
 
 
+class AtRiskShape(OfSecretShape):
+    """A key that expires before it is replaced."""
+
+    secret: str
+    key_id: str | None
+    expires_at: Time
+    reason: Reason
+    too_late_from: Time
+    replaced_at: Time | None
+
+
 class AccountForecastShape(TypedDict):
     """One account."""
 
@@ -277,7 +294,7 @@ class AccountForecastShape(TypedDict):
     secrets: int
     days: list[ForecastDayShape]
     first_full_day: Date | None
-    at_risk: list[AtRisk]
+    at_risk: list[AtRiskShape]
     verdict: str
 
 

@@ -86,7 +86,7 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Row]:
     following = _next(state, now)
     if state.overdue:
         following = f"OVERDUE: {following}"
-    yield shown(state.secret), styled(str(state.state), _STYLES.get(state.state, "")), ends, following
+    yield shown(state.title), styled(str(state.state), _STYLES.get(state.state, "")), ends, following
     for item in state.retiring:
         at = f"revoked {brief(item.revoke_at, now)}" if item.revoke_at > now else "its revocation is due"
         if state.next_action is not ActionKind.REVOKE or item.revoke_at != state.next_action_at:

@@ -87,7 +87,7 @@ def _do(context: AccountContext, action: Action, audit_reason: str, *, moves: bo
 def report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
     """Write a failed action to the audit; unless it was a revocation, send an event too."""
     event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
-    what = {"secret": action.secret, "version_id": action.version_id, "key_id": action.key_id}
+    what = {**action.secret_fields, "version_id": action.version_id, "key_id": action.key_id}
     fields = {**what, "reason": str(action.reason), "error": f"{type(error).__name__}: {error}"}
     context.emit(event, "failure", **fields)
     if event == "rotation.failed":
@@ -151,7 +151,7 @@ def retire(context: AccountContext, action: Action) -> None:
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # The run that promoted the current version was interrupted, maybe before its event; or it was stored by hand.
         current = {"version_id": version, "key_id": view.key_id, "reason": str(action.reason)}
-        context.publish(ROTATED, secret=entry.name, secret_arn=entry.arn, **current)
+        context.publish(ROTATED, secret_arn=entry.arn, **entry.secret_fields, **current)
 
 
 def _read_again(context: AccountContext, action: Action, *, despite_hold: bool = False) -> SecretEntry:

@@ -246,7 +246,15 @@ class AccountContext:
     ) -> Action:
         """An action on one secret, due now."""
         return Action(
-            kind, self.account, entry.name, reason, self.now(), key_id=key_id, version_id=version_id, arn=entry.arn
+            kind,
+            self.account,
+            entry.name,
+            reason,
+            self.now(),
+            key_id=key_id,
+            version_id=version_id,
+            arn=entry.arn,
+            location=entry.location,
         )
 
     def change(self, event: str, **fields: Any) -> AbstractContextManager[dict[str, Any]]:

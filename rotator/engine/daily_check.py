@@ -19,7 +19,7 @@ from rotator.engine.secret_changes import require_managed
 from rotator.engine.version_values import ABOUT_ONE_VALUE, MAX_SILENT, key_in, resolve_version
 from rotator.errors import BadSecretValue, ProviderError, ProviderUnavailable, RotatorError, StoreError
 from rotator.message import KeyId, Message
-from rotator.model import Action, ActionKind, Alert, Resolution, Result, SecretEntry, Severity
+from rotator.model import Action, ActionKind, Alert, Resolution, Result, SecretEntry, Severity, Which
 from rotator.policy.daily_selection import only_reported
 from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import read_lifecycle
@@ -64,7 +64,7 @@ class DailyCheck:
     context: AccountContext
     results: list[Result] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
-    _omitted: dict[str, str] = field(default_factory=dict)
+    _omitted: dict[Which, str] = field(default_factory=dict)
     _ended: str = ""
     _begun: float = 0.0
     _last_search: float | None = None
@@ -95,12 +95,12 @@ class DailyCheck:
         if not self._ended and services.clock.monotonic() - self._begun > LONGEST.total_seconds():
             self._ended = _TOO_LONG
         if self._ended:
-            self._omitted[entry.name] = self._ended
+            self._omitted[entry.which] = self._ended
         return not self._ended
 
     def _omit(self, entry: SecretEntry, error: RotatorError) -> None:
         """Note why a value is not verified today; an error of Infobip's that is not about one value ends it all."""
-        self._omitted[entry.name] = str(error)
+        self._omitted[entry.which] = str(error)
         self._silent += isinstance(error, ProviderUnavailable)
         ends = isinstance(error, ProviderError) and not isinstance(error, (*ABOUT_ONE_VALUE, ProviderUnavailable))
         if ends or self._silent >= MAX_SILENT:
@@ -173,11 +173,11 @@ class DailyCheck:
         if found.key_id == label:
             return
         if found.unreadable:
-            self._omitted[entry.name] = found.problem
+            self._omitted[entry.which] = found.problem
         elif first.searched and found.key_id != first.key_id:
-            self._omitted[entry.name] = "two searches at Infobip for the same value found different keys"
+            self._omitted[entry.which] = "two searches at Infobip for the same value found different keys"
         elif found.key_id is None and not self._finds_keys(label):
-            self._omitted[entry.name] = "Infobip finds no key by its value, not even those of other secrets"
+            self._omitted[entry.which] = "Infobip finds no key by its value, not even those of other secrets"
         else:
             self._correct(entry, version, label, found)
 
@@ -226,6 +226,7 @@ class DailyCheck:
             message=self.alerts[-1].message,
             arn=entry.arn,
             label=key_label(label) if found.key_id is None else None,
+            location=entry.location,
         )
         result, error = apply(context, action)
         self.results.append(result)
@@ -247,17 +248,17 @@ class DailyCheck:
             then, severity = "; the label is kept while the secret is skipped ({reason})", Severity.ERROR
             values["reason"] = stays.reason
         message = Message.of(template + then, **values)
-        self.alerts.append(Alert(Reason.UNPROVEN_LABEL, message, entry.name, label, severity))
+        self.alerts.append(Alert(Reason.UNPROVEN_LABEL, message, entry.name, label, severity, location=entry.location))
 
     def _report_omitted(self) -> None:
         """Report values that could not be verified today, in one alert."""
         if not self._omitted:
             return
-        names = sorted(self._omitted)
+        omitted = sorted(self._omitted, key=str)
         message = Message.of(
             "{names} could not be verified today, so a wrong label may go unnoticed for another day: {problem}",
-            names=some_of(names, _NAMED),
-            problem=self._omitted[names[0]],
+            names=some_of((str(name) for name, _ in omitted), _NAMED),
+            problem=self._omitted[omitted[0]],
         )
-        name = names[0] if len(names) == 1 else None
-        self.alerts.append(Alert(Reason.UNREADABLE, message, name, count=len(names)))
+        name, location = omitted[0] if len(omitted) == 1 else (None, None)
+        self.alerts.append(Alert(Reason.UNREADABLE, message, name, count=len(omitted), location=location))

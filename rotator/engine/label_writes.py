@@ -48,7 +48,7 @@ def label_key(context: AccountContext, entry: SecretEntry, key_id: str, version_
         return
     if holder is not None:
         release_pending(context, entry, holder, reason)
-    fields = {"secret": entry.name, "version_id": version_id, "key_id": key_id, "reason": reason}
+    fields = {**entry.secret_fields, "version_id": version_id, "key_id": key_id, "reason": reason}
     with context.change("key.adopted", **fields):
         context.services.store.add_label(entry.arn, key_label(key_id), version_id, remove_from=holder)
 
@@ -66,7 +66,7 @@ def retire_version(
             f"key {key_id} of {entry.name} belongs to another secret or deployment, according to its name; "
             "it was not retired"
         )
-    fields = {"secret": entry.name, "version_id": version_id, "key_id": key_id, "reason": reason}
+    fields = {**entry.secret_fields, "version_id": version_id, "key_id": key_id, "reason": reason}
     with context.change("key.retiring", **fields) as out:
         label = retire_label(key_id, revoke_at)
         context.services.store.add_label(entry.arn, label, version_id)
@@ -78,7 +78,7 @@ def retire_version(
 
 def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:
     """Take a label off, and write that to the audit. A label that is not found is no error."""
-    fields = {"secret": entry.name, "version_id": version_id, "reason": reason, "label": label}
+    fields = {**entry.secret_fields, "version_id": version_id, "reason": reason, "label": label}
     with context.change("secret.unlabelled", **fields), suppress(SecretNotFound):
         context.services.store.remove_label(entry.arn, label, version_id)
 

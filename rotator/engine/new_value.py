@@ -104,7 +104,7 @@ def _probe(context: AccountContext, entry: SecretEntry, key: Key, text: Secret) 
     """Use the key once, and once more if it is too new to be known everywhere; alert if Infobip rejects it."""
     spec, value = parse_spec(entry.tags, entry.name), key_in(text, entry)
     version = read_lifecycle(entry).current_version
-    fields = {"secret": entry.name, "version_id": version, "key_id": key.id, "reason": str(Reason.UNADOPTED)}
+    fields = {**entry.secret_fields, "version_id": version, "key_id": key.id, "reason": str(Reason.UNADOPTED)}
     probe = context.verify(spec, value, **fields)
     wait = (key.valid_from + PROPAGATION - context.now()).total_seconds() if key.valid_from is not None else 0
     if probe is not None and probe.verdict is ProbeVerdict.REJECTED and wait > 0:
@@ -117,4 +117,4 @@ def _probe(context: AccountContext, entry: SecretEntry, key: Key, text: Secret) 
         template += ", or set rotator:verify=skip if its allowedIPs exclude the rotator"
     message = Message.of(template, key=KeyId(key.id), detail=probe.detail)
     severity = Severity.WARNING if key.allowed_ips else Severity.ERROR
-    return (Alert(Reason.CURRENT_KEY_BROKEN, message, entry.name, key.id, severity),)
+    return (Alert(Reason.CURRENT_KEY_BROKEN, message, entry.name, key.id, severity, location=entry.location),)

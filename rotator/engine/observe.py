@@ -20,7 +20,7 @@ from rotator.errors import (
     SecretNotFound,
 )
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Alert, Key, SecretEntry, Severity, arn_region
+from rotator.model import AccountSnapshot, Alert, Key, Location, SecretEntry, Severity
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.tags import ACCOUNT_TAG, role
@@ -106,7 +106,7 @@ class Fleet:
         """The error for a secret that is not listed, with the likely mistake: its name, or its region."""
         entries = [*chain.from_iterable(self.managed.values()), *self.unassigned]
         regions = {entry.region for entry in entries}
-        region = arn_region(secret)
+        region = Location.of(secret).region
         advice = did_you_mean(secret, [entry.name for entry in entries])
         if region and regions and region not in regions:
             here = ", ".join(sorted(regions))
@@ -161,7 +161,9 @@ def observe_fleet(store: SecretStore, role_only: str = "") -> Fleet:
                 )
                 if other in ("management", "key"):
                     message = Message(f"the tag {ACCOUNT_TAG} is missing; set it to the account's name")
-                alerts.append(Alert(Reason.MISCONFIGURED, message, entry.name, severity=Severity.ERROR))
+                alerts.append(
+                    Alert(Reason.MISCONFIGURED, message, entry.name, severity=Severity.ERROR, location=entry.location)
+                )
                 if other != "management":
                     unassigned.append(entry)
     by_account = {name: tuple(entries) for name, entries in managed.items()}

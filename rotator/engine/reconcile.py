@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rotator.durations import DAY
 from rotator.engine.apply import apply
@@ -126,9 +126,8 @@ class Reconciler:
         found: list[SecretState] = []
         for snapshot in snapshots:
             plan = plan_account(snapshot, self.services.policy, now)
-            arns = {entry.name: entry.arn for entry in snapshot.secrets}
-            every = states(snapshot, plan.actions, now, plan.alerts)
-            found += [state for state in every if secret in (None, state.secret, arns.get(state.secret))]
+            which = {each.which for each in snapshot.secrets if secret in (None, each.name, each.arn)}
+            found += [each for each in states(snapshot, plan.actions, now, plan.alerts) if each.which in which]
         return tuple(found), failed
 
     # ---- doing ------------------------------------------------------------------------------------------------------
@@ -243,14 +242,14 @@ class Reconciler:
         """Apply the actions in order. One secret's failure stops no other, unless nothing at this account can go on."""
         stopped: str | None = None
         silent = 0
-        given_up: set[str] = set()
+        given_up: set[str] = set()  # ARNs
         for action in plan.actions:
             if stopped is None and not self.services.may_start():
                 stopped = OUT_OF_TIME
             if stopped is not None:
                 yield Result(action, Outcome.DEFERRED, f"not started: {stopped}", by_account=True)
                 continue
-            if action.secret in given_up:
+            if action.arn in given_up:
                 yield Result(action, Outcome.DEFERRED, "not started: an earlier step for this secret failed")
                 continue
             result, error = apply(context, action)
@@ -259,14 +258,14 @@ class Reconciler:
             if error is not None and (isinstance(error, ENDS_THE_SWEEP) or silent >= GIVE_UP_AFTER):
                 stopped = error.message
             if error is not None and action.kind.value in ("label", "resume"):
-                given_up.add(action.secret)
+                given_up.add(action.arn)
 
     def raise_alerts(self, plans: Sequence[AccountPlan], wanted: Callable[[Alert], bool] | None = None) -> None:
         """Write the ``wanted`` alerts to the audit; without a filter, all alerts and the failures that have none."""
         for plan in plans:
             for alert in plan.alerts:
                 if wanted is None or wanted(alert):
-                    fields: dict[str, Any] = {"secret": alert.secret, "key_id": alert.key_id, "reason": str(alert.kind)}
+                    fields = {**alert.secret_fields, "key_id": alert.key_id, "reason": str(alert.kind)}
                     outcome = "failure" if alert.severity is Severity.ERROR else "success"
                     self.services.audit.emit(
                         "alert.raised", outcome, account=plan.account, **fields, detail=alert.detail
@@ -309,10 +308,13 @@ class Reconciler:
             return AccountPlan(account, self._unused_quota(), error=str(error))
         reason = Reason.DUPLICATE_MANAGEMENT if managements > 1 else Reason.UNKNOWN_ACCOUNT
         # Usually one secret's tag is misspelt, so the secrets are named, unless there are too many.
-        names = sorted(entry.name for entry in fleet.managed.get(account, ()))
-        named = names if 0 < len(names) <= MAX_NAMED else [None]
-        alerts = tuple(Alert(reason, Message.text(error), name, severity=Severity.ERROR) for name in named)
-        skipped = tuple(Skip(name, reason, Message.text(error)) for name in names)
+        found = sorted(fleet.managed.get(account, ()), key=lambda entry: entry.name)
+        named = [(each.name, each.location) for each in found] if 0 < len(found) <= MAX_NAMED else [(None, None)]
+        alerts = tuple(
+            Alert(reason, Message.text(error), name, severity=Severity.ERROR, location=location)
+            for name, location in named
+        )
+        skipped = tuple(Skip(each.name, reason, Message.text(error), location=each.location) for each in found)
         return AccountPlan(account, self._unused_quota(), skipped=skipped, alerts=alerts, error=str(error))
 
     def _stray(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[AccountPlan, ...]:
@@ -324,7 +326,9 @@ class Reconciler:
         alerts = tuple(a for a in fleet.alerts if not some or a.kind is Reason.STORE_UNREACHABLE)
         if not alerts:
             return ()
-        skipped = tuple(Skip(alert.secret, alert.kind, alert.message) for alert in alerts if alert.secret)
+        skipped = tuple(
+            Skip(each.secret, each.kind, each.message, location=each.location) for each in alerts if each.secret
+        )
         return (AccountPlan(NO_ACCOUNT, self._unused_quota(), skipped=skipped, alerts=alerts),)
 
     def _unused_quota(self) -> Quota:

@@ -40,7 +40,7 @@ def revoke(context: AccountContext, action: Action) -> None:
     assert key is not None
     reason = str(action.reason)
     fields: dict[str, object] = {
-        "secret": entry.name,
+        **entry.secret_fields,
         "version_id": action.version_id,
         "key_id": key.id,
         "reason": reason,

@@ -306,7 +306,7 @@ class _Rollback:
         return retired
 
     def _fields(self) -> dict[str, object]:
-        what = {"secret": self.entry.name, "version_id": self.item.version_id, "key_id": self.item.key_id}
+        what = {**self.entry.secret_fields, "version_id": self.item.version_id, "key_id": self.item.key_id}
         return {**what, "reason": self.audit_reason}
 
 

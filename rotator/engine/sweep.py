@@ -108,7 +108,7 @@ def problems(done: Sweep) -> Iterator[str]:
             yield f"account {plan.account} was not swept: {plan.error}"
     for result in done.results:
         if result.outcome is Outcome.FAILED:
-            yield f"{result.action.kind} of {result.action.secret} failed: {result.error}"
+            yield f"{result.action.kind} of {result.action.title} failed: {result.error}"
     yield from errors_of(done.plan.accounts)
 
 
@@ -116,7 +116,7 @@ def errors_of(plans: Iterable[AccountPlan]) -> Iterator[str]:
     """Yield one sentence for each error that an operator must fix."""
     for plan in plans:
         for alert in errors_in(plan) if plan.error is None else ():
-            yield f"{alert.secret or plan.account}: {alert.kind}: {alert.detail}"
+            yield f"{alert.title or plan.account}: {alert.kind}: {alert.detail}"
 
 
 def measure(

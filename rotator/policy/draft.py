@@ -83,8 +83,8 @@ class Draft:
         self.deferred.append(action)
         is_rotation = action.kind is ActionKind.ROTATE
         key_id = None if is_rotation else action.key_id
-        skip = Skip(action.secret, reason, message, action.arn, key_id, scheduled=is_rotation, by_account=True)
-        self.skipped.append(skip)
+        flags = {"scheduled": is_rotation, "by_account": True}
+        self.skipped.append(Skip(action.secret, reason, message, action.arn, key_id, **flags, location=action.location))
 
     def causes(self) -> Callable[[str, str | None], Skip | None]:
         """Return a look-up of why something is not planned, by ARN and key id (``None`` for the rotation)."""

@@ -19,7 +19,7 @@ from typing import Final
 
 from rotator.durations import DAY, plus
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy
+from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Location, OfSecret, Policy
 from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import first_sweeps, slots_used
 from rotator.policy.rules import View, skipped
@@ -58,7 +58,7 @@ class ForecastDay:
 
 
 @dataclass(frozen=True, slots=True)
-class AtRisk:
+class AtRisk(OfSecret):
     """A key that expires before it is replaced.
 
     :param key_id: ``None`` for a replacement that is yet to be created.
@@ -74,6 +74,7 @@ class AtRisk:
     reason: Reason
     too_late_from: datetime
     replaced_at: datetime | None = None
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,8 @@ class _Forecast:
             key_id = view.key_id if view.key_id in self._known else None
             self._late[arn] = len(self.at_risk)
             reason = reason or Reason.EXPIRES_BEFORE_ROTATION
-            self.at_risk.append(AtRisk(view.entry.name, key_id, expires_at, reason, too_late_from))
+            risk = AtRisk(view.entry.name, key_id, expires_at, reason, too_late_from, location=view.entry.location)
+            self.at_risk.append(risk)
 
 
 # ---- for people -----------------------------------------------------------------------------------------------------

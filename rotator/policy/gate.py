@@ -17,7 +17,7 @@ from typing import Final
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Key, Reads, Severity, Unread
+from rotator.model import Key, Location, Reads, Severity, Unread
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.lifecycle import Lifecycle, Retiring, replaced_at
 from rotator.policy.rules import Decision, View
@@ -171,4 +171,4 @@ def principal_words(principal: str, arn: str) -> str:
     if found is None:
         return printable(principal, _LONGEST_NAME)
     number, name = found[1], printable(found[2], _LONGEST_NAME)
-    return name if number == "".join(arn.split(":")[4:5]) else f"{name} of account {number}"
+    return name if number == Location.of(arn).aws_account else f"{name} of account {number}"

@@ -104,6 +104,7 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
         message=Message("created but never stored"),
         arn=owner.arn,
         costs_update=True,
+        location=owner.location,
     )
 
 
@@ -118,7 +119,8 @@ def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry 
         id=key.id,
         account=account,
     )
-    draft.alerts.append(Alert(kind, message, owner.name if owner is not None else None, key.id))
+    secret, location = (owner.name, owner.location) if owner is not None else (None, None)
+    draft.alerts.append(Alert(kind, message, secret, key.id, location=location))
 
 
 def report_unknown(draft: Draft) -> None:

@@ -127,6 +127,7 @@ def report_overdue(draft: Draft, actions: Sequence[Action]) -> None:
                 by_account=cause is not None
                 and (cause.by_account or cause.reason in BY_ACCOUNT or not draft.snapshot.complete),
                 action=late.kind,
+                location=late.view.entry.location,
             )
         )
 
@@ -157,7 +158,7 @@ def _result_of(alert: Alert, results: Sequence[Result]) -> Result | None:
     """Return the result of the action that an alert is about, if it was planned."""
     for result in results:
         action = result.action
-        if action.secret != alert.secret or alert.action is None or action.kind not in _DONE_BY[alert.action]:
+        if action.which != alert.which or alert.action is None or action.kind not in _DONE_BY[alert.action]:
             continue
         if alert.action is not ActionKind.REVOKE or action.key_id == alert.key_id:
             return result

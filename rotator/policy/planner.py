@@ -62,16 +62,15 @@ def plan_account(
     limit_revocations(draft, force=force)
     actions = draft.actions()
     mine = [view for view in draft.views if secret is None or secret in (view.entry.name, view.entry.arn)]
-    names = {view.entry.name for view in mine}
+    which = {view.entry.which for view in mine}
     if secret is not None:
-        arns = {view.entry.arn for view in mine}
-        actions = [action for action in actions if action.arn in arns]
-        draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
+        actions = [action for action in actions if action.which in which]
+        draft.skipped = [skip for skip in draft.skipped if skip.which in which]
     again = now + (quota_window(policy) if slots.counted else length_of(policy))
     actions = limit_updates(draft, actions, planned, _coming(draft, actions, again))
     report_overdue(draft, actions)
     if secret is not None:
-        draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
+        draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.which in which]
     return AccountPlan(
         account=snapshot.account,
         quota=quota,
@@ -177,4 +176,5 @@ def _report_old_credentials(draft: Draft) -> None:
             "the management password has not been changed for {age}; change it at Infobip, then in this secret",
             age=now - management.last_changed,
         )
-        draft.alerts.append(Alert(Reason.MANAGEMENT_PASSWORD_OLD, message, management.name))
+        alert = Alert(Reason.MANAGEMENT_PASSWORD_OLD, message, management.name, location=management.location)
+        draft.alerts.append(alert)

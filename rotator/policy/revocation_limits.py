@@ -47,8 +47,11 @@ def limit_revocations(draft: Draft, *, force: bool) -> None:
         )
         draft.alerts.append(Alert(Reason.TOO_MANY_ORPHANS, message, severity=Severity.ERROR))
         waits = Message("its orphans wait for `rotator run --force`")
-        names = sorted({action.secret for _, action in orphans})
-        draft.skipped += [Skip(name, Reason.TOO_MANY_ORPHANS, waits) for name in names]
+        owners = {action.which: action for _, action in orphans}.values()
+        draft.skipped += [
+            Skip(each.secret, Reason.TOO_MANY_ORPHANS, waits, location=each.location)
+            for each in sorted(owners, key=lambda action: action.secret)
+        ]
     for item in orphans if len(orphans) > limit else orphans[max(0, limit - len(due)) :]:
         draft.ranked.remove(item)
 

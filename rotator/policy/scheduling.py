@@ -400,5 +400,6 @@ def _alert_not_in_time(draft: Draft, candidates: Sequence[Candidate], slots: Slo
             one.view.key_id if one else None,
             Severity.ERROR,
             len(late),
+            location=one.view.entry.location if one else None,
         )
     )

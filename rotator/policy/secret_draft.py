@@ -207,6 +207,7 @@ class SecretDraft:
             label=label,
             arn=entry.arn,
             costs_update=costs_update,
+            location=entry.location,
         )
 
     def add(self, action: Action, rank: Rank | None = None) -> None:
@@ -219,10 +220,13 @@ class SecretDraft:
         :param everything: skip the rotation and all revocations.
         """
         entry, draft = self.view.entry, self.draft
-        draft.skipped.append(Skip(entry.name, decision.reason, decision.message, entry.arn, key_id, everything))
+        skip = Skip(
+            entry.name, decision.reason, decision.message, entry.arn, key_id, everything, location=entry.location
+        )
+        draft.skipped.append(skip)
         if decision.severity is not None:
             about = key_id or self.view.key_id
-            draft.alerts.append(Alert(decision.reason, decision.message, entry.name, about, decision.severity))
+            self._add(decision.reason, decision.message, about, decision.severity)
 
     def alert(
         self,
@@ -233,8 +237,11 @@ class SecretDraft:
         **values: object,
     ) -> None:
         """Add an alert about this secret."""
-        message = Message.of(template, **values)
-        self.draft.alerts.append(Alert(kind, message, self.view.entry.name, key_id, severity))
+        self._add(kind, Message.of(template, **values), key_id, severity)
+
+    def _add(self, kind: Reason, message: Message, key_id: str | None, severity: Severity) -> None:
+        entry = self.view.entry
+        self.draft.alerts.append(Alert(kind, message, entry.name, key_id, severity, location=entry.location))
 
 
 def removal(secret: str, label: str, version_id: str) -> str:

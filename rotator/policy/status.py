@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.durations import LAST, plus
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Location, OfSecret
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.rules import (
     BROKEN,
@@ -61,7 +61,7 @@ URGENCY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class SecretState:
+class SecretState(OfSecret):
     """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.model.ActionKind` or ``None``.
 
     :param retiring: old keys in their grace period.
@@ -83,6 +83,7 @@ class SecretState:
     hold: str | None
     disabled: tuple[str, ...] = ()
     overdue: bool = False
+    location: Location | None = None
 
 
 def states(
@@ -93,7 +94,7 @@ def states(
     :param actions: the plan's actions, which a sweep would do now.
     :param alerts: the plan's alerts, for overdue work.
     """
-    late = frozenset(alert.secret for alert in alerts if alert.kind is Reason.OVERDUE)
+    late = frozenset(alert.which for alert in alerts if alert.kind is Reason.OVERDUE)
     views = (make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name))
     managed = (view for view in views if first(NOT_OURS, view, now) is None)
     ended = frozenset(key.id for key in snapshot.keys.values() if not key.enabled)
@@ -101,7 +102,7 @@ def states(
     for action in actions:
         planned[action.arn].append(action)
     found = (_state(snapshot.account, view, planned[view.entry.arn], now, ended) for view in managed)
-    return tuple(replace(state, overdue=True) if state.secret in late else state for state in found)
+    return tuple(replace(state, overdue=True) if state.which in late else state for state in found)
 
 
 def _state(account: str, view: View, mine: list[Action], now: datetime, ended: frozenset[str]) -> SecretState:
@@ -126,6 +127,7 @@ def _state(account: str, view: View, mine: list[Action], now: datetime, ended: f
         retiring=tuple(item for item in view.life.retiring if item.key_id not in ended),
         hold=hold,
         disabled=tuple(key_id for key_id in dict.fromkeys(old) if key_id in ended),
+        location=view.entry.location,
     )
 
 

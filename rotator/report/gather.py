@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from rotator.durations import plus
-from rotator.model import AccountPlan, AccountSnapshot, Policy
+from rotator.model import AccountPlan, AccountSnapshot, Policy, Which
 from rotator.policy.forecast import AccountForecast, forecast_account
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import make_view, renew_at
@@ -75,11 +75,11 @@ def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, 
     if plan.error is not None:
         return AccountReport(plan)
     forecast = forecast_account(snapshot, policy, now, days=days)
-    expiries = {risk.secret: risk.expires_at for risk in reversed(forecast.at_risk)}
-    views = {entry.name: make_view(snapshot, entry) for entry in snapshot.secrets}
+    expiries = {risk.which: risk.expires_at for risk in reversed(forecast.at_risk)}
+    views = {entry.which: make_view(snapshot, entry) for entry in snapshot.secrets}
     rows = []
     for state in states(snapshot, plan.actions, now, plan.alerts):
-        view = views[state.secret]
+        view = views[state.which]
         due = renew_at(view.spec, view.key)
         grace = None if due is None or view.spec is None else plus(max(due, now), view.spec.grace)
         begins = view.key.valid_from if view.key else None
@@ -88,12 +88,12 @@ def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, 
     return AccountReport(plan, tuple(rows), forecast)
 
 
-def _level(state: SecretState, expiries: Mapping[str, datetime], now: datetime) -> RowLevel:
+def _level(state: SecretState, expiries: Mapping[Which, datetime], now: datetime) -> RowLevel:
     """Judge by what will happen, not by the state's name. A held key is urgent only if it expires soon.
 
     :param expiries: by secret, the first expiry of a key that is not replaced in time.
     """
-    expires_at = expiries.get(state.secret)
+    expires_at = expiries.get(state.which)
     if state.state in URGENT_STATES or state.overdue or (expires_at is not None and expires_at < now + URGENT_WITHIN):
         return RowLevel.URGENT
     return RowLevel.ATTENTION if state.state in _ATTENTION or expires_at is not None else RowLevel.NONE
@@ -102,4 +102,4 @@ def _level(state: SecretState, expiries: Mapping[str, datetime], now: datetime) 
 def _urgency(row: SecretSpan) -> tuple[int, int, float, str]:
     left = row.state.days_left
     position = URGENCY.index(row.state.state)
-    return list(RowLevel).index(row.level), position, float("inf") if left is None else left, row.state.secret
+    return list(RowLevel).index(row.level), position, float("inf") if left is None else left, row.state.title

@@ -109,7 +109,7 @@ def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
     errors = [alert for alert in plan.alerts if alert.severity is Severity.ERROR]
     urgent = sum(row.level is RowLevel.URGENT for row in report.rows)
     states = Counter(row.state.state for row in report.rows)
-    listed = {(alert.secret, alert.kind) for alert in plan.alerts}
+    listed = {(alert.which, alert.kind) for alert in plan.alerts}
     limit = plan.quota.creates_limit
     return {
         "plan": plan,
@@ -135,16 +135,14 @@ def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
         "errors": _grouped(_alert(each, plan.account) for each in errors),
         "warnings": _grouped(_alert(each, plan.account) for each in plan.alerts if each.severity is Severity.WARNING),
         "skipped": _grouped(
-            (each.secret, each.reason, each.message)
-            for each in plan.skipped
-            if (each.secret, each.reason) not in listed
+            (each.title, each.reason, each.message) for each in plan.skipped if (each.which, each.reason) not in listed
         ),
         "chart": _chart(found) if found else None,
     }
 
 
 def _alert(alert: Alert, account: str) -> tuple[str, Reason, Message]:
-    return alert.secret or (key_words(alert.key_id) if alert.key_id else account), alert.kind, alert.message
+    return alert.title or (key_words(alert.key_id) if alert.key_id else account), alert.kind, alert.message
 
 
 def _grouped(rows: Iterable[tuple[str, Reason, Message]]) -> list[dict[str, Any]]:
@@ -194,7 +192,7 @@ def _chart(found: AccountForecast) -> dict[str, Any]:
         else f"The daily limit is first reached on {_date(full)}.",
         "numbers": [(date, *map(str, numbers)) for date, *numbers in counts if any(numbers)],
         "at_risk": [
-            (each.secret, str(each.reason), brief(each.expires_at, now), _replaced(each)) for each in found.at_risk
+            (each.title, str(each.reason), brief(each.expires_at, now), _replaced(each)) for each in found.at_risk
         ],
     }
 

@@ -71,11 +71,11 @@ def rows_of(rows: Sequence[SecretSpan], axis: Axis) -> list[dict[str, Any]]:
     ``by_expiry`` and ``by_name`` are its positions if the rows are sorted so.
     """
     states = [row.state for row in rows]
-    names = sorted(state.secret for state in states)
-    expiries = sorted((state.expires_at or LAST, state.secret) for state in states)
+    names = sorted(state.title for state in states)
+    expiries = sorted((state.expires_at or LAST, state.title) for state in states)
     by_expiry = {name: place for place, (_, name) in enumerate(expiries)}
     by_name = {name: place for place, name in enumerate(names)}
-    return [_row_of(row, axis, by_expiry[row.state.secret], by_name[row.state.secret]) for row in rows]
+    return [_row_of(row, axis, by_expiry[row.state.title], by_name[row.state.title]) for row in rows]
 
 
 def _row_of(row: SecretSpan, axis: Axis, by_expiry: int, by_name: int) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _row_of(row: SecretSpan, axis: Axis, by_expiry: int, by_name: int) -> dict[s
     moments.append(("now", axis.now))
     bars = [(sign, axis.position(begin), axis.position(end)) for sign, begin, end in spans if begin < end]
     return {
-        "secret": state.secret,
+        "secret": state.title,
         "state": state.state,
         "level": row.level,
         "text": " · ".join(_texts(row, axis.now)),

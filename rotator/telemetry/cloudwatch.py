@@ -59,7 +59,7 @@ class EmbeddedMetrics:
                 out.write_line(line)
 
     def _line(self, report: AccountMetrics, samples: Sequence[Sample], rolled_up: bool) -> str:
-        labels = dict(zip(samples[0].family.labels, samples[0].labels, strict=True))
+        labels = dict(zip(samples[0].family.labels, samples[0].labels, strict=False))
         names = {"deployment": self._deployment, "account": report.account, **labels}
         sets = [["deployment"], ["deployment", "account"]] if rolled_up else []
         if labels:
@@ -98,10 +98,10 @@ def _groups(samples: list[Sample]) -> Iterator[tuple[list[Sample], bool]]:
 
 def _of_secrets(samples: list[Sample], now: datetime) -> Iterator[tuple[list[Sample], bool]]:
     """Yield the samples of secrets that may need attention, the most urgent first."""
-    by_secret: dict[str, dict[str, Sample]] = defaultdict(dict)
+    by_secret: dict[tuple[str, ...], dict[str, Sample]] = defaultdict(dict)
     for sample in samples:
         if "secret" in sample.family.labels:
-            by_secret[sample.labels[0]][sample.family.name] = sample
+            by_secret[sample.labels][sample.family.name] = sample
     urgent = []
     for name, found in by_secret.items():
         end = found[EXPIRATION.name].value if EXPIRATION.name in found else float("inf")

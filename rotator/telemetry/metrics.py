@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
-from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Quota, Result
+from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Quota, Result, location_fields
 from rotator.policy.status import SecretState, State, states
 from rotator.reasons import Reason
 from rotator.text import printable
@@ -20,7 +20,10 @@ from rotator.text import printable
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric's name, its meaning, and its labels besides ``deployment`` and ``account``."""
+    """A metric's name, its meaning, and its labels besides ``deployment`` and ``account``.
+
+    A secret's location is in its last labels only if there is more than one store.
+    """
 
     name: str
     help: str
@@ -32,13 +35,14 @@ class Family:
         return "counter" if self.name.endswith("_total") else "gauge"
 
 
+_OF_SECRET: Final = ("secret", "aws_account", "region")
 EXPIRATION: Final = Family(
-    "rotator_key_expiration_timestamp_seconds", "Expiry time of the current key, as a Unix timestamp.", ("secret",)
+    "rotator_key_expiration_timestamp_seconds", "Expiry time of the current key, as a Unix timestamp.", _OF_SECRET
 )
 READY: Final = Family(
     "rotator_key_ready",
     "1 if Infobip lists the current key as enabled and not expired, 0 otherwise.",
-    ("secret",),
+    _OF_SECRET,
 )
 KEYS: Final = Family("rotator_keys", "Number of managed secrets by state, as in `rotator status`.", ("state",))
 EXPIRING: Final = Family(
@@ -149,12 +153,12 @@ def state_samples(
     done = [result for result in results if result.outcome is Outcome.DONE]
     handled = [result.action for result in done]
     seen = [_after(state, done) for state in states(snapshot, plan.actions, now)]
-    waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
-    expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.secret not in waiting)
+    waiting = {skip.which for skip in plan.skipped if skip.reason is Reason.WINDOW}
+    expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.which not in waiting)
     # Revocations that wait for consumers are delayed on purpose, and not for long.
-    patient = waiting | {skip.secret for skip in plan.skipped if skip.reason in _ON_PURPOSE}
+    patient = waiting | {skip.which for skip in plan.skipped if skip.reason in _ON_PURPOSE}
     overdue = sum(
-        _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.secret not in patient
+        _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.which not in patient
     )
     by_state = Counter(each.state for each in seen)
     quota = quota or plan.quota
@@ -184,13 +188,13 @@ def _of_limit(used: Family, count: int | None, left: Family, most: int) -> Itera
 def at_risk(plan: AccountPlan, done: Iterable[Result], now: datetime) -> int:
     """Return how many keys may expire before they are replaced, according to the plan alone."""
     late = [alert for alert in plan.alerts if alert.kind is Reason.EXPIRES_BEFORE_ROTATION]
-    named = {alert.secret for alert in late if alert.secret is not None}
+    named = {alert.which for alert in late if alert.secret is not None}
     named |= {
-        action.secret
+        action.which
         for action in plan.actions
         if action.kind in MAKES_A_KEY and action.deadline is not None and action.deadline - now <= AT_RISK
     }
-    named -= {result.action.secret for result in done if result.action.kind in MAKES_A_KEY}
+    named -= {result.action.which for result in done if result.action.kind in MAKES_A_KEY}
     # One alert covers all keys that get no slot; they have no actions.
     return len(named) + sum(alert.count for alert in late if alert.secret is None)
 
@@ -226,7 +230,7 @@ def _after(state: SecretState, done: list[Result]) -> SecretState:
     """Return a secret's state after the actions that were done on it."""
     for result in done:
         action = result.action
-        if action.secret != state.secret:
+        if action.which != state.which:
             continue
         if result.new_key_id is not None:
             superseded = state.key_id is not None
@@ -246,12 +250,12 @@ def _after(state: SecretState, done: list[Result]) -> SecretState:
 
 
 def _rotations_overdue(plan: AccountPlan, handled: list[Action]) -> int:
-    late = {alert.secret for alert in plan.alerts if alert.kind is Reason.OVERDUE and alert.action is ActionKind.ROTATE}
-    return len(late - {action.secret for action in handled if action.kind in MAKES_A_KEY})
+    late = {alert.which for alert in plan.alerts if alert.kind is Reason.OVERDUE and alert.action is ActionKind.ROTATE}
+    return len(late - {action.which for action in handled if action.kind in MAKES_A_KEY})
 
 
 def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime) -> Iterator[Sample]:
-    labels = (printable(state.secret, LONGEST_LABEL),)
+    labels = (printable(state.secret, LONGEST_LABEL), *location_fields(state.location).values())
     if state.expires_at is not None:
         yield Sample(EXPIRATION, state.expires_at.timestamp(), labels)
     key = snapshot.keys.get(state.key_id) if state.key_id is not None else None
@@ -262,10 +266,10 @@ def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result]
 def _expiring(state: SecretState, handled: list[Action], now: datetime) -> bool:
     if state.expires_at is None or state.expires_at - now >= EXPIRING_WITHIN or state.state in _NOT_DUE:
         return False
-    return not any(action.secret == state.secret and action.kind in MAKES_A_KEY for action in handled)
+    return not any(action.which == state.which and action.kind in MAKES_A_KEY for action in handled)
 
 
 def _overdue(state: SecretState, snapshot: AccountSnapshot, handled: list[Action], now: datetime) -> int:
-    ended = {action.key_id for action in handled if action.kind is ActionKind.REVOKE and action.secret == state.secret}
+    ended = {action.key_id for action in handled if action.kind is ActionKind.REVOKE and action.which == state.which}
     alive = (snapshot.keys.get(item.key_id) for item in state.retiring if item.revoke_at <= now)
     return sum(1 for key in alive if key is not None and key.alive(now) and key.id not in ended)

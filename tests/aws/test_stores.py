@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 from unittest.mock import patch
 
@@ -14,7 +18,12 @@ import pytest
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.sts.responses import TokenResponse
 
+from rotator.bootstrap import prepare
+from rotator.engine.reconcile import Reconciler
+from rotator.metrics_server import PrometheusMetrics
 from rotator.sandbox.aws import AWS_ACCOUNT, DUMMY_CREDENTIALS
+from rotator.telemetry.cloudwatch import EmbeddedMetrics
+from rotator.telemetry.metrics import READY
 from tests.cli.local_stack import Ran, Stack
 from tests.support.local_world import LocalWorld
 
@@ -84,6 +93,101 @@ def test_secrets_of_all_stores_rotate(many: Many) -> None:
     for name, world in worlds.items():
         assert world.current_key(f"prod/{name}").id != old[name].id
     assert many.far.arn("prod/far").split(":")[3:5] == ["eu-west-1", MEMBER]
+
+
+PLACES = [(AWS_ACCOUNT, REGIONS[0]), (AWS_ACCOUNT, REGIONS[1]), (MEMBER, "eu-west-1")]
+"""AWS account and region of the three stores, in their order."""
+
+
+def _namesakes(many: Many, *, held: bool = False) -> list[Any]:
+    worlds = (many.home, many.away, many.far)
+    keys = [world.secret("prod/both", left=10 * 24 * HOUR) for world in worlds]
+    if held:
+        for world in worlds:
+            world.tag("prod/both", hold="vacation")
+    return keys
+
+
+def _places(rows: Any) -> list[tuple[str, str]]:
+    return sorted((each["aws_account"], each["region"]) for each in rows if each["secret"])
+
+
+@pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        ("plan", "actions"),
+        ("plan", "alerts"),
+        ("run --dry-run", "actions"),
+        ("plan", "skipped"),
+        ("forecast", "at_risk"),
+    ],
+)
+def test_plan_shows_locations(many: Many, command: str, rows: str) -> None:
+    _namesakes(many, held=rows in ("skipped", "at_risk"))
+    (account,) = many.run(*command.split(), "--json").document["accounts"]
+    assert _places(account[rows]) == sorted(PLACES)
+    assert _shown(many.run(*command.split()).out) >= {*chain(*PLACES)}
+
+
+def test_status_shows_locations(many: Many) -> None:
+    _namesakes(many)
+    assert _places(many.run("status", "--json").document["secrets"]) == sorted(PLACES)
+    assert _shown(many.run("status").out) == {*chain(*PLACES)}
+    arn = many.far.arn("prod/both")
+    assert _places(many.run("status", "--secret", arn, "--json").document["secrets"]) == PLACES[2:]
+
+
+def _shown(text: str) -> set[str]:
+    """The AWS account ids and regions in a text."""
+    return set(re.findall(r"\b\d{12}\b|\b[a-z]{2}-[a-z]+-\d\b", text))
+
+
+def test_report_shows_locations(many: Many) -> None:
+    _namesakes(many, held=True)
+    page = many.run("report", "-o", "-").out
+    rows = re.findall(r"<b>prod/both \((\d+) ([a-z0-9-]+)\)</b>", page)
+    assert sorted(rows) == sorted(PLACES)
+
+
+def test_audit_lines_have_locations(many: Many) -> None:
+    old = _namesakes(many)
+    ran = many.run("run", "--json")
+    many.home.clock.advance(96 * HOUR)
+    lines = [*ran.audit, *many.run("run", "--json").audit]
+    lines += many.run("revoke", "--secret", many.far.arn("prod/both"), "--reason", "leak", "--yes", "--json").audit
+    assert {each["event"] for each in lines} >= {"key.created", "secret.promoted", "key.revoked", "emergency.requested"}
+    assert {*_places(lines)} == {*PLACES}
+    revoked = {
+        (each["key_id"], each["aws_account"], each["region"]) for each in lines if each["event"] == "key.revoked"
+    }
+    assert revoked >= {(key.id, *place) for key, place in zip(old, PLACES, strict=True)}
+
+
+@pytest.mark.parametrize("stores", ["", REGIONS[0]])
+def test_one_store_shows_no_location(many: Many, stores: str) -> None:
+    many.home.secret("prod/home", left=10 * 24 * HOUR)
+    for command in ("plan", "status", "run"):
+        ran = many.run(command, "--json", stores=stores)
+        assert "prod/home" in ran.out
+        assert "aws_account" not in ran.out + ran.err
+
+
+def test_metrics_name_locations(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    _namesakes(many, held=True)
+    for name, text in (
+        many.home.environment | {"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL": many.home.aws_url}
+    ).items():
+        monkeypatch.setenv(name, text)
+    prometheus, lines = PrometheusMetrics("blue"), io.StringIO()
+    made = prepare(stream=io.StringIO())
+    for made.metrics in (prometheus, EmbeddedMetrics("Keys", "blue", str, lines)):
+        app = made.start(trigger="manual", actor="test")
+        Reconciler(app.services).sweep()
+        app.close()
+    ready = next(family for family in prometheus.collect() if family.name == READY.name)
+    assert _places(sample.labels for sample in ready.samples) == sorted(PLACES)
+    embedded = [line for line in map(json.loads, lines.getvalue().splitlines()) if "secret" in line]
+    assert _places(embedded) == sorted(PLACES)
 
 
 def test_unset_sees_one_store(many: Many) -> None:

@@ -115,7 +115,7 @@ class Emergency:
         report = EmergencyReport(plan.account, plan.strategy, False, list(plan.notes), on_step=self._on_step)
         begun = clock.now()
         named = plan.named.key.id if plan.named is not None else None
-        fields = {"account": plan.account, "secret": plan.secret_name, "key_id": named}
+        fields = {"account": plan.account, **plan.secret_fields, "key_id": named}
         audit.emit("emergency.requested", "attempt", **fields, strategy=str(plan.strategy))
         self.running = (plan, report)
         try:

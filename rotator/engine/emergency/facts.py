@@ -205,7 +205,7 @@ class Facts:
             where = KeyRole.PENDING
         elif revoke_at is not None:
             where = KeyRole.RETIRING
-        return Suspect(located, where, entry.name, entry.arn, version, revoke_at)
+        return Suspect(located, where, entry.name, entry.arn, version, revoke_at, entry.location)
 
     # ---- which secrets use a key ------------------------------------------------------------------------------------
 

@@ -179,7 +179,8 @@ class Planner:
         for wanted, where in ((Use.CURRENT, KeyRole.CURRENT), (Use.OTHER_FIELD, KeyRole.OTHER_FIELD)):
             for entry in self.accounts.fleet.every():
                 if uses[entry.arn] is wanted:
-                    return Suspect(located, where, entry.name, entry.arn, read_lifecycle(entry).current_version)
+                    version = read_lifecycle(entry).current_version
+                    return Suspect(located, where, entry.name, entry.arn, version, location=entry.location)
         for entry in self.accounts.fleet.directory.by_key.get(located.id, ()):
             life = read_lifecycle(entry)
             version = life.holders.get(located.id)
@@ -191,7 +192,8 @@ class Planner:
         if name is None or name.deployment != self.services.policy.deployment:
             return Suspect(located, KeyRole.UNMANAGED)
         owner = self.accounts.fleet.directory.named(name)
-        return Suspect(located, KeyRole.ORPHAN, name.secret, owner.arn if owner is not None else "", name.version_id)
+        arn, location = (owner.arn, owner.location) if owner is not None else ("", None)
+        return Suspect(located, KeyRole.ORPHAN, name.secret, arn, name.version_id, location=location)
 
     # ---- a secret that a person named -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from rotator.message import utc_text
-from rotator.model import Key, SecretEntry
+from rotator.model import Key, Location, OfSecret, SecretEntry
 from rotator.policy.suspects import Suspects
 from rotator.reasons import Reason
 from rotator.secret import Secret
@@ -85,7 +85,7 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(OfSecret):
     """A key to revoke, and where it was found.
 
     :param secret: the name of the secret that contains it, or that is part of its name at Infobip; ``""`` if none does.
@@ -100,6 +100,7 @@ class Suspect:
     arn: str = ""
     version_id: str | None = None
     revoke_at: datetime | None = None
+    location: Location | None = None
 
     @property
     def key(self) -> Key:
@@ -119,7 +120,7 @@ class Suspect:
     @property
     def fields(self) -> dict[str, Any]:
         """Audit fields. The context adds the account, and the reason and the incident are bound to every line."""
-        return {"secret": self.secret or None, "version_id": self.version_id, "key_id": self.key.id}
+        return {**self.secret_fields, "version_id": self.version_id, "key_id": self.key.id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +152,10 @@ class EmergencyPlan:
     errors: tuple[str, ...] = ()
 
     @property
-    def secret_name(self) -> str | None:
-        """The secret that was named, or the one that contains the named key."""
-        if self.secret is not None:
-            return self.secret.name
-        return self.named.secret or None if self.named is not None else None
+    def secret_fields(self) -> dict[str, Any]:
+        """The secret that was named, or the one that contains the named key, in audit lines and events."""
+        found = self.secret or self.named
+        return {"secret": None} if found is None else found.secret_fields
 
 
 # ---- the outcome: the same for a dry run and for the execution -------------------------------------------------------

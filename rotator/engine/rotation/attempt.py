@@ -52,7 +52,7 @@ class Attempt:
 
     def fields(self, key_id: str | None) -> dict[str, object]:
         """The audit fields of this attempt."""
-        return {"secret": self.entry.name, "version_id": self.version_id, "key_id": key_id, "reason": self.reason}
+        return {**self.entry.secret_fields, "version_id": self.version_id, "key_id": key_id, "reason": self.reason}
 
     def give_up(self, key: Key, *, revoke: bool = True, contested: bool = False) -> None:
         """Revoke the new key and remove its labels, unless another process works, or worked, on it.

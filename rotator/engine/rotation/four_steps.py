@@ -81,8 +81,8 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
                 case Step.FINISH:
                     return work.finish()
     except RotatorError as error:
-        name = entry.name if entry is not None else secret
-        fields = {"secret": name, "version_id": token, "reason": str(Reason.REQUESTED)}
+        named = entry.secret_fields if entry is not None else {"secret": secret}
+        fields = {**named, "version_id": token, "reason": str(Reason.REQUESTED)}
         account = entry.tags.get(ACCOUNT_TAG) if entry is not None else None
         text = f"{type(error).__name__}: {error}"
         outcome = "denied" if isinstance(error, Refused) else "failure"
