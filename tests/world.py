@@ -19,7 +19,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import Policy, SecretEntry
 from rotator.policy.labels import key_name
-from rotator.ports import KeyProvider, ReaderLog
+from rotator.ports import KeyProvider, ReaderLog, SecretStore
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.state import Options, SimKey, SimUser
@@ -51,6 +51,8 @@ class Events:
 class World:
     """Everything, ready for a sweep. Values that it makes are registered with the leak search.
 
+    ``stores``, where it is set, are several stores as one deployment has them; ``store`` is one of them.
+
     :param seed: of version ids, key ids and jitter: the same seed is the same run.
     """
 
@@ -67,6 +69,7 @@ class World:
         self.infobip = FaultyInfobip(self.clock, seed=seed, options=options)
         self.redactor = Redactor()
         self.store = MemoryStore(self.clock, staleness=staleness, learn=self.redactor.learn)
+        self.stores: SecretStore | None = None
         self.events = Events()
         self.readers: ReaderLog | None = None
         self.policy = policy or Policy()
@@ -169,7 +172,7 @@ class World:
             run_id=self.new_id(),
         )
         return Services(
-            store=self.store,
+            store=self.stores or self.store,
             connect=self.connect,
             audit=audit,
             events=self.events,

@@ -190,8 +190,10 @@ def before_each_call(world: World, act: Callable[[str], None], *others: MemorySt
 
 
 @contextmanager
-def at_calls(world: World, *acts: tuple[int, Callable[[], None]]) -> Iterator[list[str]]:
-    """Let things happen ahead of some calls, counted from 0 over both servers. Gives the calls, as they are made."""
+def at_calls(
+    world: World, *acts: tuple[int, Callable[[], None]], stores: tuple[MemoryStore, ...] = ()
+) -> Iterator[list[str]]:
+    """Let things happen ahead of some calls, counted from 0 over all servers. Gives the calls, as they are made."""
     calls: list[str] = []
 
     def before(call: str) -> None:
@@ -200,5 +202,5 @@ def at_calls(world: World, *acts: tuple[int, Callable[[], None]]) -> Iterator[li
             if index == len(calls) - 1:
                 act()
 
-    with before_each_call(world, before):
+    with before_each_call(world, before, *stores):
         yield calls

@@ -115,6 +115,7 @@ class Interleaver:
             actor.error = error
         except BaseException as crash:
             actor.crash = crash
+        del self._threads[threading.get_ident()]  # a later thread may get the same one
         actor.done = True
         self._stopped.release()
 

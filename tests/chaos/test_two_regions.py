@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from rotator.engine.emergency import Strategy
-from rotator.errors import RotatorError
+from rotator.engine.emergency import EmergencyReport, Strategy
+from rotator.engine.sweep import Sweep
+from rotator.errors import ConfigurationError, RotatorError, StoreDenied, StoreUnavailable
 from rotator.policy.labels import parse_key_name
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options
+from tests.chaos.faults import Kill, at_calls
 from tests.chaos.interleave import Interleaver, two_switches
-from tests.chaos.second_region import SecondRegion, TwoRegions
+from tests.chaos.second_region import AWS_ACCOUNT, HOME, SecondRegion, TwoRegions
 from tests.chaos.worlds import (
     CREATE,
     MINUTE,
@@ -29,68 +33,71 @@ from tests.chaos.worlds import (
 )
 from tests.world import DAY, HOUR, World
 
+COPY = "prod/copy"
 EVERY = 5
 """One of so many orders is tried."""
 
 
-def regions(options: Options | None = None) -> tuple[World, SecondRegion]:
-    """Both with the same two secrets, one of them due in either."""
+def regions(joined: str, options: Options | None = None) -> tuple[World, SecondRegion]:
+    """Both with the same two secrets, one of them due in either.
+
+    :param joined: the AWS account of the second, which is a store of the same deployment; ``""``: each has its own.
+    """
     first = World(options=options)
     first.account()
-    second = SecondRegion(first)
+    second = SecondRegion(first, aws_account=joined or AWS_ACCOUNT, joined=bool(joined))
     for world in (first, second):
         world.managed(SMS, left=20 * DAY, age=70 * DAY)
         world.managed(VOICE, left=200 * DAY)
     return first, second
 
 
-def due() -> TwoRegions:
-    return TwoRegions(*regions())
+def due(joined: str) -> TwoRegions:
+    return TwoRegions(*regions(joined))
 
 
-def swept(ago: timedelta) -> TwoRegions:
-    first, second = regions()
+def swept(ago: timedelta, joined: str) -> TwoRegions:
+    first, second = regions(joined)
     first.sweep()
     second.sweep()
     first.pass_time(ago)
     return TwoRegions(first, second)
 
 
-def killed(request: tuple[str, str], ago: timedelta, options: Options | None = None) -> TwoRegions:
+def killed(request: tuple[str, str], ago: timedelta, joined: str, options: Options | None = None) -> TwoRegions:
     """A sweep of each was killed right after a request."""
-    first, second = regions(options)
+    first, second = regions(joined, options)
     for world in (first, second):
         assert kill_sweep_at(world, request) == 1
     first.pass_time(ago)
     return TwoRegions(first, second)
 
 
-def orphans() -> TwoRegions:
+def orphans(joined: str) -> TwoRegions:
     """Each has a key that was created and never stored, old enough to be revoked by its own region."""
-    return killed(CREATE, HOUR, Options(reveal=False))
+    return killed(CREATE, HOUR, joined, Options(reveal=False))
 
 
-def unstored() -> TwoRegions:
-    """The same, and their values can be read: each region goes on with its own."""
-    return killed(CREATE, MINUTE)
+unstored = partial(killed, CREATE, MINUTE)
+"""The same, and their values can be read: each region goes on with its own."""
+pending = partial(killed, PROBE, HOUR)
+in_grace = partial(swept, HOUR)
+grace_over = partial(swept, 72 * HOUR)
 
 
-def pending() -> TwoRegions:
-    return killed(PROBE, HOUR)
-
-
-def in_grace() -> TwoRegions:
-    return swept(HOUR)
-
-
-def grace_over() -> TwoRegions:
-    return swept(72 * HOUR)
+def copied(joined: str) -> TwoRegions:
+    """The first region's old key, past its grace period, was copied to a secret of the second."""
+    both = grace_over(joined)
+    text = str(both.first.first_keys[SMS].value)
+    both.second.by_operator = True
+    both.second.store.create_secret(COPY, both.second.tags(), text)
+    return both
 
 
 revoke = emergency(Strategy.REPLACE_FIRST)
 """Of the first region's secret; the second has one of the same name."""
 
-CASES: tuple[tuple[str, Callable[[], TwoRegions], Act, Act], ...] = (
+CASES: tuple[tuple[str, Callable[[str], TwoRegions], Act, Act], ...] = (
     ("sweeps, due", due, sweep, sweep),
     ("sweeps, grace over", grace_over, sweep, sweep),
     ("sweeps, orphans", orphans, sweep, sweep),
@@ -102,6 +109,9 @@ CASES: tuple[tuple[str, Callable[[], TwoRegions], Act, Act], ...] = (
 )
 
 
+JOINED = (*CASES, ("sweeps, copy", copied, sweep, sweep), ("emergency and sweep, copy", copied, revoke, sweep))
+
+
 def interleave(both: TwoRegions, one: Act, other: Act, order: str | list[str]) -> tuple[Interleaver, list[str]]:
     """One interleaving, and sweeps of both past every grace period. Gives what broke."""
     acts = {"a": lambda: one(both.first), "b": lambda: other(both.second)}
@@ -109,21 +119,19 @@ def interleave(both: TwoRegions, one: Act, other: Act, order: str | list[str]) -
     both.rules[0].emergency = one is revoke
     actors.run(iter(order))
     both.rules[0].emergency = False
-    for time in (HOUR, HOUR, 80 * HOUR, HOUR, HOUR):
-        both.first.pass_time(time)
-        both.first.sweep()
-        both.second.sweep()
+    both.converge()
     return actors, both.broken(after_grace=True)
 
 
+@pytest.mark.parametrize("joined", ["", AWS_ACCOUNT])
 @pytest.mark.parametrize(("name", "make", "one", "other"), CASES, ids=[name for name, *_ in CASES])
-def test_both_at_once(name: str, make: Callable[[], TwoRegions], one: Act, other: Act) -> None:
-    alone, _ = interleave(make(), one, other, "")
+def test_both_at_once(name: str, make: Callable[[str], TwoRegions], one: Act, other: Act, joined: str) -> None:
+    alone, _ = interleave(make(joined), one, other, "")
     calls = {letter: actor.made for letter, actor in alone.actors.items()}
     broken: list[str] = []
     for number, switches in enumerate(two_switches(calls, alike=one is other)):
         if number % EVERY == 0:
-            _, found = interleave(make(), one, other, list(switches.order()))
+            _, found = interleave(make(joined), one, other, list(switches.order()))
             broken += [f"{name}, {switches}: {text}" for text in found]
     assert not broken, "\n".join(broken[:12])
 
@@ -160,10 +168,87 @@ def test_names_without_arn_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     """As they once were: each region takes the other's current keys for orphans."""
     for module in ("labels", "holdings"):
         monkeypatch.setattr(f"rotator.policy.{module}.secret_id", lambda arn: f"{len(arn.split(':')[-1]):010x}")
-    both = TwoRegions(*regions(Options(reveal=False)))
+    both = TwoRegions(*regions("", Options(reveal=False)))
     for _ in range(3):
         both.first.sweep()
         both.second.sweep()
         both.first.pass_time(HOUR)
     broken = both.broken(after_grace=False)
     assert any("rule 1" in text for text in broken), broken
+
+
+@pytest.fixture(autouse=True)
+def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stores are listed one after the other: side by side the order of the calls would vary."""
+    monkeypatch.setattr("rotator.aws.stores._MAX_PARALLEL", 1)
+
+
+LOST = (
+    StoreUnavailable("no answer"),
+    StoreDenied("denied"),
+    ConfigurationError("AWS credentials could not be fetched"),  # the role can't be assumed
+)
+
+
+def disturbed(make: Callable[[], TwoRegions], act: Act, index: int, *, kill: bool) -> tuple[list[str], bool]:
+    """The process is killed ahead of a call of any server, or from then on the second store does not answer.
+
+    Gives what broke, and whether the store was not listed.
+    """
+    both = make()
+    first, store, dead, unlisted = both.first, both.second.store, False, False
+
+    def strike() -> None:
+        nonlocal dead
+        dead = True
+        if kill:
+            raise Kill
+
+    def fail(op: str, _secret: str) -> None:
+        nonlocal unlisted
+        if dead and not kill:
+            unlisted = unlisted or op == "list_secrets"
+            raise LOST[index % len(LOST)]
+
+    store.before = fail
+    enabled, leaked = first.live_keys(), first.current_key(SMS)
+    if act is revoke:  # a sweep finishes a killed one
+        for world in (first, both.second):
+            world.emergency_keys |= {leaked.id, first.first_keys[SMS].id}
+        both.second.exempt.add(COPY)
+    result: object = None
+    with at_calls(first, (index, strike), stores=(store,)) as calls, contextlib.suppress(Kill, RotatorError):
+        result = act(first)
+    dead = False
+    found = [] if index < len(calls) else ["the fault did not come"]
+    if act is not revoke and unlisted:
+        found += both.unproven(enabled)
+    if isinstance(result, EmergencyReport):
+        found += ["the leaked key is enabled"] if first.infobip.key(leaked.id).enabled else []
+        noted = any(str(both.second.id) in note for note in result.notes)
+        found += ["no note on the store"] if unlisted and not noted else []
+    if isinstance(result, Sweep):
+        own = {first.store.peek(name).arn for name in first.names()}
+        failed = (each for each in result.results if each.action.arn in own and each.error)
+        found += [f"{each.action} of the first store: {each.error}" for each in failed]
+        reported = any(alert.kind is Reason.STORE_UNREACHABLE for plan in result.plan.accounts for alert in plan.alerts)
+        found += ["the lost store is not reported"] if unlisted != reported or (unlisted and result.succeeded) else []
+    both.converge()
+    return found + both.broken(after_grace=True), unlisted
+
+
+@pytest.mark.parametrize("kill", [True, False])
+@pytest.mark.parametrize(("name", "make", "act"), [case[:3] for case in JOINED], ids=[name for name, *_ in JOINED])
+def test_lost_at_each_call(name: str, make: Callable[[str], TwoRegions], act: Act, kill: bool) -> None:
+    """The process, or the second store: in another region and in another AWS account, in turn."""
+    world = make(HOME)
+    with at_calls(world.first, stores=(world.second.store,)) as calls:
+        act(world.first)
+    found, lost = [], set()
+    for index, call in enumerate(calls):
+        where = partial(make, HOME if index % 2 else AWS_ACCOUNT)
+        broken, unlisted = disturbed(where, act, index, kill=kill)
+        lost.add(unlisted)
+        found += [f"{name}, {call} ({index}): {text}" for text in broken]
+    assert not found, "\n".join(found[:12])
+    assert lost == ({False} if kill else {True, False})

@@ -145,7 +145,7 @@ def sweep(world: World) -> Sweep:
 
 
 def rotate(world: World) -> object:
-    return rotate_now(world.reconciler(), SMS, "test")
+    return rotate_now(world.reconciler(), world.store.peek(SMS).arn, "test")
 
 
 def label_event(world: World) -> object:
@@ -155,13 +155,13 @@ def label_event(world: World) -> object:
 
 
 def roll_back(world: World) -> object:
-    return rollback(world.reconciler(), SMS, "test")
+    return rollback(world.reconciler(), world.store.peek(SMS).arn, "test")
 
 
 def emergency(strategy: Strategy, secret: str = SMS) -> Act:
     def act(world: World) -> EmergencyReport:
         run = Emergency(world.services(), "leaked", "INC-1")
-        plan = run.plan(Target(secret=secret), strategy)
+        plan = run.plan(Target(secret=world.store.peek(secret).arn), strategy)
         return run.execute(plan)
 
     return act
