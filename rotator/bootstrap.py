@@ -35,8 +35,6 @@ from rotator.telemetry.logs import LineStream, TextSink, configure
 from rotator.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from rotator.aws.kms import Signer
-    from rotator.aws.log_groups import LogGroups
     from rotator.engine.rehearsal import Rehearsal
 
 
@@ -212,19 +210,6 @@ def make_rehearsal(app: App, account: str) -> Rehearsal:
 
     store = RehearsalSecrets(make_client(app.session, "secretsmanager"), app.redactor)
     return Rehearsal(app.services, store, account)
-
-
-def make_evidence_sources(app: App) -> tuple[LogGroups, Signer, cloudtrail.CloudTrail]:
-    """Make what `rotator evidence` needs besides the services. No client is made before its first use."""
-    from rotator.aws.kms import Signer
-    from rotator.aws.log_groups import LogGroups
-
-    client = partial(make_client, app.session)
-    return (
-        LogGroups(partial(client, "logs")),
-        Signer(partial(client, "kms")),
-        cloudtrail.CloudTrail(partial(client, "cloudtrail", attempts=cloudtrail.LOOKUP_ATTEMPTS), app.clock),
-    )
 
 
 def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSink:

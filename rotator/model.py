@@ -417,6 +417,21 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Write:
+    """One change of a secret's versions, labels or tags that was allowed.
+
+    :param principal: as :class:`Read`'s.
+    :param call: such as ``PutSecretValue``.
+    :param tags: the tags that it set.
+    """
+
+    principal: str
+    at: datetime
+    call: str
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Reads:
     """One secret's reads in the access log.
 

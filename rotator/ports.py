@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from rotator.errors import StoreError
-from rotator.model import Alert, Key, Platform, Reads, SecretEntry
+from rotator.model import Alert, Key, Platform, Reads, SecretEntry, Write
 from rotator.secret import Secret
 
 
@@ -248,10 +248,13 @@ class RehearsalStore(SecretStore, Protocol):
 
 
 class ReaderLog(Protocol):
-    """The access log: who read a secret's value (CloudTrail). Raises :class:`~rotator.errors.ReadersUnknown`."""
+    """The access log: who used a secret (CloudTrail). Raises :class:`~rotator.errors.ReadersUnknown`."""
 
     def reads(self, secret: SecretEntry, since: datetime) -> Reads:
         """Return every allowed read of one secret, except the rotator's own. The result shows any lag or gap."""
+
+    def writes(self, secret: SecretEntry, since: datetime) -> tuple[Write, ...]:
+        """Return the allowed changes of one secret, except the rotator's own; the oldest first."""
 
 
 class AuditSink(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.errors import ReadersUnknown
-from rotator.model import Read, Reads, SecretEntry
+from rotator.model import Read, Reads, SecretEntry, Write
 from rotator.ports import Clock
 
 LAG = timedelta(minutes=15)
@@ -46,3 +46,7 @@ class MemoryLog:
         since, until = max(since, self.cut or since), self.clock.now() - LAG
         found = tuple(read for name, read in self._reads if name == secret.name and since <= read.at <= until)
         return Reads(found, since, until, self.gap)
+
+    def writes(self, secret: SecretEntry, since: datetime) -> tuple[Write, ...]:
+        """See the port."""
+        return ()

@@ -24,7 +24,7 @@ from rotator.aws.aws_errors import DENIED, THROTTLED, code_of, configuration_err
 from rotator.aws.secretsmanager import without_suffix
 from rotator.decoding import json_object
 from rotator.errors import ReadersUnknown, RotatorError
-from rotator.model import Read, Reads, SecretEntry
+from rotator.model import Read, Reads, SecretEntry, Write
 from rotator.policy.labels import CURRENT, PENDING
 from rotator.ports import Clock
 
@@ -41,7 +41,9 @@ LAG: Final = timedelta(minutes=15)
 """How long an event may take to appear, according to AWS."""
 HISTORY: Final = timedelta(days=90)
 READ: Final = "GetSecretValue"
-WRITES: Final = frozenset({"PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage", "RotateSecret"})
+WRITES: Final = frozenset(
+    {"CreateSecret", "PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage", "RotateSecret", "TagResource"}
+)
 UNKNOWN: Final = "unknown"
 _LONGEST_PRINCIPAL: Final = 512
 _SOURCE: Final = "secretsmanager.amazonaws.com"
@@ -92,24 +94,20 @@ class CloudTrail:
         gap = f"{lost} of CloudTrail could not be read" if unreadable else ""
         return Reads(tuple(found), max(complete), now - LAG, gap)
 
-    def writers(self, secret: SecretEntry, since: datetime) -> tuple[str, ...]:
-        """Return who changed a secret's versions or labels, other than the rotator: time, call and principal.
+    def writes(self, secret: SecretEntry, since: datetime) -> tuple[Write, ...]:
+        """Return the allowed changes of one secret, except the rotator's own; the oldest first.
 
         :raises RotatorError: as :meth:`reads`.
         """
-        now = self._clock.now()
-        events: list[Any] = []
+        now, events = self._clock.now(), list[Any]()
         for name in names_of(secret):
             self._look_up("ResourceName", name, max(since, now - HISTORY + timedelta(hours=1)), now, events)
-        found: set[str] = set()
+        found: set[Write] = set()
         for event in events:
             with suppress(UnreadableEvent):
-                record = _record(_mapping(event).get("CloudTrailEvent"))
-                call = _text(_mapping(event).get("EventName"))
-                if call in WRITES and not (record.get("errorCode") or _OURS.search(_text(record.get("userAgent")))):
-                    at = time_of(event, record)
-                    found.add(f"{at:%Y-%m-%dT%H:%M:%SZ} {call} {principal_of(record.get('userIdentity'))}")
-        return tuple(sorted(found))
+                write = write_of(_mapping(event))
+                found |= {write} if write else set()
+        return tuple(sorted(found, key=lambda write: write.at))
 
     def _look_up(self, attribute: str, value: str, begin: datetime, now: datetime, events: list[Any]) -> datetime:
         """Add the events found to ``events``, and return the time from which they are complete.
@@ -213,6 +211,23 @@ def read_of(event: Any, secret: SecretEntry) -> Read | None:
     if parameters.get("versionStage") == PENDING:
         return None
     return Read(principal_of(record.get("userIdentity")), time_of(event, record), _is_current(parameters, secret))
+
+
+def write_of(event: Mapping[str, Any]) -> Write | None:
+    """Return the change that an event of ``LookupEvents`` records; ``None`` if it was refused or the rotator's own.
+
+    :raises UnreadableEvent: the event cannot be parsed.
+    """
+    call = _text(event.get("EventName"))
+    if call not in WRITES:
+        return None
+    record = _record(event.get("CloudTrailEvent"))
+    if record.get("errorCode") or _OURS.search(_text(record.get("userAgent"))):
+        return None
+    tags = _mapping(record.get("requestParameters")).get("tags")
+    names = (_mapping(tag).get("key") for tag in (tags if isinstance(tags, list) else ()))
+    principal, at = principal_of(record.get("userIdentity")), time_of(event, record)
+    return Write(principal, at, call, frozenset(name for name in names if isinstance(name, str)))
 
 
 def principal_of(identity: Any) -> str:

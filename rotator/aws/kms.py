@@ -4,73 +4,79 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore import exceptions as boto
 
 from rotator.aws.aws_errors import code_of, failure_of
 from rotator.errors import ConfigurationError
+from rotator.text import printable
 
 _ALGORITHMS: Final = ("ECDSA_SHA_256", "RSASSA_PSS_SHA_256", "RSASSA_PKCS1_V1_5_SHA_256")
 
 
-class Signer:
-    """KMS over HTTP.
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key in KMS."""
 
-    :param connect: makes a ``kms`` client when first needed.
-    """
+    client: Any
+    arn: str
+    algorithm: str
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
+    @classmethod
+    def named(cls, client: Any, name: str) -> SigningKey:
+        """Return the key with an id, alias or ARN.
 
-    def key(self, key_id: str) -> tuple[str, str]:
-        """Return a key's ARN and the algorithm with which it signs.
-
+        :param client: a ``kms`` client.
         :raises ConfigurationError: unknown or denied, or a key that signs no SHA-256 digest.
         """
-        found = self._call("DescribeKey", key_id, lambda client: client.describe_key(KeyId=key_id))["KeyMetadata"]
+        found = _call("kms:DescribeKey", name, lambda: client.describe_key(KeyId=name))["KeyMetadata"]
         algorithm = next((each for each in _ALGORITHMS if each in found.get("SigningAlgorithms", ())), None)
         if algorithm is None:
             raise ConfigurationError(
-                f"KMS key {key_id[:100]} can't sign a SHA-256 digest",
+                f"KMS key {found['Arn']} can't sign a SHA-256 digest",
                 advice="Use a key with usage SIGN_VERIFY, for example ECC_NIST_P256.",
             )
-        return str(found["Arn"]), algorithm
+        return cls(client, found["Arn"], algorithm)
 
-    def sign(self, digest: bytes, key_arn: str, algorithm: str) -> str:
-        """Return the signature, in base64.
+    def sign(self, data: bytes) -> dict[str, str]:
+        """Return the signature of the data's SHA-256, in base64, with the key and the algorithm.
 
-        :raises RotatorError: KMS refused.
+        :raises RotatorError: KMS refused, or did not answer.
         """
-        answer = self._call(
-            "Sign",
-            key_arn,
-            lambda client: client.sign(KeyId=key_arn, Message=digest, MessageType="DIGEST", SigningAlgorithm=algorithm),
-        )
-        return base64.b64encode(answer["Signature"]).decode()
+        found = _call("kms:Sign", self.arn, lambda: self.client.sign(**self._query(data)))
+        signature = base64.b64encode(found["Signature"]).decode()
+        return {"key": self.arn, "algorithm": self.algorithm, "signature": signature}
 
-    def verify(self, digest: bytes, key_id: str, algorithm: str, signature: str) -> bool:
-        """Whether the signature of the digest was made with this key.
+    def verifies(self, data: bytes, signed: Mapping[str, Any]) -> bool:
+        """Whether this key signed the data's SHA-256.
 
-        :raises RotatorError: KMS refused to check it.
+        :param signed: as :meth:`sign` returned it; untrusted input.
+        :raises RotatorError: KMS refused to verify it, or did not answer.
         """
         try:
-            raw = base64.b64decode(signature, validate=True)
+            raw = base64.b64decode(str(signed.get("signature")), validate=True)
         except (binascii.Error, ValueError):
             return False
-        if not raw or algorithm not in _ALGORITHMS:
+        if not raw or signed.get("key") != self.arn:
             return False
-        query = {"MessageType": "DIGEST", "Message": digest, "Signature": raw, "SigningAlgorithm": algorithm}
-        answer = self._call("Verify", key_id, lambda client: client.verify(KeyId=key_id, **query))
-        return answer.get("SignatureValid") is True
+        found = _call("kms:Verify", self.arn, lambda: self.client.verify(Signature=raw, **self._query(data)))
+        return found.get("SignatureValid") is True
 
-    def _call(self, action: str, key_id: str, call: Callable[[Any], Mapping[str, Any]]) -> Mapping[str, Any]:
-        try:
-            return call(self._connect())
-        except (boto.ClientError, boto.BotoCoreError) as error:
-            if code_of(error) == "KMSInvalidSignatureException":
-                return {}
-            advice = f"Check the key, its region and state, and that you may call kms:{action}."
-            failure = failure_of(error, "KMS", f"kms:{action} with {key_id[:100]} failed", advice)
-        raise failure
+    def _query(self, data: bytes) -> dict[str, Any]:
+        digest = hashlib.sha256(data).digest()
+        return {"KeyId": self.arn, "Message": digest, "MessageType": "DIGEST", "SigningAlgorithm": self.algorithm}
+
+
+def _call(action: str, name: str, call: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    try:
+        return call()
+    except (boto.ClientError, boto.BotoCoreError) as error:
+        if code_of(error) == "KMSInvalidSignatureException":
+            return {}
+        advice = f"Check the key, its region and state, and that you may call {action}."
+        failure = failure_of(error, "KMS", f"{action} with {printable(name)} failed", advice)
+    raise failure

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from rotator.errors import AmbiguousName, ConfigurationError, SecretNotFound, StoreDenied, StoreError
 from rotator.message import Message
-from rotator.model import Alert, Location, Reads, SecretEntry, Severity, StoreId
+from rotator.model import Alert, Location, Reads, SecretEntry, Severity, StoreId, Write
 from rotator.ports import Listing, ReaderLog, SecretStore, StoredValue
 from rotator.reasons import Reason
 from rotator.secret import Secret
@@ -176,9 +176,16 @@ class Stores:
 
     def reads(self, secret: SecretEntry, since: datetime) -> Reads:
         """Return every allowed read of one secret, by the access log of its store."""
+        return self._readers(secret).reads(secret, since)
+
+    def writes(self, secret: SecretEntry, since: datetime) -> tuple[Write, ...]:
+        """Return the allowed changes of one secret, by the access log of its store."""
+        return self._readers(secret).writes(secret, since)
+
+    def _readers(self, secret: SecretEntry) -> ReaderLog:
         readers = self.member_of(secret.arn).readers
         assert readers is not None
-        return readers.reads(secret, since)
+        return readers
 
     def _at(self, secret_id: str, work: Callable[[SecretStore], _T]) -> _T:
         arn = secret_id if secret_id.startswith("arn:") else self.describe(secret_id).arn

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Final
 
 import click
 from rich.console import RenderableType
 
-from rotator.bootstrap import make_evidence_sources
+from rotator.aws.clients import make_client
+from rotator.aws.kms import SigningKey
+from rotator.aws.log_groups import audit_lines
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, errors_field, fields
+from rotator.cli.documents import errors_field, fields
 from rotator.cli.options import command
 from rotator.errors import ConfigurationError
 from rotator.evidence import pack
-from rotator.evidence.gather import write_pack
-from rotator.evidence.history import History, Lines, open_lines
+from rotator.evidence.history import History
 from rotator.render import Grid, counted, shown, styled
+from rotator.telemetry.audit_verify import open_lines
 
 _LONGEST: Final = timedelta(days=3660)
 
@@ -75,99 +76,70 @@ def evidence(
     first, last = _moment("--from", begin), _moment("--to", end, whole_day=True)
     if not first < last <= first + _LONGEST:
         raise ConfigurationError("--from must be before --to, by at most ten years", advice="Swap or change them.")
-    return _write(call, first, last, Path(folder), files, group, kms_key, owner_tag)
-
-
-def _write(
-    call: Call,
-    begin: datetime,
-    end: datetime,
-    folder: Path,
-    files: tuple[str, ...],
-    group: str | None,
-    kms_key: str | None,
-    owner_tag: str,
-) -> int:
-    opened: list[tuple[str, BinaryIO]] = [(name, open_lines(Path(name))) for name in files]
-    for _, file in opened:
-        call.closing.callback(file.close)
+    sources: list[tuple[str, Callable[[int], bytes]]] = []
+    for name in files:
+        sources.append((name, call.closing.enter_context(open_lines(Path(name))).readline))
     app = call.open()
-    logs, signer, trail = make_evidence_sources(app)
-    key, algorithm = signer.key(kms_key) if kms_key else (None, "")
+    key = SigningKey.named(make_client(app.session, "kms"), kms_key) if kms_key else None
     if group:
-        opened.append((group, cast(BinaryIO, Lines(logs.lines(group, begin, end)))))
-    history = History(app.settings.deployment, begin, end)
-    pack.check_folder(folder)
-    days = (end - begin).days + 1
+        lines = audit_lines(make_client(app.session, "logs"), group, first, last)
+        sources.append((group, lambda _size: next(lines, b"")))
+    target = Path(folder)
+    pack.check_folder(target)
+    history = History(app.settings.deployment, first, last)
+    days = (last - first).days + 1
     with click.progressbar(length=days, label="audit lines", file=sys.stderr, hidden=not call.is_live) as bar:
-        for name, file in opened:
-            history.read(name, file, lambda at: bar.update(max(0, min((at - begin).days, days) - bar.pos)))
-    pack.check_folder(folder, create=True)
-    manifest, rows, broken = write_pack(
-        app.services,
-        history,
-        folder,
-        app.redactor.redact_own,
-        owner_tag=owner_tag,
-        writers=trail.writers,
-        signed_by=key,
-        sign=None
-        if key is None
-        else lambda data: {
-            "key": key,
-            "algorithm": algorithm,
-            "signature": signer.sign(hashlib.sha256(data).digest(), key, algorithm),
-        },
+        for name, readline in sources:
+            history.read(name, readline, lambda at: bar.update(max(0, min((at - first).days, days) - bar.pos)))
+    pack.check_folder(target, create=True)
+    signed_by, sign = (key.arn, key.sign) if key else (None, None)
+    made = pack.write_pack(
+        app.services, history, target, app.redactor, owner_tag=owner_tag, signed_by=signed_by, sign=sign
     )
-    problems, gaps = manifest["chain"]["problem_count"], manifest["gap_count"]
-    document: Document = {
-        "folder": str(folder),
-        "rows": {name: len(each) for name, each in rows.items()},
-        "sources": len(manifest["sources"]),
-        "chain_intact": not problems,
-        "gaps": gaps,
-        "signed_by": key,
+    document = {
+        "folder": str(target),
+        "rows": {name: len(each) for name, each in made.rows.items()},
+        "sources": len(sources),
+        "chain_intact": not made.manifest["problem_count"],
+        "gaps": made.manifest["gap_count"],
+        "signed_by": signed_by,
     }
-    call.result(document | errors_field(broken), _parts(folder, manifest, rows))
-    return 1 if broken or problems else 0
+    call.result(document | errors_field(made.broken), _parts(target, made))
+    return 1 if made.broken or made.manifest["problem_count"] else 0
 
 
-def _parts(folder: Path, manifest: dict[str, Any], rows: dict[str, Any]) -> Iterator[RenderableType]:
-    yield Grid([(f"{len(each):>6,}", name) for name, each in rows.items()], (7,))
+def _parts(folder: Path, made: pack.Pack) -> Iterator[RenderableType]:
+    yield Grid([(f"{len(each):>6,}", name) for name, each in made.rows.items()], (7,))
     yield ""
-    problems = manifest["chain"]["problem_count"]
+    problems, gaps = made.manifest["problem_count"], made.manifest["gap_count"]
     if problems:
-        text = f"The audit trail is NOT intact: {counted(problems, 'problem')}; manifest.json lists them."
-        yield styled(text, "red")
-    if not manifest["sources"]:
+        yield styled(f"The audit trail is NOT intact: {counted(problems, 'problem')}, listed in manifest.json.", "red")
+    if not made.manifest["sources"]:
         yield styled("No audit lines were read. Add --audit or --log-group.", "yellow")
-    elif manifest["gap_count"]:
-        yield styled(
-            f"{counted(manifest['gap_count'], 'part')} of the period without lines; see summary.html.", "yellow"
-        )
-    for note in manifest["notes"]:
-        yield shown(note)
+    elif gaps:
+        yield styled(f"{counted(gaps, 'part')} of the period without audit lines, listed in manifest.json.", "yellow")
+    yield from map(shown, made.manifest["notes"])
     yield f"Wrote {shown(str(folder))}. Open summary.html in a browser."
 
 
 def _verify(call: Call, folder: Path, kms_key: str | None) -> int:
-    data, manifest = pack.read_pack(folder)
+    data, manifest = pack.read_json(folder / pack.MANIFEST)
     found, unlisted = pack.differences(folder, manifest)
     signed_by = manifest.get("signed_by")
-    if signed_by is not None or kms_key:
-        signature = pack.read_signature(folder)
-        _, signer, _ = make_evidence_sources(call.open())
-        key = signer.key(kms_key)[0] if kms_key else str(signature.get("key", ""))
-        if not signature or not key == signed_by == signature["key"]:
-            found.append(pack.Difference(pack.SIGNATURE, "is missing, or another key signed the manifest"))
-        elif not signer.verify(hashlib.sha256(data).digest(), key, signature["algorithm"], signature["signature"]):
-            found.append(pack.Difference(pack.MANIFEST, "was changed: its signature is not valid"))
+    if signed_by or kms_key:
+        key = SigningKey.named(make_client(call.open().session, "kms"), kms_key or str(signed_by))
+        try:
+            signed = pack.read_json(folder / pack.SIGNATURE)[1]
+        except ConfigurationError:
+            signed = {}
+        if not key.verifies(data, signed):
+            found.append(pack.Difference(pack.MANIFEST, f"its signature by {key.arn} is missing or not valid"))
     document = {
         "folder": str(folder),
         "ok": not found,
         "differences": [fields(each, "file", "detail") for each in found],
         "unlisted": unlisted,
-        "signed_by": signed_by if isinstance(signed_by, str) else None,
+        "signed_by": str(signed_by) if signed_by else None,
     }
     call.result(document, _verified_parts(folder, found, unlisted, document["signed_by"]))
     return 1 if found else 0
@@ -179,7 +151,7 @@ def _verified_parts(
     for each in found:
         yield styled(f"{shown(each.file)}: {shown(each.detail)}", "red")
     for name in unlisted:
-        yield f"{shown(name)} is not part of the pack, so nothing is known of it."
+        yield f"{shown(name)} is not part of the pack and was not checked."
     by = f"signed by {shown(str(signed_by))}" if signed_by else "not signed"
     yield f"{shown(str(folder))} {'DIFFERS from' if found else 'equals'} its manifest ({by})."
 

@@ -1,4 +1,4 @@
-"""Writes a pack, a folder with tables, summary and manifest, and verifies one."""
+"""Writes a pack, a folder with tables, a summary and a manifest, and verifies one."""
 
 from __future__ import annotations
 
@@ -6,29 +6,49 @@ import csv
 import hashlib
 import io
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from rotator import __version__
 from rotator.durations import human_duration
+from rotator.engine.context import Services
+from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError, RotatorError
-from rotator.evidence.tables import HEADS, Row, time_text
+from rotator.evidence import tables
+from rotator.evidence.history import History, Row
+from rotator.evidence.summary import render_summary
+from rotator.evidence.tables import HEADS, time_text
+from rotator.model import AccountPlan, AccountSnapshot
+from rotator.policy.planner import plan_account
+from rotator.redaction.redactor import Redactor
+from rotator.render import counted
+from rotator.report.files import write_page
 from rotator.text import printable
 
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig.json"
-SUMMARY: Final = "summary.html"
-FILES: Final = (*(f"{name}.csv" for name in HEADS), SUMMARY)
-_LARGEST_MANIFEST: Final = 20_000_000
-_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_ADVICE: Final = "Files that were already there were not changed. Use a new folder."
+FILES: Final = (*(f"{name}.csv" for name in HEADS), "summary.html")
+SEARCH: Final = timedelta(minutes=2)
+"""How long CloudTrail is searched, which allows two calls per second."""
+_MOST_LISTED: Final = 1_000
+_LARGEST: Final = 20_000_000
+_LONGEST: Final = 2_000
+_FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
-class PackUnwritten(RotatorError):
-    """A file could not be written, so the pack has no manifest."""
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """What was written.
+
+    :param broken: the accounts that could not be read.
+    """
+
+    manifest: dict[str, Any]
+    rows: dict[str, list[Row]]
+    broken: list[AccountPlan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +59,132 @@ class Difference:
     detail: str
 
 
-def cell(value: object, redact: Callable[[str], str]) -> str:
-    """Return a value as a CSV cell: never a formula, a control character or a secret value."""
+def write_pack(
+    services: Services,
+    history: History,
+    folder: Path,
+    redactor: Redactor,
+    *,
+    owner_tag: str = "owner",
+    signed_by: str | None = None,
+    sign: Callable[[bytes], Mapping[str, str]] | None = None,
+) -> Pack:
+    """Read the accounts and write every file; the manifest is last.
+
+    :param folder: an empty one.
+    :raises RotatorError: nothing could be observed, or a file could not be written.
+    """
+    now, policy = services.clock.now(), services.policy
+    snapshots, others = Reconciler(services).snapshots(history=True)
+    broken = [plan for plan in others if plan.error is not None]
+    notes = list(_limits(snapshots, broken))
+    rows = {
+        "population": [row for each in snapshots for row in tables.population(each, now, history, owner_tag)],
+        "rotations": tables.lives(history, "created_at", "promoted_at", "adopted_at"),
+        "revocations": tables.lives(history, "revoked_at"),
+        "emergencies": tables.emergencies(history),
+        "exceptions": tables.exceptions(history, [*(plan_account(each, policy, now) for each in snapshots), *others]),
+        "unexplained": [row for each in snapshots for row in tables.unexplained(each, history)],
+    }
+    _add_principals([*rows["unexplained"], *rows["exceptions"]], snapshots, services, history.begin, notes)
+    shown = {
+        name: [{head: cell(head, row.get(head), redactor) for head in HEADS[name]} for row in each]
+        for name, each in rows.items()
+    }
+    manifest: dict[str, Any] = redactor.scrub(
+        {"format": 1, "version": __version__, "deployment": policy.deployment, "generated_at": now}
+        | {"period": _span(history.begin, history.end), "signed_by": signed_by}
+        | _sources(history, 2 * policy.sweep_every)
+        | {"notes": notes}
+    )
+    texts = {f"{name}.csv": _table(name, each) for name, each in shown.items()}
+    texts["summary.html"] = render_summary(manifest, rows, shown, history, redactor.redact_own)
+    manifest["files"] = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    text = json.dumps(manifest, indent=2) + "\n"
+    if sign is not None:
+        texts[SIGNATURE] = json.dumps(sign(text.encode()), indent=2) + "\n"
+    for name, content in (texts | {MANIFEST: text}).items():
+        write_page(folder / name, content)
+    return Pack(manifest, rows, broken)
+
+
+def _limits(snapshots: tuple[AccountSnapshot, ...], broken: list[AccountPlan]) -> Iterator[str]:
+    """Yield what the tables can't show."""
+    for plan in broken:
+        yield f"Account {plan.account} could not be read, so its secrets and keys are missing: {plan.error}"
+    for store in sorted({store for each in snapshots for store in each.unlisted}):
+        yield f"Store {store} could not be listed, so its secrets are missing."
+    for each in snapshots:
+        if not each.complete:
+            yield f"Infobip's key list of {each.account} is not complete."
+        if not each.history_complete:
+            yield f"Infobip does not show all disabled keys of {each.account}."
+
+
+def _span(begin: datetime | None, end: datetime | None) -> dict[str, datetime | None]:
+    return {"from": begin, "to": end}
+
+
+def _sources(history: History, longest: timedelta) -> dict[str, Any]:
+    """Return what was read, what is wrong with it, and for which parts of the period there is no line."""
+    gaps = history.gaps(longest)
+    problems = [
+        {"source": each.name, "line": problem.line, "kind": problem.kind, "detail": problem.detail}
+        for each in history.sources
+        for problem in each.report.problems
+    ]
+    return {
+        "sources": [
+            {
+                "name": each.name,
+                "lines_in_period": each.in_period,
+                "unusable_lines": each.unusable,
+                "other_deployment_lines": each.other_deployments,
+                **_span(each.first, each.last),
+            }
+            for each in history.sources
+        ],
+        "problem_count": sum(each.report.problem_count for each in history.sources),
+        "problems": problems[:_MOST_LISTED],
+        "open_runs": history.sources[-1].report.open_runs[:_MOST_LISTED] if history.sources else [],
+        "gap_count": len(gaps),
+        "gaps": [_span(*gap) for gap in gaps[:_MOST_LISTED]],
+    }
+
+
+def _add_principals(
+    rows: list[Row], snapshots: tuple[AccountSnapshot, ...], services: Services, since: datetime, notes: list[str]
+) -> None:
+    """Add who changed a secret, and for a hold who set its tag and when, as far as CloudTrail shows it."""
+    entries = {(each.account, entry.name): entry for each in snapshots for entry in each.secrets}
+    asked: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["kind"] in ("hold", "key-created", "current-moved", "label-changed"):
+            asked.setdefault((row["account"], row["secret"]), []).append(row)
+    wanted = [place for place in asked if place in entries]
+    readers, until, searched = services.readers, services.clock.now() + SEARCH, 0
+    try:
+        for place in wanted:
+            if readers is None or services.clock.now() > until:
+                break
+            writes = readers.writes(entries[place], since)
+            searched += 1
+            for row in asked[place]:
+                mine = [each for each in writes if row["kind"] != "hold" or "rotator:hold" in each.tags]
+                if row["kind"] == "hold" and mine:
+                    row["first_at"] = mine[-1].at
+                row["principals"] = "; ".join(f"{time_text(each.at)} {each.call} {each.principal}" for each in mine)
+    except RotatorError as error:
+        notes.append(f"CloudTrail could not be read: {error.message}")
+    if wanted:
+        notes.append(f"CloudTrail's last 90 days were searched for {searched} of {counted(len(wanted), 'secret')}.")
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def cell(head: str, value: object, redactor: Redactor) -> str:
+    """Return a value as text without a control character, redacted as audit lines are: by the column's name."""
     match value:
         case None:
             return ""
@@ -48,17 +192,17 @@ def cell(value: object, redact: Callable[[str], str]) -> str:
             return time_text(value)
         case timedelta():
             return human_duration(value)
-    text = printable(redact(str(value)), 2_000)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not isinstance(value, int | float) else text
+    return printable(redactor.scrub_field(head, str(value)), _LONGEST)
 
 
-def table(name: str, rows: Sequence[Row], redact: Callable[[str], str]) -> bytes:
-    """Return a table as CSV, in UTF-8."""
+def _table(name: str, rows: list[dict[str, str]]) -> str:
+    """Return a table as CSV in which no cell is a formula."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(HEADS[name])
-    writer.writerows([cell(value, redact) for value in row] for row in rows)
-    return file.getvalue().encode("utf-8", "backslashreplace")
+    for row in rows:
+        writer.writerow(f"'{text}" if text.lstrip().startswith(_FORMULA) else text for text in row.values())
+    return file.getvalue()
 
 
 def check_folder(folder: Path, *, create: bool = False) -> None:
@@ -69,93 +213,49 @@ def check_folder(folder: Path, *, create: bool = False) -> None:
     try:
         if create:
             folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.exists() and any(folder.iterdir()):
-            raise ConfigurationError(f"{printable(str(folder))} is not empty; nothing was written", advice=_ADVICE)
+        why = "it is not empty" if folder.exists() and any(folder.iterdir()) else ""
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not a valid name"
-        raise ConfigurationError(f"{printable(str(folder))} can't be used: {why}", advice="Use a new folder.") from None
+    if why:
+        text = f"{printable(str(folder))} can't be used: {why}; nothing was written"
+        raise ConfigurationError(text, advice="Use a new folder.")
 
 
-def write(folder: Path, name: str, data: bytes) -> None:
-    """Write a new file that only its owner can read.
+def read_json(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of a manifest or signature, and the object that they contain.
 
-    :raises PackUnwritten: it exists, no space, no permission.
+    :raises ConfigurationError: there is none.
     """
     try:
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise PackUnwritten(
-            f"{printable(str(folder / name))} was not written: {error.strerror}; the pack is incomplete", advice=_ADVICE
-        ) from None
-
-
-def digest(data: bytes) -> str:
-    """Return the SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def read_pack(folder: Path) -> tuple[bytes, Mapping[str, Any]]:
-    """Return the manifest, as bytes and parsed.
-
-    :raises ConfigurationError: the folder has no readable manifest.
-    """
-    try:
-        data = _regular(folder / MANIFEST).read_bytes()
-        manifest = json.loads(data)
-        if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
-            return data, manifest
-        why = "it is not a manifest"
-    except OSError as error:
-        why = error.strerror or "it is too large, or not a regular file"
-    except (ValueError, RecursionError):
-        why = "it is not valid JSON"
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
+            raise ValueError
+        data = path.read_bytes()
+        found = json.loads(data)
+        if isinstance(found, dict):
+            return data, found
+    except (OSError, ValueError, RecursionError):
+        pass
     raise ConfigurationError(
-        f"{printable(str(folder / MANIFEST))} can't be read: {why}",
-        advice="Use the folder that `rotator evidence -o` wrote.",
+        f"{printable(str(path))} is missing or can't be read", advice="Use the folder that `rotator evidence -o` wrote."
     )
 
 
 def differences(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Difference], list[str]]:
     """Compare the files with the manifest; also return the names of files that are not part of the pack."""
-    found: list[Difference] = []
-    listed = manifest["files"]
+    listed = manifest.get("files")
+    hashes = listed if isinstance(listed, dict) else {}
+    found = []
     for name in FILES:
-        entry = listed.get(name)
-        expected = entry.get("sha256") if isinstance(entry, dict) else None
         try:
-            path = _regular(folder / name)
+            path = folder / name
             with path.open("rb") as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            found.append(Difference(name, f"can't be read: {error.strerror or 'not a regular file'}"))
-            continue
-        if expected is None:
-            found.append(Difference(name, "the manifest does not list it"))
-        elif actual != expected:
-            found.append(Difference(name, "was changed: its SHA-256 differs from the manifest's"))
+                actual = None if path.is_symlink() else hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            actual = None
+        if actual is None:
+            found.append(Difference(name, "is missing or can't be read"))
+        elif actual != hashes.get(name):
+            found.append(Difference(name, "was changed: its SHA-256 is not the manifest's"))
+    found += [Difference(printable(name), "is not a file of a pack") for name in hashes if name not in FILES]
     known = {*FILES, MANIFEST, SIGNATURE}
-    found += [Difference(printable(str(name)), "is not a file of a pack") for name in listed if name not in known]
-    unlisted = sorted(printable(entry.name) for entry in folder.iterdir() if entry.name not in known)
-    return found, unlisted
-
-
-def read_signature(folder: Path) -> Mapping[str, str]:
-    """Return ``key``, ``algorithm`` and ``signature``; empty if there is no readable signature."""
-    try:
-        found = json.loads(_regular(folder / SIGNATURE).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    names = ("key", "algorithm", "signature")
-    return {name: str(found.get(name, "")) for name in names} if isinstance(found, dict) else {}
-
-
-def _regular(path: Path) -> Path:
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OSError(None, "not a regular file")
-    if path.name in (MANIFEST, SIGNATURE) and path.exists() and path.stat().st_size > _LARGEST_MANIFEST:
-        raise OSError(None, "too large")
-    return path
+    return found, sorted(printable(entry.name) for entry in folder.iterdir() if entry.name not in known)

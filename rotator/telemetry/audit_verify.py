@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from rotator.errors import ConfigurationError
 from rotator.telemetry.audit import NO_LINE
+from rotator.text import printable
 
 LONGEST_LINE: Final = 4_000_000
 MOST_PROBLEMS: Final = 1_000
@@ -112,14 +115,26 @@ def verify(path: Path | str) -> VerifyReport:
     """
     path = Path(path)
     checker = AuditChecker(path)
-    try:
-        with path.open("rb") as file:
-            checker.read(file)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The audit file {path} cannot be read: {error.strerror}", advice="Name the file that --audit-file wrote."
-        ) from None
+    with open_lines(path) as file:
+        checker.read(file.readline)
     return checker.report()
+
+
+def open_lines(path: Path) -> BinaryIO:
+    """Open an audit file, compressed by gzip or not.
+
+    :raises ConfigurationError: it cannot be read.
+    """
+    try:
+        file = path.open("rb")
+        packed = file.peek(2)[:2] == b"\x1f\x8b"
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not a valid name"
+        raise ConfigurationError(
+            f"The audit file {printable(str(path))} cannot be read: {why}",
+            advice="Use a file that --audit-file wrote; it may be compressed by gzip.",
+        ) from None
+    return io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
 
 
 class AuditChecker:
@@ -127,6 +142,7 @@ class AuditChecker:
 
     :param on_line: is called with each audit line that repeats no other.
     :param before: the checker of the previous part of the same trail: a run may continue in the next file.
+    :param since: the period's start. Runs that had begun before it may be incomplete at their start.
     """
 
     def __init__(
@@ -134,9 +150,11 @@ class AuditChecker:
         path: Path,
         on_line: Callable[[dict[str, Any]], None] = lambda _line: None,
         before: AuditChecker | None = None,
+        since: datetime | None = None,
     ) -> None:
         self._path = path
         self._on_line = on_line
+        self._since = "" if since is None else since.isoformat()
         self._runs: dict[str, _Run] = {} if before is None else before._runs
         self._recent: deque[str] = deque(maxlen=_LINK_WINDOW) if before is None else before._recent
         self._unlinked: list[str] = []
@@ -145,20 +163,23 @@ class AuditChecker:
         self._line = 0
         self._audit_lines = 0
 
-    def read(self, file: BinaryIO) -> None:
-        """Check every line, and those that a broken compressed file still has."""
+    def read(self, readline: Callable[[int], bytes]) -> None:
+        """Check every line, and those that a broken compressed file still has.
+
+        :param readline: as a file's: returns at most so many bytes of a line, and nothing at the end.
+        """
         try:
-            self._read(file)
+            self._read(readline)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             self._problem(ProblemKind.CUT_OFF, "is the last that can be decompressed: the file is damaged")
 
-    def _read(self, file: BinaryIO) -> None:
-        while raw := file.readline(LONGEST_LINE):
+    def _read(self, readline: Callable[[int], bytes]) -> None:
+        while raw := readline(LONGEST_LINE):
             self._line += 1
             whole = raw.endswith(b"\n")
             if not whole and len(raw) == LONGEST_LINE:
                 self._problem(ProblemKind.NOT_JSON, f"is longer than {LONGEST_LINE} bytes and was not read")
-                while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                while (rest := readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
                     pass
                 continue
             self._take(raw[:-1] if whole else raw)
@@ -217,7 +238,9 @@ class AuditChecker:
         if seq <= last:
             self._problem(ProblemKind.REORDERED, f"(line {seq} of its run) comes after line {last}", run_id)
         else:
-            if seq > last + 1:
+            if 0 == last < seq - 1 and str(entry.get("timestamp")) < self._since:
+                pass  # it had begun before the period
+            elif seq > last + 1:
                 gone = f"line {seq - 1} is" if seq == last + 2 else f"lines {last + 1} to {seq - 1} are"
                 self._problem(ProblemKind.MISSING, f"comes after a gap in its run: {gone} missing", run_id)
             elif seq == 1:
