@@ -7,12 +7,14 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from rotator import __version__
+from rotator.decoding import json_object
 from rotator.durations import human_duration
 from rotator.engine.context import Services
 from rotator.engine.reconcile import Reconciler
@@ -20,7 +22,8 @@ from rotator.errors import ConfigurationError, RotatorError
 from rotator.evidence import tables
 from rotator.evidence.history import History, Row
 from rotator.evidence.summary import render_summary
-from rotator.evidence.tables import HEADS, time_text
+from rotator.evidence.tables import HEADS
+from rotator.message import utc_text
 from rotator.model import AccountPlan, AccountSnapshot
 from rotator.policy.planner import plan_account
 from rotator.redaction.redactor import Redactor
@@ -173,7 +176,7 @@ def _add_principals(
                 mine = [each for each in writes if row["kind"] != "hold" or "rotator:hold" in each.tags]
                 if row["kind"] == "hold" and mine:
                     row["first_at"] = mine[-1].at
-                row["principals"] = "; ".join(f"{time_text(each.at)} {each.call} {each.principal}" for each in mine)
+                row["principals"] = "; ".join(f"{utc_text(each.at)} {each.call} {each.principal}" for each in mine)
     except RotatorError as error:
         notes.append(f"CloudTrail could not be read: {error.message}")
     if wanted:
@@ -189,7 +192,7 @@ def cell(head: str, value: object, redactor: Redactor) -> str:
         case None:
             return ""
         case datetime():
-            return time_text(value)
+            return utc_text(value)
         case timedelta():
             return human_duration(value)
     return printable(redactor.scrub_field(head, str(value)), _LONGEST)
@@ -226,15 +229,11 @@ def read_json(path: Path) -> tuple[bytes, dict[str, Any]]:
 
     :raises ConfigurationError: there is none.
     """
-    try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
-            raise ValueError
-        data = path.read_bytes()
-        found = json.loads(data)
-        if isinstance(found, dict):
-            return data, found
-    except (OSError, ValueError, RecursionError):
-        pass
+    with suppress(OSError, ValueError):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= _LARGEST:
+            data = path.read_bytes()
+            if (found := json_object(data)) is not None:
+                return data, found
     raise ConfigurationError(
         f"{printable(str(path))} is missing or can't be read", advice="Use the folder that `rotator evidence -o` wrote."
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from rotator.evidence.history import History, Row
+from rotator.message import utc_text
 from rotator.model import AccountPlan, AccountSnapshot, Severity
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import NOT_OURS, View, first, make_view
@@ -131,7 +132,7 @@ def _strange_labels(snapshot: AccountSnapshot, history: History) -> Iterator[_Fo
         for item in view.life.retiring:
             life = history.keys.get((snapshot.account, item.key_id))
             scheduled = item.revoke_at - view.spec.grace if view.spec else None
-            due, told = time_text(item.revoke_at), life.revoke_due_at if life else ""
+            due, told = utc_text(item.revoke_at), life.revoke_due_at if life else ""
             if due != told and (told or history.has(scheduled)):
                 detail = f"the label revokes it at {due}, the last line at {told or 'no time'}"
                 yield name, item.key_id, "label-changed", life.at("retired_at") if life else None, detail
@@ -141,8 +142,3 @@ def _strange_labels(snapshot: AccountSnapshot, history: History) -> Iterator[_Fo
 
 def _views(snapshot: AccountSnapshot) -> list[View]:
     return [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
-
-
-def time_text(moment: datetime) -> str:
-    """Return a time as the tables have it: UTC, to the second."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -60,7 +60,8 @@ def test_arn_of_other_region_says_so(stack: Stack, case: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(DOCUMENTS.keys() - WITHOUT_AWS))
 def test_no_credentials_is_exit_2(stack: Stack, command: str) -> None:
-    arguments = next((case for case in UNKNOWN.values() if case[0] == command), (command,))
+    evidence = ("evidence", "--from", "2026-09-01", "--to", "2026-09-01", "-o", "evidence")
+    arguments = next((case for case in [*UNKNOWN.values(), evidence] if case[0] == command), (command,))
     gone = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
     ran = stack.run(*arguments, env=gone | {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"})
     assert ran.code == 2
