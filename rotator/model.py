@@ -161,6 +161,11 @@ class SecretEntry:
         return self.name, self.location
 
     @property
+    def title(self) -> str:
+        """The secret's name for people, with its location."""
+        return self.name + (f" ({self.location})" if self.location else "")
+
+    @property
     def secret_fields(self) -> dict[str, Any]:
         """The secret in audit lines and events."""
         return {"secret": self.name, **location_fields(self.location)}

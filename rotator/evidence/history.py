@@ -124,7 +124,10 @@ class History:
     def _take(self, source: Source, line: dict[str, Any]) -> None:
         def text(name: str) -> str:
             value = line.get(name)
-            return value[:_LONGEST] if isinstance(value, str) else ""
+            found = value[:_LONGEST] if isinstance(value, str) else ""
+            if name == "secret" and found and text("region"):  # two stores may have secrets of one name
+                return f"{found} ({text('aws_account')} {text('region')})"
+            return found
 
         at = _time(text("timestamp"))
         if at is None:

@@ -159,7 +159,7 @@ def _add_principals(
     rows: list[Row], snapshots: tuple[AccountSnapshot, ...], services: Services, since: datetime, notes: list[str]
 ) -> None:
     """Add who changed a secret, and for a hold who set its tag and when, as far as CloudTrail shows it."""
-    entries = {(each.account, entry.name): entry for each in snapshots for entry in each.secrets}
+    entries = {(each.account, entry.title): entry for each in snapshots for entry in each.secrets}
     asked: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row["kind"] in ("hold", "key-created", "current-moved", "label-changed"):

@@ -41,7 +41,7 @@ def population(snapshot: AccountSnapshot, now: datetime, history: History, owner
         life = history.keys.get((snapshot.account, view.key_id or ""))
         yield {
             "account": snapshot.account,
-            "secret": view.entry.name,
+            "secret": view.entry.title,
             "secret_arn": view.entry.arn,
             "owner": tags.get(owner_tag),
             "state": classify(view, now) if first(NOT_OURS, view, now) is None else "skipped",
@@ -84,10 +84,10 @@ def exceptions(history: History, plans: Iterable[AccountPlan]) -> list[Row]:
     """Return errors, holds and skipped secrets: those in the lines of the period, and those of now."""
     current: dict[tuple[str, str, str], str] = {}
     for plan in plans:
-        current |= {(plan.account, skip.secret, str(skip.reason)): skip.detail for skip in plan.skipped}
+        current |= {(plan.account, skip.title, str(skip.reason)): skip.detail for skip in plan.skipped}
         for alert in plan.alerts:
             if alert.severity is Severity.ERROR:
-                current[plan.account, alert.secret or alert.key_id or "", str(alert.kind)] = alert.detail
+                current[plan.account, alert.title or alert.key_id or "", str(alert.kind)] = alert.detail
     rows = list[Row]()
     for place in sorted(history.exceptions.keys() | current.keys()):
         row: Row = dict(zip(HEADS["exceptions"], place, strict=False)) | history.exceptions.get(place, {})
@@ -125,7 +125,7 @@ def _strange_keys(snapshot: AccountSnapshot, history: History) -> Iterator[_Foun
 
 def _strange_labels(snapshot: AccountSnapshot, history: History) -> Iterator[_Found]:
     for view in _views(snapshot):
-        name = view.entry.name
+        name = view.entry.title
         at, promoted = history.promotions.get((snapshot.account, name), (None, None))
         if view.key_id not in (None, promoted) and promoted is not None:
             yield name, view.key_id or "", "current-moved", at, f"the last key that a line promotes is {promoted}"

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 
 from rotator.aws.clients import make_client, make_session
-from rotator.sandbox.aws import REGION
+from rotator.sandbox.aws import REGION, client, create_managed
 from rotator.sandbox.launcher import UNMANAGED_KEY
 from tests import leaks
 from tests.aws.fake_aws import error, ok, serving
@@ -176,6 +176,21 @@ def test_principals_are_of_cloudtrail(pack: Pack) -> None:
         assert pack.make(env={"AWS_ENDPOINT_URL_CLOUDTRAIL": fake.url}).code == 0
     assert any("cloudtrail:LookupEvents" in note for note in pack.manifest["notes"])
     assert {row["principals"] for row in pack.rows("unexplained")} == {""}
+
+
+def test_stores_with_one_name_are_told_apart(pack: Pack) -> None:
+    other = client(pack.stack.aws_url, "us-east-1")
+    create_managed(other, SECRET, "main", tags={"scopes": "sms:manage"})
+    env = {"ROTATOR_STORES": f"{REGION} us-east-1"}
+    pack.audit.unlink()
+    assert pack.stack.run("run", "--audit-file", str(pack.audit), env=env).code == 0
+    assert pack.make(env=env).code == 0
+    found = {row["secret"]: row["key_id"] for row in pack.rows("population") if row["secret"].startswith(SECRET)}
+    assert {secret.rpartition(" ")[2] for secret in found} == {f"{REGION})", "us-east-1)"}
+    rotated = {row["secret"]: row["key_id"] for row in pack.rows("rotations") if row["secret"] in found}
+    assert rotated.items() <= found.items()
+    assert len(rotated) == 1
+    assert "current-moved" not in {row["kind"] for row in pack.rows("unexplained")}
 
 
 # ---- audit files ----------------------------------------------------------------------------------------------------
