@@ -66,7 +66,6 @@ class Stores:
             listed = list(pool.map(lambda member: _listed(member, role), members))
         if isinstance(listed[0], StoreError):
             raise listed[0]
-        counted = self._counted(listed)
         found: list[SecretEntry] = []
         alerts: list[Alert] = []
         unlisted: list[str] = []
@@ -75,19 +74,16 @@ class Stores:
                 unlisted.append(str(member.id))
                 alerts.append(unreachable(member.id, entries))
                 continue
-            for entry in (self._located(each) for each in entries if each.arn in counted):
+            for entry in map(self._located, entries):
                 alert = self._foreign(member, entry) or self._misplaced(member, entry)
                 if alert is None:
                     found.append(entry)
                 else:
                     alerts.append(alert)
+        arns = {entry.arn for entry in found}
+        found = [entry for entry in found if not entry.is_replica or _primary(entry) not in arns]
         found.sort(key=lambda entry: (entry.name, entry.arn))
         return Listing(found, tuple(unlisted), tuple(alerts))
-
-    def _counted(self, listed: Sequence[tuple[SecretEntry, ...] | StoreError]) -> set[str]:
-        """Return the ARNs that count: a replica does not if its primary secret is listed, too."""
-        entries = {entry.arn: entry for each in listed if not isinstance(each, StoreError) for entry in each}
-        return {arn for arn, entry in entries.items() if not entry.is_replica or _primary(entry) not in entries}
 
     def _foreign(self, member: Member, entry: SecretEntry) -> Alert | None:
         """Return an alert if a store lists a secret that belongs to another one."""
@@ -117,20 +113,27 @@ class Stores:
         :raises AmbiguousName: secrets of several stores have the name; replicas do not count.
         """
         if secret_id.startswith("arn:"):
-            return self._located(self._at(secret_id, lambda store: store.describe(secret_id)))
+            return self._described(self.member_of(secret_id), secret_id)
         found: list[SecretEntry] = []
         errors: list[StoreError] = []
         for member in self.members:
             try:
-                found.append(member.call(lambda store: store.describe(secret_id)))
+                found.append(self._described(member, secret_id))
             except StoreError as error:
                 errors.append(error)
         own = [entry for entry in found if not entry.is_replica]
         if len(own) > 1:
             raise AmbiguousName(secret_id, [entry.arn for entry in own])
         if found:
-            return self._located((own or found)[0])
+            return (own or found)[0]
         raise next((error for error in errors if not isinstance(error, SecretNotFound)), errors[0])
+
+    def _described(self, member: Member, secret_id: str) -> SecretEntry:
+        """:raises SecretNotFound: the store describes a secret that belongs to another one."""
+        entry = self._located(member.call(lambda store: store.describe(secret_id)))
+        if (alert := self._foreign(member, entry)) is not None:
+            raise SecretNotFound(alert.detail)
+        return entry
 
     def read_current(self, secret_id: str) -> StoredValue:
         """Read the value in ``AWSCURRENT``."""
@@ -149,7 +152,8 @@ class Stores:
         found: dict[str, Secret | StoreError] = {}
         for member, arns in self._by_member(secret_ids):
             try:
-                found |= member.call(lambda store, arns=arns: store.read_many(arns))  # type: ignore[misc]
+                read = member.call(lambda store, arns=arns: store.read_many(arns))  # type: ignore[misc]
+                found |= {arn: content for arn, content in read.items() if arn in arns}
             except StoreError as error:
                 found |= dict.fromkeys(arns, error)
         return found
@@ -199,12 +203,14 @@ class Stores:
             yield self.members[index], each
 
     def _member(self, arn: str) -> Member | None:
-        """Return the store whose secret it is: the role's for its AWS account, else the own one of the region."""
+        """Return the store whose secret it is: the role's for its AWS account, else the own one of the region.
+
+        The role may be one in the process's own AWS account, whose id is not known.
+        """
         at = Location.of(arn)
         exact = (each for each in self.members if (each.id.region, each.id.account) == (at.region, at.aws_account))
         own = (each for each in self.members if (each.id.region, each.id.account) == (at.region, None))
-        roles = {each.id.account for each in self.members}
-        return next(exact, None) or (None if at.aws_account in roles else next(own, None))
+        return next(exact, None) or next(own, None)
 
     def _located(self, entry: SecretEntry) -> SecretEntry:
         return replace(entry, location=Location.of(entry.arn)) if len(self.members) > 1 else entry

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
 from typing import Any
@@ -18,13 +18,20 @@ import pytest
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.sts.responses import TokenResponse
 
+from rotator.aws.stores import Member, Stores
 from rotator.bootstrap import prepare
 from rotator.engine.reconcile import Reconciler
+from rotator.errors import SecretNotFound, StoreError
 from rotator.metrics_server import PrometheusMetrics
+from rotator.model import SecretEntry, StoreId
+from rotator.reasons import Reason
 from rotator.sandbox.aws import AWS_ACCOUNT, DUMMY_CREDENTIALS
+from rotator.sandbox.clocks import VirtualClock
+from rotator.secret import Secret
 from rotator.telemetry.cloudwatch import EmbeddedMetrics
 from rotator.telemetry.metrics import READY
 from tests.cli.local_stack import Ran, Stack
+from tests.doubles.memory_store import MemoryStore
 from tests.support.local_world import LocalWorld
 
 MEMBER = "111122223333"
@@ -269,6 +276,60 @@ def test_foreign_arn_is_ignored(many: Many) -> None:
     with patch.object(SecretsManagerResponse, "list_secrets", lie):
         ran = many.run("plan", "--json")
     assert [each["secret"] for each in ran.alerts("store-mismatch")] == ["prod/far"]
+
+
+class Liar(MemoryStore):
+    """A member AWS account whose answers are all about a secret of the home account.
+
+    :param lie: the secret as a replica of a primary secret that is listed, too, so that it would not count.
+    """
+
+    lie: SecretEntry
+
+    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
+        primary = replace(self.lie, arn=self.lie.arn.replace(REGIONS[0], "eu-west-1"), primary_region=None)
+        return self.lie, primary, *super().list_secrets(role)
+
+    def describe(self, secret_id: str) -> SecretEntry:
+        return self.lie
+
+    def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
+        return {**super().read_many(secret_ids), self.lie.arn: Secret("another value")}
+
+
+def test_lying_store_changes_no_other() -> None:
+    """Threat: a member account hides a secret of the home account, or says that it contains another value."""
+    clock, tags = VirtualClock(), {"rotator:role": "key", "rotator:account": "main"}
+    home, liar = MemoryStore(clock), Liar(clock, account=MEMBER, region="eu-west-1")
+    arn, far = (store.create_secret(f"prod/{n}", tags, f"value {n}") for n, store in enumerate((home, liar)))
+    liar.lie = replace(home.peek(arn), primary_region="eu-west-1")
+    stores = Stores([Member(StoreId(REGIONS[0]), lambda: home), Member(StoreId("eu-west-1", ROLE), lambda: liar)])
+    listing = stores.list_secrets()
+    assert [entry.arn for entry in listing] == [arn, far]
+    assert [alert.kind for alert in listing.alerts] == [Reason.STORE_MISMATCH] * 2
+    assert not stores.describe("prod/0").is_replica
+    with pytest.raises(SecretNotFound):
+        stores.describe(far)
+    assert stores.read_many([arn, far]) == {arn: Secret("value 0"), far: Secret("value 1")}
+
+
+def test_role_in_own_account_is_store(many: Many) -> None:
+    """Its AWS account is the home store's: secrets of each are routed by their region."""
+    for world in (many.home, many.away):
+        world.secret("prod/both", left=10 * 24 * HOUR)
+    ran = many.run("run", "--json", stores=f"{REGIONS[0]} {ROLE.replace(MEMBER, AWS_ACCOUNT)}@{REGIONS[1]}")
+    assert (ran.code, len(ran.results("rotate")), ran.alerts()) == (0, 2, [])
+
+
+def test_replica_does_not_count(many: Many) -> None:
+    """It has the primary secret's name, tags and labels."""
+    many.home.secret("prod/home", left=10 * 24 * HOUR)
+    many.home.client.replicate_secret_to_regions(SecretId="prod/home", AddReplicaRegions=[{"Region": REGIONS[1]}])
+    assert "rotator:role" in str(many.away.client.describe_secret(SecretId="prod/home")["Tags"])
+    ran = many.run("run", "--json")
+    assert (ran.code, len(ran.results("rotate")), ran.alerts()) == (0, 1, [])
+    assert [each for account in ran.document["accounts"] for each in account["skipped"]] == []
+    assert many.run("rotate", "prod/home", "--reason", "test").code == 0
 
 
 def replace_account(many: Many) -> Any:
