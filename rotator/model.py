@@ -484,8 +484,8 @@ class StoreId:
 class AccountSnapshot:
     """Everything that one account's decisions depend on, as observed.
 
-    :param management: the management secret's entry.
     :param secrets: every secret of this account with ``rotator:role=key``, including those that will be skipped.
+    :param management: the management secret, if the age of its password is to be checked.
     :param others: managed secrets of other accounts, since a copied secret may hold a key of this one; in a sweep, a
         :class:`~rotator.policy.holdings.Others`, whose directory all accounts' snapshots share.
     :param keys: by id: every enabled key that Infobip lists, keys that were read by id because a label names them and
@@ -508,9 +508,9 @@ class AccountSnapshot:
     """
 
     account: str
-    management: SecretEntry
     secrets: tuple[SecretEntry, ...]
     keys: Mapping[str, Key]
+    management: SecretEntry | None = None
     others: Iterable[SecretEntry] = ()
     values: Mapping[tuple[str, str], Resolution] = field(default_factory=dict)
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

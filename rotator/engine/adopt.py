@@ -5,7 +5,7 @@ from __future__ import annotations
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.key_ids import account_key_id
-from rotator.engine.observe import Fleet, find_secret, management_of, observe_fleet
+from rotator.engine.observe import Fleet, connected, find_secret, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
 from rotator.engine.version_values import resolve_version
@@ -45,9 +45,9 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
             f"{entry.name} is already managed, with key {life.current_key}",
             advice=f"Nothing was changed. Current state: `rotator status --secret {entry.name}`.",
         )
-    with reconciler.connected(fleet, account) as provider:
+    with connected(reconciler.services, fleet, account) as provider:
         found = _identify(services.store, provider, entry, spec, key_id or life.current_key)
-        snapshot = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
+        snapshot = AccountSnapshot(account, (entry,), {})
         context = AccountContext(services, provider, snapshot, Budget())
         action = context.action(ActionKind.LABEL, Reason.UNADOPTED, entry, found, life.current_version)
         if life.current_key is not None:
@@ -56,7 +56,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
 
 
 def _listed(reconciler: Reconciler, fleet: Fleet, account: str) -> KeyListing:
-    with reconciler.connected(fleet, account) as provider:
+    with connected(reconciler.services, fleet, account) as provider:
         return provider.list_keys()
 
 

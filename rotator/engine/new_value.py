@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.observe import management_of, observe_fleet
+from rotator.engine.observe import observe_fleet
 from rotator.engine.probing import PROPAGATION
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
@@ -58,7 +58,7 @@ def take_up(reconciler: Reconciler, entry: SecretEntry, *, dry_run: bool = False
 
     def work(provider: KeyProvider) -> AccountPlan:
         nonlocal results
-        snapshot = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
+        snapshot = AccountSnapshot(account, (entry,), {})
         context = AccountContext(reconciler.services, provider, snapshot, Budget())
         plan = plan_new_value(snapshot, context.services.policy, context.now())
         if any(skip.reason is not Reason.UNADOPTED for skip in plan.skipped):

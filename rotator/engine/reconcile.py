@@ -7,7 +7,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
@@ -275,14 +274,10 @@ class Reconciler:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def connected(self, fleet: Fleet, account: str) -> AbstractContextManager[KeyProvider]:
-        """A provider for one account; see :func:`~rotator.engine.observe.connected`."""
-        return connected(self.services, fleet, account)
-
     def observed(self, fleet: Fleet, account: str, work: Callable[[KeyProvider], T]) -> T | AccountPlan:
         """Run ``work`` for one account. A failure, even a bug, becomes a plan with ``error``; the others continue."""
         try:
-            with self.connected(fleet, account) as provider:
+            with connected(self.services, fleet, account) as provider:
                 return work(provider)
         except RotatorError as caught:
             error = caught

@@ -24,7 +24,7 @@ from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import whole_key_id
 from rotator.engine.label_writes import move_current, remove_retire_labels, retire_version, unlabel
-from rotator.engine.observe import find_secret, management_of, observe_fleet
+from rotator.engine.observe import connected, find_secret, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
@@ -127,9 +127,9 @@ def rollback(
     if key_id is not None:
         key_id = whole_key_id(key_id, life.named, printable(entry.name))
     fleet = observe_fleet(services.store)
-    alone = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
+    alone = AccountSnapshot(account, (entry,), {})
     spec = _spec_unless_skipped(make_view(alone, entry), services.clock.now(), SKIP_MOVE_WHEN)
-    with reconciler.connected(fleet, account) as provider:
+    with connected(reconciler.services, fleet, account) as provider:
         keys = _keys(provider, life)
         snapshot = replace(alone, keys=keys, skew=provider.skew())
         wrong = clock_skew(snapshot)

@@ -10,7 +10,7 @@ from datetime import datetime
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.evidence import ownership_proof
-from rotator.engine.observe import find_secret, observe_account, observe_fleet, with_secret
+from rotator.engine.observe import connected, find_secret, observe_account, observe_fleet, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
 from rotator.errors import Refused
@@ -55,7 +55,7 @@ def _planned(reconciler: Reconciler, secret: str) -> Iterator[tuple[AccountConte
     entry = find_secret(services.store, secret)
     account = managed_account(entry)
     fleet = observe_fleet(services.store)
-    with reconciler.connected(fleet, account) as provider:
+    with connected(reconciler.services, fleet, account) as provider:
         listed = observe_account(services.store, provider, fleet, account)
         snapshot = with_secret(services.store, provider, listed, entry)
         context, life = AccountContext(services, provider, snapshot, Budget()), read_lifecycle(entry)

@@ -103,36 +103,40 @@ def current_value(snapshot: AccountSnapshot, entry: SecretEntry) -> Resolution |
 
 
 def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> Lifecycle:
-    ordered = [(version, sorted(labels)) for version, labels in sorted(versions.items(), key=itemgetter(0))]
     keys: dict[str, str] = {}
     holders: dict[str, str] = {}
     at_work: set[str] = set()
     retire: list[tuple[str, Retiring]] = []
     malformed: list[tuple[str, str]] = []
-    current = [version for version, labels in ordered if CURRENT in labels]
-    pending = [version for version, labels in ordered if PENDING in labels and CURRENT not in labels]
-    problem = f"{len(current)} versions have AWSCURRENT" if len(current) > 1 else None
-    for version, labels in ordered:
-        for label in labels:
+    current, pending, was_current = list[str](), list[str](), set[str]()
+    problem = None
+    for version, labels in sorted(versions.items(), key=itemgetter(0)):
+        if CURRENT in labels:
+            current.append(version)
+        elif PENDING in labels:
+            pending.append(version)
+        if PREVIOUS in labels:
+            was_current.add(version)
+        for label in sorted(labels):
             if (key_id := parse_key_label(label)) is not None:
                 if version in keys:
                     problem = problem or f"version {printable(version, 64)} has the labels of two keys"
                 if key_id in holders:
                     problem = problem or f"key {key_id} is labelled on two versions"
-                if version in current:
+                if CURRENT in labels:
                     at_work.add(key_id)
                 keys[version] = key_id
                 holders[key_id] = version
             elif (parsed := parse_retire_label(label)) is not None:
                 retire.append((label, Retiring(version, *parsed)))
+                was_current.add(version)
             elif is_malformed(label):
                 malformed.append((version, label))
+    if len(current) > 1:
+        problem = f"{len(current)} versions have AWSCURRENT"
     current_version = current[0] if current else None
     labelled = keys.get(current_version) if current_version else None
     current_key = labelled or resolved_key
-    was_current = {item.version_id for _, item in retire} | {
-        version for version, labels in ordered if PREVIOUS in labels
-    }
     ours = [version for version in pending if version in keys and version not in was_current]
     if len(ours) > 1:
         problem = problem or "two versions have AWSPENDING"
@@ -170,15 +174,13 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
 
 def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
     """Return how many labels the secret would carry after one more rotation."""
-    count = sum(map(len, entry.versions.values()))
+    labels = [label for each in entry.versions.values() for label in each]
     if life.current_version is None:
-        system: tuple[str, ...] = (CURRENT, PENDING)
-        own = 1
+        system, own = {CURRENT, PENDING}, 1
     else:  # the old key's retire label too, and its key label if it has none
-        system = (CURRENT, PREVIOUS, PENDING)
-        own = 2 + life.unlabelled
-    missing = sum(not any(label in labels for labels in entry.versions.values()) for label in system)
-    return count + missing + own + len(life.superseded)  # the same sweep first adds the labels of these
+        system, own = {CURRENT, PREVIOUS, PENDING}, 2 + life.unlabelled
+    # The same sweep first adds the labels of superseded versions.
+    return len(labels) + len(system.difference(labels)) + own + len(life.superseded)
 
 
 def stored_after(dates: Mapping[str, datetime], version: str | None, other: str | None) -> bool | None:

@@ -170,11 +170,10 @@ def _infobip_account(draft: Draft) -> str | None:
 
 
 def _report_old_credentials(draft: Draft) -> None:
-    management, now = draft.snapshot.management, draft.now
-    if management.last_changed is not None and now - management.last_changed > MANAGEMENT_PASSWORD_OLD:
-        message = Message.of(
-            "the management password has not been changed for {age}; change it at Infobip, then in this secret",
-            age=now - management.last_changed,
-        )
+    management = draft.snapshot.management
+    changed = management.last_changed if management is not None else None
+    if management is not None and changed is not None and draft.now - changed > MANAGEMENT_PASSWORD_OLD:
+        template = "the management password has not been changed for {age}; change it at Infobip, then in this secret"
+        message = Message.of(template, age=draft.now - changed)
         alert = Alert(Reason.MANAGEMENT_PASSWORD_OLD, message, management.name, location=management.location)
         draft.alerts.append(alert)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -141,7 +141,7 @@ def _limit(quota: Quota) -> int:
     return max(0, min(quota.creates_limit, quota.updates_limit) - quota.reserve)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slots:
     """The daily limit in sweeps from this one on.
 
@@ -160,11 +160,11 @@ class Slots:
     a_day: int
     today: Sequence[int]
     broken: int
+    last: int = field(init=False)
+    """The last sweep that is scheduled."""
 
-    @property
-    def horizon(self) -> int:
-        """How many days are scheduled."""
-        return max(HORIZON, HORIZON * DAY // (self.period * self.every))
+    def __post_init__(self) -> None:
+        self.last = max(HORIZON, HORIZON * DAY // (self.period * self.every)) * self.period
 
     @property
     def in_24_hours(self) -> int:
@@ -185,8 +185,8 @@ class Slots:
         return None
 
     def last_by(self, moment: datetime) -> int:
-        """The last sweep that is not after a moment, within the horizon."""
-        return max(0, min((moment - self.now) // self.every, self.horizon * self.period))
+        """The last sweep that is scheduled and not after a moment."""
+        return max(0, min((moment - self.now) // self.every, self.last))
 
     def first_from(self, moment: datetime) -> int:
         """The first sweep that is not before a moment."""
@@ -275,11 +275,11 @@ def margin(view: View) -> timedelta:
 
 
 def _job(candidate: Candidate, slots: Slots, draft: Draft) -> _Job:
-    most, period, window = slots.horizon * slots.period, slots.period, candidate.window
-    expiry = last = most
+    period, window = slots.period, candidate.window
+    expiry = last = slots.last
     ready = 1
     if candidate.expires_at is not None:
-        expiry = max(0, min(most, slots.first_from(candidate.expires_at) - 1))
+        expiry = max(0, min(last, slots.first_from(candidate.expires_at) - 1))
         last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
     if candidate.decision is None:
         due_at = renew_at(candidate.view.spec, candidate.view.key)

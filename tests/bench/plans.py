@@ -48,7 +48,7 @@ def fleet(count: int) -> AccountSnapshot:
         }
         arn = f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}-AbCdEf"
         secrets.append(SecretEntry(arn, name, TAGS, versions))
-    return AccountSnapshot("main", SecretEntry("arn:management", "infobip/main", {}, {}), tuple(secrets), keys)
+    return AccountSnapshot("main", tuple(secrets), keys)
 
 
 def _once(snapshot: AccountSnapshot, policy: Policy) -> float:

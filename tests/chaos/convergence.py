@@ -29,7 +29,7 @@ def _snapshot(world: World, account: str) -> AccountSnapshot:
     mine = tuple(entry for entry in entries if entry.tags.get("rotator:account") == account)
     reveal = world.infobip.options.reveal
     keys = {key.id: as_listed(key, reveal=reveal) for key in world.infobip.keys(world.accounts[account])}
-    return AccountSnapshot(account, world.store.peek(f"infobip/{account}"), mine, keys)
+    return AccountSnapshot(account, mine, keys)
 
 
 @dataclass

@@ -89,4 +89,4 @@ class Idle:
         infobip = world.servers[account]
         keys = {key.id: as_listed(key, reveal=infobip.options.reveal) for key in infobip.keys(world.accounts[account])}
         entries = tuple(self.ledger.entries[name] for name in world.names_of(account))
-        return AccountSnapshot(account, world.store.peek(f"infobip/{account}"), entries, keys)
+        return AccountSnapshot(account, entries, keys)

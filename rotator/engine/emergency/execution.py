@@ -382,9 +382,8 @@ class Execution:
         if current is not None:
             keys = {current.key.id: current.key}
             held = {(arn, current.version_id or ""): Resolution(current.key.id)}
-        management = self.accounts.management(account)
         secrets = (entry,) if entry is not None else ()
-        snapshot = AccountSnapshot(account, management, secrets, keys, values=held)
+        snapshot = AccountSnapshot(account, secrets, keys, values=held)
         services = replace(self.services, new_version_id=new_version_id)
         return AccountContext(services, self.accounts.provider(account), snapshot, Budget())
 

@@ -184,8 +184,7 @@ class Facts:
         held = {}
         if located.value is not None and content is not None and contains(content, located.value):
             held = {(entry.arn, version): Resolution(key_id)}
-        management = self.accounts.management(located.account)
-        snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, values=held)
+        snapshot = AccountSnapshot(located.account, (entry,), {**keys, key_id: located.key}, values=held)
         ownership = Ownership(snapshot, deployment).of(entry, version, key_id)
         doubt = f"could not look up its value: {lost}" if lost else "its value is a different key"
         return located, "" if ownership.ok else doubt if content is not None else "its value can't be read"

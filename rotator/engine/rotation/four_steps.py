@@ -24,7 +24,7 @@ from typing import Final
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock
-from rotator.engine.observe import management_of, observe_fleet, with_secret
+from rotator.engine.observe import connected, observe_fleet, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation import Rotation
 from rotator.engine.rotation.attempt import Attempt
@@ -126,7 +126,7 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
     services = replace(reconciler.services, new_version_id=lambda: token)
     account = managed_account(entry)
     fleet = observe_fleet(services.store)
-    with reconciler.connected(fleet, account) as provider:
+    with connected(reconciler.services, fleet, account) as provider:
         listing = provider.list_keys()
         keys = {key.id: key for key in listing.keys}
         now = InfobipClock(services.clock, provider).now()
@@ -134,7 +134,6 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
         managed = fleet.managed.get(account, ())
         listed = AccountSnapshot(
             account,
-            management_of(fleet, account),
             managed,
             keys,
             complete=listing.complete,
