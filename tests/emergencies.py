@@ -111,7 +111,7 @@ def named(by: str, key: SimKey) -> dict[str, Any]:
 
 def in_grace(world: World, name: str = NAME, **settings: Any) -> tuple[SimKey, SimKey]:
     """A secret that was rotated an hour ago: the key in grace, and the current one."""
-    old = world.managed(name, left=5 * DAY, age=85 * DAY, **settings)
+    old = world.secret(name, left=5 * DAY, **settings)
     world.pass_time(timedelta(minutes=6))  # until the oldest listing shows it
     assert world.sweep().ok
     world.pass_time(HOUR)

@@ -12,7 +12,7 @@ from rotator.model import Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import World
+from tests.world import PLAIN, World
 
 TO_ADOPT = ("prod/json", "prod/plain")
 
@@ -20,11 +20,11 @@ TO_ADOPT = ("prod/json", "prod/plain")
 def fleet(options: Options | None = None) -> World:
     """Two to adopt, one adopted, and one of each that can't be or shall not be."""
     world = World(options=options or Options())
-    world.managed("prod/done")
-    world.managed("prod/json", adopted=False)
-    world.managed("prod/plain", adopted=False, plain=True)
-    world.managed("prod/held", adopted=False, hold="freeze")
-    world.managed("prod/wrong-tag", adopted=False, grace="soon")
+    world.secret("prod/done")
+    world.secret("prod/json", adopted=False)
+    world.secret("prod/plain", adopted=False, value=PLAIN)
+    world.secret("prod/held", adopted=False, hold="freeze")
+    world.secret("prod/wrong-tag", adopted=False, grace="soon")
     world.store.create_secret("prod/rubbish", world.tags(), "changeme-changeme")
     world.store.create_secret("prod/no-field", world.tags(), json.dumps({"user": "x"}))
     return world
@@ -79,8 +79,8 @@ def adopted(world: World) -> list[str]:
 def test_key_id_of_another_value_is_refused(reveal: bool, labelled: bool) -> None:
     """Threat: adopt --key-id with a key that is not in the value. It is rejected and nothing is changed."""
     world = World(options=Options(reveal=reveal))
-    key = world.managed(NAME, adopted=labelled)
-    other = world.managed("prod/other")
+    key = world.secret(NAME, adopted=labelled)
+    other = world.secret("prod/other")
     with pytest.raises(Refused):
         adopt(world.reconciler(), NAME, other.id)
     assert adopt(world.reconciler(), NAME, key.id).outcome is Outcome.DONE
@@ -96,7 +96,7 @@ def test_key_id_of_another_value_is_refused(reveal: bool, labelled: bool) -> Non
 def test_label_is_no_proof(with_id: bool) -> None:
     """The current version has the key's label, and its value is another key or none."""
     world = World()
-    key, other = world.managed(NAME), world.managed("prod/other")
+    key, other = world.secret(NAME), world.secret("prod/other")
     for value in (other.value, "a" * 69):
         version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": value}))
         world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version, world.version_of(NAME, key))
@@ -108,7 +108,7 @@ def test_label_is_no_proof(with_id: bool) -> None:
 def test_key_of_another_account_is_refused(labelled: bool) -> None:
     """Threat: adopt with a key of another account. It is rejected and nothing is changed."""
     world = World()
-    key = world.managed(NAME, adopted=labelled)
+    key = world.secret(NAME, adopted=labelled)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other"})
     for key_id in (None, key.id):
@@ -120,7 +120,7 @@ def test_key_of_another_account_is_refused(labelled: bool) -> None:
 def test_failing_search_needs_operator(reveal: bool) -> None:
     """The search shows neither another key nor none. The key's own value decides, or else that it is in use."""
     world = World(options=Options(reveal=reveal))
-    key, other = world.managed(NAME, adopted=False), world.managed("prod/other")
+    key, other = world.secret(NAME, adopted=False), world.secret("prod/other")
     search = Fault(FaultKind.STATUS_BEFORE, when=lambda each: "apiKeySecret" in each.query, count=None, status=500)
     world.infobip.faults.add(search)
     with pytest.raises(Refused):

@@ -70,7 +70,7 @@ def looking(world: World, look: Callable[[], int]) -> list[int]:
 
 def due() -> World:
     world = World()
-    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    world.secret(NAME, left=5 * DAY)
     return world
 
 
@@ -96,7 +96,7 @@ def test_rotation() -> None:
 @pytest.mark.parametrize("moment", ["promote", "add_label"])
 def test_killed_before_retire_label(moment: str) -> None:
     world = due()
-    world.managed("prod/other")
+    world.secret("prod/other")
     killed_at(world, moment, before=moment == "add_label")
     world.sweep()
     new = world.current_key(NAME)
@@ -118,7 +118,7 @@ def test_missing_retire_label_published_once() -> None:
 
 def test_revoked_orphan_is_published() -> None:
     world = World(options=Options(reveal=False))
-    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    world.secret(NAME, left=5 * DAY)
 
     def kill(_request: object, _answer: object) -> None:
         raise Killed
@@ -151,7 +151,7 @@ def test_rejected_replacement_is_published() -> None:
 @pytest.mark.parametrize("way", ["credentials", "no answer", "no management secret", "clock"])
 def test_unswept_account_is_published(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = due()
-    world.managed("other/sms", account="other")
+    world.secret("other/sms", account="other")
     if way == "credentials":
         fault(world, FaultKind.STATUS_BEFORE, LIST, status=401)
     elif way == "no answer":
@@ -200,7 +200,7 @@ def test_emergency() -> None:
 
 def test_failed_emergency_replacement() -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     fault(world, FaultKind.STATUS_BEFORE, CREATE, status=403)
     revoke(world)
     assert "Rotation Failed" in [kind for kind, _ in published(world)]
@@ -226,14 +226,14 @@ def test_no_event_before_last_revocation() -> None:
     world = World()
     in_grace(world)
     published(world)
-    alive = looking(world, lambda: len(world.live_keys()) - 1)  # but for the new current one
+    alive = looking(world, lambda: len(world.live()) - 1)  # but for the new current one
     assert revoke(world).ok
     assert alive == [0, 0, 0, 0]
 
 
 def test_leaked_keys_wait_for_no_event() -> None:
     world = World()
-    keys = [world.managed(f"prod/{number}") for number in range(3)]
+    keys = [world.secret(f"prod/{number}") for number in range(3)]
     alive = looking(world, lambda: sum(world.infobip.authenticates(key.value) for key in keys))
     leaks = [Leak(leaked(key), (Place(number, f"file {number}"),)) for number, key in enumerate(keys)]
     results = list(revoke_each(emergency(world), leaks, Strategy.REPLACE_FIRST))

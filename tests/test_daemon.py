@@ -117,7 +117,7 @@ def samples(daemon: Daemon) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 def test_each_sweep_is_its_own_run(setup: Setup, tmp_path: Path) -> None:
-    setup.world.managed("prod/sms", left=5 * DAY)
+    setup.world.secret("prod/sms", left=5 * DAY)
     file = tmp_path / "audit.jsonl"
     daemon = setup.daemon(schedule=SECONDLY, audit_file=str(file))
     started(daemon)
@@ -136,7 +136,7 @@ def test_late_sweeps_verify_every_value(setup: Setup) -> None:
     """With its jitter an hourly daemon sweeps every 65 minutes; each value is verified once in a day all the same."""
     world = setup.world
     for number in range(60):
-        key = world.managed(f"prod/{number}")
+        key = world.secret(f"prod/{number}")
         old = world.version_of(f"prod/{number}", key)
         version = world.store.put_value_by_hand(f"prod/{number}", "not a key")
         world.store.label_by_hand(f"prod/{number}", f"rotator:key:{key.id}", version, old)
@@ -150,7 +150,7 @@ def test_late_sweeps_verify_every_value(setup: Setup) -> None:
 
 
 def test_long_sweep_is_not_overtaken(setup: Setup) -> None:
-    setup.world.managed("prod/sms", left=5 * DAY)
+    setup.world.secret("prod/sms", left=5 * DAY)
     go_on = threading.Event()
     fault = setup.world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", until=go_on))
     daemon = setup.daemon(schedule=SECONDLY)
@@ -165,7 +165,7 @@ def test_long_sweep_is_not_overtaken(setup: Setup) -> None:
 
 
 def test_port_follows_sweeps(setup: Setup) -> None:
-    setup.world.managed("prod/sms", left=5 * DAY)
+    setup.world.secret("prod/sms", left=5 * DAY)
     clock = SettableClock(MORNING)
     daemon = setup.daemon(clock=clock)
     server = MetricsServer("127.0.0.1", 0, daemon.metrics, daemon.health)
@@ -198,7 +198,7 @@ def test_port_follows_sweeps(setup: Setup) -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), OSError("x"), RecursionError()], ids=repr)
 def test_bug_in_sweep_ends_nothing(setup: Setup, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    setup.world.managed("prod/sms")
+    setup.world.secret("prod/sms")
     daemon = setup.daemon()
 
     def broken(op: str, secret: str) -> None:
@@ -227,8 +227,8 @@ def test_full_audit_file_fails_one_sweep(setup: Setup, tmp_path: Any) -> None:
 
 
 def test_secret_to_fix_hides_no_success(setup: Setup) -> None:
-    setup.world.managed("prod/sms", grace="soon")
-    setup.world.managed("prod/due", left=5 * DAY, age=85 * DAY)
+    setup.world.secret("prod/sms", grace="soon")
+    setup.world.secret("prod/due", left=5 * DAY)
     setup.world.store.create_secret("prod/without-account", {"rotator:role": "key"}, "{}")
     daemon = setup.daemon()
     daemon.sweep()
@@ -244,7 +244,7 @@ def test_secret_to_fix_hides_no_success(setup: Setup) -> None:
 def test_blocked_sweep_is_no_success(setup: Setup, way: str) -> None:
     world = setup.world
     for number in range(6):
-        world.managed(f"prod/{number}", left=5 * DAY, age=85 * DAY)
+        world.secret(f"prod/{number}", left=5 * DAY)
     if way == "credentials":
         world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
     elif way == "a listing that fails":
@@ -259,27 +259,27 @@ def test_blocked_sweep_is_no_success(setup: Setup, way: str) -> None:
 
 
 def test_metrics_forget_account_that_is_gone(setup: Setup) -> None:
-    setup.world.managed("a", account="main")
-    setup.world.managed("b", account="other")
+    setup.world.secret("a", account="main")
+    setup.world.secret("b", account="other")
     daemon = setup.daemon()
     daemon.sweep()
     assert set(samples(daemon)[EXPIRATION.name]) == {("default", "main", "a"), ("default", "other", "b")}
-    for name in ("b", "infobip/other"):
+    for name in ("b", "rotator/other"):
         setup.world.store.force_delete(name)
     daemon.sweep()
     assert set(samples(daemon)[EXPIRATION.name]) == {("default", "main", "a")}
 
 
 def test_one_account_only_forgets_no_other(setup: Setup) -> None:
-    setup.world.managed("a", account="main")
-    setup.world.managed("b", account="other")
+    setup.world.secret("a", account="main")
+    setup.world.secret("b", account="other")
     daemon = setup.daemon(account="main")
     daemon.sweep()
     assert set(samples(daemon)[EXPIRATION.name]) == {("default", "main", "a")}
 
 
 def test_dry_run_changes_nothing(setup: Setup) -> None:
-    setup.world.managed("prod/sms", left=5 * DAY)
+    setup.world.secret("prod/sms", left=5 * DAY)
     setup.foundation.settings = replace(setup.foundation.settings, dry_run=True)
     before = setup.world.labels("prod/sms")
     setup.daemon().sweep()
@@ -287,7 +287,7 @@ def test_dry_run_changes_nothing(setup: Setup) -> None:
 
 
 def test_late_sweep_is_done_once_and_logged(setup: Setup) -> None:
-    setup.world.managed("prod/sms")
+    setup.world.secret("prod/sms")
     daemon = setup.daemon(schedule=make_schedule("10m", None, None, "0s"))
     started(daemon, datetime.now(UTC) - timedelta(hours=3))
     setup.lines.wait_for(setup.finished)
@@ -351,7 +351,7 @@ class Pending:
     """A daemon whose first sweep has begun and whose next one is an hour away; what the clocks show is set by hand."""
 
     def __init__(self, setup: Setup, schedule: Schedule = HOURLY) -> None:
-        setup.world.managed("prod/sms")
+        setup.world.secret("prod/sms")
         self.clock = SettableClock(MORNING)
         self.daemon = setup.daemon(schedule=schedule, clock=self.clock)
         self.swept = threading.Semaphore(0)
@@ -418,7 +418,7 @@ def test_clock_that_cannot_be_set_goes_on() -> None:
 
 def test_sweeps_take_no_more_memory(setup: Setup) -> None:
     for number in range(10):
-        setup.world.managed(f"s{number}", age=10 * DAY)
+        setup.world.secret(f"s{number}", left=80 * DAY)
     setup.lines.forgetful = True
     logging.getLogger().setLevel(logging.ERROR)
     daemon = setup.daemon()

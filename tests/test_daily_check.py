@@ -19,7 +19,7 @@ from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, AwsFault, HttpFault, Kill, armed
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, KEY, PLAIN, World
 
 KEYS = r"^/settings/2/api-keys$"
 
@@ -47,7 +47,7 @@ def searches(world: World) -> int:
 
 def reads(world: World) -> Counter[str]:
     """How often AWS was asked for values, by operation; the management secret apart."""
-    return Counter(op for op, name in world.store.calls if op.startswith("read_") and "infobip/" not in name)
+    return Counter(op for op, name in world.store.calls if op.startswith("read_") and "rotator/" not in name)
 
 
 def by_value(request: Request) -> bool:
@@ -66,7 +66,7 @@ def labels_of(world: World, name: str) -> set[str]:
 def test_right_labels_are_read_once_daily(reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     for number in range(30):
-        world.managed(f"prod/{number}", plain=number % 3 == 0)
+        world.secret(f"prod/{number}", value=PLAIN if number % 3 == 0 else KEY)
     world.sweep()
     world.store.calls.clear()
     world.infobip.calls.clear()
@@ -81,7 +81,7 @@ def test_right_labels_are_read_once_daily(reveal: bool) -> None:
 def test_wrong_label_is_corrected(reveal: bool) -> None:
     """The label of another key, which exists: the value's own key is adopted."""
     world = World(options=Options(reveal=reveal))
-    right, other = world.managed("prod/sms"), world.managed("prod/voice")
+    right, other = world.secret("prod/sms"), world.secret("prod/voice")
     version = world.version_of("prod/sms", right)
     world.store.label_by_hand("prod/sms", f"rotator:key:{right.id}", None, version)
     spare = world.infobip.add_key(world.accounts["main"], "spare")
@@ -111,8 +111,8 @@ def tag_field(world: World) -> None:
 @pytest.mark.parametrize("wrong", [edit_field, tag_field])
 def test_value_without_key_loses_label(reveal: bool, wrong: Any) -> None:
     world = World(options=Options(reveal=reveal))
-    key = world.managed("prod/sms")
-    world.managed("prod/voice")
+    key = world.secret("prod/sms")
+    world.secret("prod/voice")
     wrong(world)
     found = hourly(world)
     results, alerts = day_of(world, found)
@@ -126,7 +126,7 @@ def test_value_without_key_loses_label(reveal: bool, wrong: Any) -> None:
 
 def test_changed_field_with_another_key() -> None:
     world = World()
-    key = world.managed("prod/sms", extra={})
+    key = world.secret("prod/sms", extra={})
     second = world.infobip.add_key(world.accounts["main"], "second")
     text = json.dumps({"api_key": key.value, "token": second.value})
     version = world.new_id()
@@ -142,8 +142,8 @@ def test_changed_field_with_another_key() -> None:
 @pytest.mark.parametrize("status", [429, 503, 403, 400])
 def test_search_that_fails_changes_nothing(status: int, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
-    world.managed("prod/sms")
-    world.managed("prod/voice")
+    world.secret("prod/sms")
+    world.secret("prod/voice")
     edit_field(world, "0" * 32 + "-" + "11111111-1111-4111-8111-111111111111")
     before = world.labels("prod/sms")
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, "GET", KEYS, when=by_value, count=None, status=status))
@@ -164,7 +164,7 @@ def empty_answer(_: Request, answer: Response | None) -> None:
 def test_masked_search_without_key() -> None:
     world = World(options=masked())
     for number in range(5):
-        world.managed(f"prod/{number}")
+        world.secret(f"prod/{number}")
     before = [world.labels(f"prod/{number}") for number in range(5)]
     world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, "GET", KEYS, when=by_value, count=None, hook=empty_answer))
     results, alerts = day_of(world, hourly(world))
@@ -175,7 +175,7 @@ def test_masked_search_without_key() -> None:
 
 def test_only_masked_secret_is_verified() -> None:
     world = World(options=masked())
-    world.managed("prod/sms")
+    world.secret("prod/sms")
     edit_field(world)
     results, _ = day_of(world, hourly(world))
     assert results == [("prod/sms", Reason.MISLABELLED, Outcome.DONE)]
@@ -183,7 +183,7 @@ def test_only_masked_secret_is_verified() -> None:
 
 def test_held_secret_keeps_its_label() -> None:
     world = World()
-    world.managed("prod/sms", hold="freeze")
+    world.secret("prod/sms", hold="freeze")
     edit_field(world)
     before = world.labels("prod/sms")
     results, alerts = day_of(world, hourly(world))
@@ -196,7 +196,7 @@ def test_held_secret_keeps_its_label() -> None:
 @pytest.mark.parametrize("options", [{"dry_run": True}, {"secret": "prod/sms"}])
 def test_dry_run_verifies_nothing(options: dict[str, Any]) -> None:
     world = World()
-    world.managed("prod/sms")
+    world.secret("prod/sms")
     edit_field(world)
     before = world.labels("prod/sms")
     for _ in range(24):
@@ -212,7 +212,7 @@ def test_dry_run_verifies_nothing(options: dict[str, Any]) -> None:
 def test_hourly_idle_sweep_is_cheap(reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     for number in range(1000):
-        world.managed(f"prod/{number:04}", left=300 * DAY)
+        world.secret(f"prod/{number:04}", left=300 * DAY, lifetime=365 * DAY)
     asked = []
     for _ in range(24):
         world.pass_time(HOUR)
@@ -230,7 +230,7 @@ def test_hourly_idle_sweep_is_cheap(reveal: bool) -> None:
 
 def test_nothing_begins_when_process_ends() -> None:
     world = World()
-    world.managed("prod/sms")
+    world.secret("prod/sms")
     edit_field(world)
     before = world.labels("prod/sms")
     alerts = []
@@ -247,7 +247,7 @@ def test_nothing_begins_when_process_ends() -> None:
 def test_slow_search_ends_verification() -> None:
     world = World(options=masked())
     for number in range(60):
-        world.managed(f"prod/{number:04}")
+        world.secret(f"prod/{number:04}")
 
     def slow(_: Request, __: Response | None) -> None:
         world.clock.advance(timedelta(seconds=5))
@@ -263,7 +263,7 @@ def test_slow_search_ends_verification() -> None:
 
 def test_late_daemon_sweep_verifies_due() -> None:
     world = World()
-    world.managed("prod/sms")
+    world.secret("prod/sms")
     edit_field(world)
     services = world.services()
     services.previous = world.clock.now()
@@ -276,7 +276,7 @@ def test_late_daemon_sweep_verifies_due() -> None:
 
 def test_rotation_in_sweep_is_no_difference() -> None:
     world = World(policy=Policy(sweep_every=DAY))
-    world.managed("prod/sms", left=20 * DAY, age=70 * DAY)
+    world.secret("prod/sms", left=20 * DAY)
     results, alerts = day_of(world, [world.sweep()])
     assert [reason for _, reason, _ in results] == [Reason.EXPIRING]
     assert alerts == []
@@ -288,9 +288,9 @@ def test_rotation_in_sweep_is_no_difference() -> None:
 def two_wrong() -> World:
     """One secret's label names another key, one secret's value is no key, and one is as it should be."""
     world = World(options=masked(), policy=Policy(sweep_every=DAY))
-    sms = world.managed("prod/sms")
-    world.managed("prod/voice")
-    world.managed("prod/fine")
+    sms = world.secret("prod/sms")
+    world.secret("prod/voice")
+    world.secret("prod/fine")
     spare = world.infobip.add_key(world.accounts["main"], "spare")
     version = world.version_of("prod/sms", sms)
     world.store.label_by_hand("prod/sms", f"rotator:key:{sms.id}", None, version)
@@ -342,7 +342,7 @@ def test_fault_at_any_call_only_delays(kind: str) -> None:
 def test_promotion_between_looks_keeps_label() -> None:
     """Another process rotates the secret after the first look: what was read is not what is current now."""
     world = World(policy=Policy(sweep_every=DAY))
-    world.managed("prod/sms")
+    world.secret("prod/sms")
     edit_field(world)
     new = world.infobip.add_key(world.accounts["main"], "new")
 

@@ -41,8 +41,8 @@ BY = ["key", "value"]
 def two_accounts() -> tuple[World, SimKey]:
     """``main``, with the secret and its key, and ``other``, with a secret of its own."""
     world = World()
-    key = world.managed(NAME)
-    world.managed("other/sms", account="other")
+    key = world.secret(NAME)
+    world.secret("other/sms", account="other")
     return world, key
 
 
@@ -66,13 +66,13 @@ def test_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> None:
     """
     world, key = two_accounts()
     world.store.tag(NAME, {"rotator:account": "other"})
-    others = len(world.live_keys("other"))
+    others = len(world.live("other"))
     report = revoke(world, strategy, **named(by, key))
     assert not alive(world, key)
     assert verified(report) == {key.id: True}
     assert [step.account for step in report.steps if step.what == "revoked"] == ["main"]
     assert report.replaced == ()
-    assert len(world.live_keys("other")) == others  # the secret is not moved, and no key is created for it
+    assert len(world.live("other")) == others  # the secret is not moved, and no key is created for it
     if strategy is not REVOKE_ONLY:
         (step,) = (each for each in report.steps if each.what == "promoted")
         assert step.reason is Reason.KEY_NOT_FOUND
@@ -88,7 +88,7 @@ def test_other_credentials_revoke_nothing(by: str) -> None:
     world, key = two_accounts()
     user = world.infobip.add_user(world.accounts["other"], "user-of-other")
     text = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": str(user.password)}
-    store(world, text, "infobip/main")
+    store(world, text, "rotator/main")
     if by == "secret":
         report = revoke(world)
         assert (report.ok, report.revoked, report.replaced) == (False, (), ())
@@ -130,7 +130,7 @@ def _second_management(world: World, value: str = "") -> None:
     user = world.infobip.add_user(world.accounts["other"], "second-of-main")
     text = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": str(user.password)}
     tags = {"rotator:role": "management", "rotator:account": "main"}
-    world.store.create_secret("infobip/a-second", tags, value or json.dumps(text))
+    world.store.create_secret("rotator/a-second", tags, value or json.dumps(text))
 
 
 STATES: dict[str, Callable[[World], object]] = {
@@ -173,17 +173,17 @@ def test_second_management_stops_nothing(value: str, by: str) -> None:
     world, key = two_accounts()
     _second_management(world, value)
     notes = plan_for(world, **named(by, key)).notes
-    assert any(all(name in note for name in ("main", "infobip/a-second", "infobip/main")) for note in notes)
+    assert any(all(name in note for name in ("main", "rotator/a-second", "rotator/main")) for note in notes)
     report = revoke(world, **named(by, key))
     assert (report.ok, report.revoked, report.replaced) == (True, (key.id,), (NAME,)), report.errors
     assert world.consumer_works(NAME)
-    assert [each.id for each in world.live_keys("other")] == [world.first_keys["other/sms"].id]
+    assert [each.id for each in world.live("other")] == [world.first_keys["other/sms"].id]
 
 
 def test_no_management_knows_key_is_error() -> None:
     world, _ = two_accounts()
     _second_management(world)
-    with refused(Reason.DUPLICATE_MANAGEMENT, "infobip/a-second", kind=ConfigurationError):
+    with refused(Reason.DUPLICATE_MANAGEMENT, "rotator/a-second", kind=ConfigurationError):
         revoke(world, key_id="0" * 32, account="main")
 
 
@@ -311,10 +311,10 @@ def test_copy_in_another_field_is_previewed(value: str) -> None:
 @pytest.mark.parametrize("by", BY)
 def test_key_of_two_accounts_revoked_once(by: str, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     user = world.infobip.add_user(world.accounts["main"], "second-user")
     world.accounts["alias"] = world.accounts["main"]
-    world.store_management_secret("alias", user, "basic")
+    world.management(user, "alias")
     report = revoke(world, **named(by, key))
     assert (report.ok, report.revoked, report.replaced) == (True, (key.id,), (NAME,))
     assert world.consumer_works(NAME)
@@ -366,7 +366,7 @@ def test_preview_agrees_on_allowed_ips(shut_out: bool, strategy: Strategy) -> No
 def test_forged_label_replaces_nothing() -> None:
     """Infobip masks values, so only the label of the other secret says that it contains the key; its value decides."""
     world = World(options=Options(reveal=False))
-    key, other = world.managed(NAME), world.managed("prod/other")
+    key, other = world.secret(NAME), world.secret("prod/other")
     version = world.version_of("prod/other", other)
     world.store.label_by_hand(NAME, f"rotator:key:{key.id}", None, world.version_of(NAME, key))
     world.store.label_by_hand("prod/other", f"rotator:key:{other.id}", None, version)

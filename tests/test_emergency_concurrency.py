@@ -179,7 +179,7 @@ def _no_retire_labels(operation: str, _: str) -> None:
 
 def _rotated_two_minutes_ago() -> tuple[World, SimKey, SimKey]:
     world = World(staleness=timedelta(minutes=5))
-    old = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    old = world.secret(NAME, left=5 * DAY)
     world.pass_time(timedelta(minutes=10))
     assert world.sweep().ok
     world.pass_time(timedelta(minutes=2))
@@ -285,7 +285,7 @@ def _killed_sweep(world: World, at: str) -> None:
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_killed_runs_pending_key_is_revoked(strategy: Strategy) -> None:
     world = World()
-    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    current = world.secret(NAME, left=5 * DAY)
     _killed_sweep(world, "stage")
     (pending,) = set(world.infobip.keys()) - {current}
     world.pass_time(timedelta(minutes=20))
@@ -305,7 +305,7 @@ def test_later_pending_key_is_not_incidents() -> None:
     world.store.tag(NAME, {"rotator:max-age": "12h"})
     world.pass_time(20 * HOUR)
     _killed_sweep(world, "stage")
-    (pending,) = (key for key in world.live_keys() if key.id != made.id)
+    (pending,) = (key for key in world.live() if key.id != made.id)
     report = revoke(world, incident="INC-1")
     assert (report.ok, report.steps) == (True, [])
     assert alive(world, made)
@@ -324,7 +324,7 @@ def test_restored_old_value_is_recognized(strategy: Strategy) -> None:
 
 def test_unrevocable_pending_is_not_promoted() -> None:
     world = World()
-    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    current = world.secret(NAME, left=5 * DAY)
     _killed_sweep(world, "stage")
     (pending,) = set(world.infobip.keys()) - {current}
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", path=pending.id, count=None, status=500))
@@ -366,8 +366,8 @@ def test_value_stored_after_keeps_new_key() -> None:
 
 def test_copy_with_another_key_is_skipped() -> None:
     world = World(staleness=timedelta(minutes=5))
-    key = world.managed(NAME)
-    world.managed("prod/copy")
+    key = world.secret(NAME)
+    world.secret("prod/copy")
     version = world.store.put_value_by_hand("prod/copy", json.dumps({"api_key": key.value}))
     world.store.label_by_hand("prod/copy", f"rotator:key:{key.id}", version)
     world.pass_time(timedelta(minutes=6))
@@ -387,7 +387,7 @@ def test_copy_with_another_key_is_skipped() -> None:
 @pytest.mark.parametrize("call", range(1, 16))
 def test_sweep_during_emergency(strategy: Strategy, call: int) -> None:
     world = World()
-    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)  # due: the sweep rotates it
+    current = world.secret(NAME, left=5 * DAY)  # due: the sweep rotates it
     settled(world, meanwhile(world, world.sweep, call, strategy), dead=[current])
 
 
@@ -395,7 +395,7 @@ def test_two_commands_end_with_one_key() -> None:
     world = World()
     _, current = in_grace(world)
     report = meanwhile(world, lambda: revoke(world, incident="INC-1"), "stage", incident="INC-1")
-    (key,) = world.live_keys()
+    (key,) = world.live()
     assert key.id == world.current_key(NAME).id
     assert made_for_incident(world.store.peek(NAME).arn, "INC-1", world.version_of(NAME, key))
     settled(world, report, dead=[current], kept=[key])
@@ -444,7 +444,7 @@ def test_other_rotations_key_replaces(strategy: Strategy, times: int, reveal: bo
 def test_replacement_by_infobips_clock(by: str, when: str, offset: int) -> None:
     """Infobip's clock differs from this machine's: what another rotation created since the start is the replacement."""
     world = World()
-    old = world.managed(NAME)
+    old = world.secret(NAME)
     world.infobip.clock = world.infobip.state.clock = OffsetClock(world.clock, timedelta(minutes=offset))
     command = emergency(world)
     plan = command.plan(Target(**named(by, old)), REPLACE_FIRST)
@@ -471,14 +471,14 @@ def test_newer_current_key_is_revoked() -> None:
     old, current = in_grace(world)
     report = meanwhile(world, lambda: rotate_now(world.reconciler(), NAME, "just before"), "list_secrets")
     assert report.ok, report.errors
-    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
+    assert [key.id for key in world.live()] == [world.current_key(NAME).id]
     assert dead(world, old, current)
     calm(world)
 
 
 def test_named_key_is_revoked_at_any_age() -> None:
     world = World()
-    current = world.managed(NAME)
+    current = world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "this very second")
     made = world.current_key(NAME)
     report = revoke(world, leaked=leaked(made))
@@ -514,7 +514,7 @@ def scene(by: str, *, reveal: bool = True) -> tuple[World, SimKey, SimKey, dict[
     """A secret with a key in grace, or one that nobody adopted yet; and what is named."""
     world = World(options=Options(reveal=reveal))
     if by == "unadopted secret":
-        key = world.managed(NAME, adopted=False)
+        key = world.secret(NAME, adopted=False)
         return world, key, key, {"secret": NAME}
     old, current = in_grace(world)
     return world, old, current, named(by.removeprefix("old "), old if by == "old key" else current)
@@ -585,7 +585,7 @@ def test_killed_at_any_call(strategy: Strategy, by: str, when: str, then: str) -
                 assert not (stored and alive(world, current)), call
             world.pass_time(HOUR)
             world.sweep()
-            assert {key.id for key in world.live_keys()} <= {old.id, current.id, world.current_key(NAME).id}, call
+            assert {key.id for key in world.live()} <= {old.id, current.id, world.current_key(NAME).id}, call
         else:
             if twice:
                 killed(world, strategy, target, 5 + call % 3, "after")
@@ -597,7 +597,7 @@ def test_killed_at_any_call(strategy: Strategy, by: str, when: str, then: str) -
             assert strategy is REVOKE_ONLY or world.consumer_works(NAME), call
             assert promoted in (None, world.current_key(NAME).id), f"a second replacement after call {call}"
         calm(world)
-        assert len(world.live_keys()) == 1, call
+        assert len(world.live()) == 1, call
 
 
 def test_killed_create_is_revoked_as_orphan() -> None:
@@ -606,7 +606,7 @@ def test_killed_create_is_revoked_as_orphan() -> None:
         revoke(undisturbed, incident="INC-1", **target)
     world, _, _, target = scene("secret", reveal=False)
     assert killed(world, REPLACE_FIRST, target, tape.calls.index("POST keys") + 1, "after")
-    (orphan,) = [key for key in world.live_keys() if key.created_at == world.clock.now()]
+    (orphan,) = [key for key in world.live() if key.created_at == world.clock.now()]
     assert revoke(world, incident="INC-1").ok
     assert world.current_key(NAME).id != orphan.id
     assert world.current_key(NAME).name != orphan.name  # no name is used twice, so the two can be told apart
@@ -619,8 +619,8 @@ def test_killed_between_two_holders() -> None:
     """Between the first secret's replacement and the second's."""
     for call in range(1, 40):
         world = World()
-        key = world.managed(NAME)
-        world.managed("prod/other", left=200 * DAY)
+        key = world.secret(NAME)
+        world.secret("prod/other", left=200 * DAY, lifetime=265 * DAY)
         world.store.copy_secret_with_tags(NAME, "prod/copy")
         world.sweep()
         if not killed(world, REPLACE_FIRST, {"secret": NAME}, call, "after"):

@@ -49,7 +49,7 @@ from tests.emergencies import (
     settled,
 )
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import HOUR, World
+from tests.world import HOUR, PLAIN, World
 
 # ---- replacing fails, and a dry run says so --------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ def test_revoked_even_where_replacing_fails(way: str, strategy: Strategy) -> Non
 
 def test_revoke_only_promises_nothing() -> None:
     world = World()
-    world.managed(NAME, grace="soon")
+    world.secret(NAME, grace="soon")
     report = dry_run(world, REVOKE_ONLY)
     assert (report.errors, report.replaced) == ([], ())
 
@@ -164,7 +164,7 @@ def _fill_labels(world: World) -> None:
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
 def test_20_labels_stop_no_revocation(strategy: Strategy) -> None:
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     _fill_labels(world)
     for report in (dry_run(world, strategy), revoke(world, strategy)):
         assert report.replaced == ()
@@ -175,7 +175,7 @@ def test_20_labels_stop_no_revocation(strategy: Strategy) -> None:
 
 def test_copy_that_can_get_no_key_is_named() -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
     world.sweep()
     world.store.tag("prod/copy", {"rotator:grace": "soon"})
@@ -200,7 +200,7 @@ def test_unprobed_replacement_is_finished() -> None:
 
 def test_reserve_is_used() -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     for _ in range(35):  # what scheduled work may use, and more
         world.infobip.add_key(world.accounts["main"], "used up")
     assert revoke(world).ok
@@ -273,8 +273,8 @@ def test_wrong_label_protects_no_current_key(strategy: Strategy, both: bool) -> 
     :param both: it stands beside the right one.
     """
     world = World()
-    other = world.managed("prod/other")
-    key = world.managed(NAME, scopes=["sms:manage"])
+    other = world.secret("prod/other")
+    key = world.secret(NAME)
     world.store.tag(NAME, {"rotator:scopes": "sms:manage"})
     version = next(iter(world.labels(NAME)))
     if not both:
@@ -296,7 +296,7 @@ def test_wrong_label_protects_no_current_key(strategy: Strategy, both: bool) -> 
 def test_key_in_another_field_is_revoked() -> None:
     """``rotator:value-field`` was changed: the labelled key is what the old field holds, and leaked with the rest."""
     world = World()
-    key = world.managed(NAME, extra={"token": "none yet"})
+    key = world.secret(NAME, extra={"token": "none yet"})
     world.store.tag(NAME, {"rotator:value-field": "token"})
     report = revoke(world, REVOKE_ONLY)
     assert report.ok, report.errors
@@ -353,7 +353,7 @@ def test_failed_revocation_is_due_next_sweep(how: str, labels: str) -> None:
 
 def test_kept_unadopted_key_is_swept() -> None:
     world = World()
-    key = world.managed(NAME, adopted=False)
+    key = world.secret(NAME, adopted=False)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
     report = revoke(world)
     assert report.replaced == (NAME,)
@@ -398,7 +398,7 @@ def test_kept_current_key_is_no_sweeps_work(strategy: Strategy) -> None:
 
 def test_unrevocable_orphan_is_reported() -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", world.new_id())
     orphan = world.infobip.add_key(world.accounts["main"], name)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
@@ -444,9 +444,9 @@ def test_refused_credentials_change_nothing() -> None:
 def test_unreadable_management_is_reported() -> None:
     world = World()
     _, current = in_grace(world)
-    world.store.deny_kms("infobip/main")
+    world.store.deny_kms("rotator/main")
     report = revoke(world)
-    assert any("infobip/main" in error for error in report.errors)
+    assert any("rotator/main" in error for error in report.errors)
     assert alive(world, current)
 
 
@@ -506,7 +506,7 @@ def test_inconclusive_probe_verifies_nothing(status: int) -> None:
 
 def test_secrets_own_path_is_used() -> None:
     world = World()
-    world.managed(NAME, verify_path="/sms/3/logs")
+    world.secret(NAME, verify_path="/sms/3/logs")
     with Tape(world) as tape:
         assert notes(world) == ["verified: 401"]
     paths = [call.path for call in world.infobip.calls if call.principal == "" or call.principal.startswith("key:")]
@@ -515,7 +515,7 @@ def test_secrets_own_path_is_used() -> None:
 
 
 NOTES: dict[str, tuple[dict[str, Any], list[str], bool, Strategy]] = {
-    "a plain value": ({"plain": True}, [], False, REVOKE_ONLY),
+    "a plain value": ({"value": PLAIN}, [], False, REVOKE_ONLY),
     "verify=skip": ({"verify": "skip"}, [], False, REPLACE_FIRST),
     "an address admitted before": ({}, [HERE], False, REPLACE_FIRST),
     "an address that is shut out": ({"verify": "skip"}, [ELSEWHERE], False, REPLACE_FIRST),
@@ -531,7 +531,7 @@ def test_how_far_revocation_is_verified(
     tags: dict[str, Any], allowed: list[str], unreadable: bool, strategy: Strategy
 ) -> None:
     world = World()
-    key = world.managed(NAME, **tags)
+    key = world.secret(NAME, **tags)
     world.infobip.change_key(key.id, allowed_ips=tuple(allowed))
     if unreadable:
         fault(world, FaultKind.STATUS_BEFORE, ("GET", "api-keys/"), nth=1, status=500)
@@ -556,7 +556,7 @@ def test_key_that_is_not_found_is_error() -> None:
 
 def test_revocation_answered_404_is_error() -> None:
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=404)
     report = revoke(world, key_id=key.id, account="main")
     assert any(key.id in error and NAME in error for error in report.errors)
@@ -569,7 +569,7 @@ def test_refused_probe_alone_proves_nothing() -> None:
     probe.
     """
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     fault(world, FaultKind.HANG_BEFORE, UPDATE)
     fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401)
     report = revoke(world, REVOKE_ONLY, key_id=key.id, account="main")

@@ -33,7 +33,7 @@ INCIDENTS = ["INC-1", None]
 
 def with_second_field(world: World, account: str = "main") -> tuple[SimKey, SimKey]:
     """A secret whose value contains a second key in another field, which a replacement keeps."""
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     if account not in world.accounts:
         world.account(account)
     second = world.infobip.add_key(world.accounts[account], "second")
@@ -73,7 +73,7 @@ def test_repeat_revokes_key_in_another_field(account: str, incident: str | None,
 def test_working_disabled_key_fails_repeat(incident: str | None) -> None:
     """Threat: a disabled key that still authenticates. Repeating the command does not report success."""
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     world.infobip.options.propagation = timedelta(days=1)
     for _ in range(2):
         report = revoke(world, incident=incident)
@@ -95,7 +95,7 @@ def test_masked_key_in_secret_is_probed(role: str) -> None:
 def test_repeat_replaces_copy_without_key(incident: str | None) -> None:
     """Threat: a secret that got no new key in an emergency. Repeating the command creates it."""
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
     world.store.tag("prod/copy", {"rotator:grace": "soon"})
     report = revoke(world, incident=incident)
@@ -114,7 +114,7 @@ def test_repeat_replaces_copy_without_key(incident: str | None) -> None:
 @pytest.mark.parametrize("incident", INCIDENTS)
 def test_edit_makes_no_new_emergency(incident: str | None, swept: bool) -> None:
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     assert revoke(world, incident=incident).ok
     made, keys = world.current_key(NAME), len(world.infobip.keys())
     world.pass_time(timedelta(seconds=30))
@@ -130,8 +130,8 @@ def test_edit_makes_no_new_emergency(incident: str | None, swept: bool) -> None:
 def test_failing_account_stops_no_other() -> None:
     world = World()
     world.account("alpha")
-    key = world.managed(NAME)
-    world.store.deny_kms("infobip/alpha")
+    key = world.secret(NAME)
+    world.store.deny_kms("rotator/alpha")
     assert revoke(world, **named("value", key)).ok
     assert not alive(world, key)
 
@@ -139,8 +139,8 @@ def test_failing_account_stops_no_other() -> None:
 def test_unsearchable_is_reported() -> None:
     """Infobip masks values and ignores the filter: the value may be that key, and nothing proves it."""
     world = World(options=Options(reveal=False))
-    key = world.managed(NAME)
-    world.managed("prod/other")
+    key = world.secret(NAME)
+    world.secret("prod/other")
     fault(world, FaultKind.IGNORE_FILTER, ("GET", "api-keys$"), param="apiKeySecret")
     report = revoke(world, REVOKE_ONLY)
     (step,) = (each for each in report.steps if each.key_id == key.id)
@@ -159,7 +159,7 @@ def _hide_valid_from(_request: Request, answer: Response | None) -> None:
 def test_replacement_of_unknown_age(incident: str | None, strategy: Any) -> None:
     """Infobip shows no ``validFrom``. A key of unknown age counts as older, except the replacement itself."""
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     hide = Fault(FaultKind.HOOK_AFTER, path="", hook=_hide_valid_from, count=None)
     world.infobip.faults.add(hide)
     assert revoke(world, strategy, incident=incident).ok

@@ -33,7 +33,7 @@ from tests.emergencies import (
     revoke,
     settled,
 )
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, KEY, PLAIN, World
 
 EVERY = list(Strategy)
 REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
@@ -100,7 +100,7 @@ def test_revoke_only_is_replaced_by_sweep(held: bool) -> None:
 @pytest.mark.parametrize("strategy", REPLACING)
 def test_hold_window_rotation_do_not_stop_it(strategy: Strategy) -> None:
     world = World()
-    key = world.managed(NAME, hold="audit freeze", window="Sun 01:00-02:00 UTC")
+    key = world.secret(NAME, hold="audit freeze", window="Sun 01:00-02:00 UTC")
     world.store.start_rotation(NAME)
     assert revoke(world, strategy).ok
     assert not alive(world, key)
@@ -112,8 +112,8 @@ def test_hold_window_rotation_do_not_stop_it(strategy: Strategy) -> None:
 @pytest.mark.parametrize("plain", [False, True])
 def test_unadopted_secret_is_read(strategy: Strategy, plain: bool, by: str) -> None:
     world = World()
-    key = world.managed(NAME, adopted=False, plain=plain, extra={} if plain else {"sender": "Example"})
-    other = world.managed("prod/other", adopted=False)
+    key = world.secret(NAME, adopted=False, value=PLAIN if plain else KEY, extra={} if plain else {"sender": "Example"})
+    other = world.secret("prod/other", adopted=False)
     report = revoke(world, strategy, **named(by, key))
     assert report.revoked == (key.id,)
     text = world.store.consumer_read(NAME)
@@ -125,7 +125,7 @@ def test_unadopted_secret_is_read(strategy: Strategy, plain: bool, by: str) -> N
 @pytest.mark.parametrize("adopted", [False, True])
 def test_secret_sharing_key_is_replaced(strategy: Strategy, adopted: bool) -> None:
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
     if adopted:
         world.sweep()
@@ -141,10 +141,10 @@ def test_secret_sharing_key_is_replaced(strategy: Strategy, adopted: bool) -> No
 
 def test_other_holder_of_retiring_key() -> None:
     world = World()
-    older = world.managed("prod/copy", hold="frozen")
+    older = world.secret("prod/copy", hold="frozen")
     retiring = next(iter(world.labels("prod/copy")))
     world.store.label_by_hand("prod/copy", f"rotator:retire:{older.id}:20260310T000000Z", retiring)
-    shared = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    shared = world.secret(NAME, left=5 * DAY)
     version = world.store.put_value_by_hand("prod/copy", json.dumps({"api_key": shared.value}))
     world.store.label_by_hand("prod/copy", f"rotator:key:{shared.id}", version)
     assert world.sweep(secret=NAME).ok
@@ -162,7 +162,7 @@ def test_other_holder_of_retiring_key() -> None:
 def test_another_accounts_copy_is_error() -> None:
     """It can't get a key of this account: only ``rotator rotate`` moves a secret."""
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     world.account("other")
     world.store.create_secret("other/copy", world.tags("other"), json.dumps({"api_key": key.value}))
     version = next(iter(world.labels("other/copy")))
@@ -190,11 +190,11 @@ def _fleet(*, rotated: bool) -> World:
     """A hundred secrets; the one concerned holds a key that the rotator, or a person, created."""
     world = World()
     for number in range(98):
-        world.managed(f"fleet/{number:03}", age=10 * DAY)
+        world.secret(f"fleet/{number:03}", left=80 * DAY)
     if rotated:
         in_grace(world)
     else:
-        world.managed(NAME)
+        world.secret(NAME)
     return world
 
 
@@ -274,7 +274,7 @@ def test_naming_key_in_grace(by: str, strategy: Strategy) -> None:
 @pytest.mark.parametrize("reveal", [True, False])
 def test_own_orphan_is_revoked(by: str, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
-    current = world.managed(NAME)
+    current = world.secret(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", world.new_id())
     orphan = world.infobip.add_key(world.accounts["main"], name)
     report = revoke(world, **named(by, orphan))
@@ -292,7 +292,7 @@ def test_named_key_of_anybody_is_revoked(by: str, whose: str) -> None:
     preview says so, with its name at Infobip.
     """
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, whose, "0" * 32) if whose == "staging" else whose
     other = world.infobip.add_key(world.accounts["main"], name)
     plan = plan_for(world, **named(by, other))
@@ -332,7 +332,7 @@ def test_just_stored_key_is_no_orphan() -> None:
 
 def test_unreadable_current_known_by_name() -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     assert revoke(world).ok
     current = world.current_key(NAME)
     version = next(v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels)
@@ -351,10 +351,10 @@ UNKNOWN = leaks.register("0123456789abcdef0123456789abcdef-01234567-89ab-cdef-01
 @pytest.mark.parametrize(("account", "unreachable"), [(None, False), ("main", False), (None, True)])
 def test_leaked_value_in_every_account(account: str | None, unreachable: bool) -> None:
     world = World()
-    other = world.managed("first/sms", account="alpha")
-    key = world.managed(NAME, account="main")
+    other = world.secret("first/sms", account="alpha")
+    key = world.secret(NAME, account="main")
     if unreachable:
-        world.store.deny_kms("infobip/alpha")
+        world.store.deny_kms("rotator/alpha")
     report = revoke(world, leaked=leaked(key), account=account)
     assert (report.ok, report.account, report.revoked) == (True, "main", (key.id,))
     assert world.consumer_works(NAME)
@@ -365,14 +365,14 @@ def test_leaked_value_in_every_account(account: str | None, unreachable: bool) -
 def test_unknown_value_is_refused(unreachable: bool) -> None:
     """Unknown only if every account was asked."""
     world = World()
-    world.managed("first/sms", account="alpha")
-    world.managed(NAME, account="main")
+    world.secret("first/sms", account="alpha")
+    world.secret(NAME, account="main")
     if unreachable:
-        world.store.deny_kms("infobip/alpha")
+        world.store.deny_kms("rotator/alpha")
     with pytest.raises(Refused) as caught:
         revoke(world, leaked=Secret(UNKNOWN))
     assert isinstance(caught.value, UnknownValue) is not unreachable
-    assert ("infobip/alpha" if unreachable else "alpha, main") in str(caught.value)
+    assert ("rotator/alpha" if unreachable else "alpha, main") in str(caught.value)
     assert not leaks.find(str(caught.value) + repr(caught.value) + world.stream.getvalue())
 
 
@@ -380,7 +380,7 @@ def test_unknown_value_is_refused(unreachable: bool) -> None:
     ("target", "error", "fact"),
     [
         ({"secret": "prod/nope"}, SecretNotFound, "prod/nope"),
-        ({"secret": "infobip/main"}, ConfigurationError, "rotator:role=key"),
+        ({"secret": "rotator/main"}, ConfigurationError, "rotator:role=key"),
         ({"secret": NAME, "account": "other"}, ConfigurationError, "other"),
         ({"key_id": "0" * 32, "account": "main"}, Refused, "0" * 32),
         ({"key_id": "1" * 32, "account": "nope"}, ConfigurationError, "nope"),
@@ -390,7 +390,7 @@ def test_unknown_value_is_refused(unreachable: bool) -> None:
 )
 def test_unknown_or_unmanaged_is_refused(target: dict[str, Any], error: type[RotatorError], fact: str | None) -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     with pytest.raises(error, match=fact):
         revoke(world, **target)
     assert world.consumer_works(NAME)
@@ -410,7 +410,7 @@ def test_dry_run_shows_each_key_as_it_is() -> None:
 
 def test_value_of_no_account_is_error() -> None:
     world = World()
-    key = world.managed("prod/odd")
+    key = world.secret("prod/odd")
     world.store.put_value_by_hand("prod/odd", json.dumps({"api_key": "not-a-key-of-this-account"}))
     report = revoke(world, secret="prod/odd")
     assert report.revoked == (key.id,)

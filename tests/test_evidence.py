@@ -55,7 +55,7 @@ REVOKED = ("revoke", "grace-over", "prod/sms")
 
 def grace_over(world: World) -> World:
     """``prod/sms`` was rotated, and the grace period of the old key is over."""
-    world.managed("prod/sms")
+    world.secret("prod/sms")
     rotate_now(world.reconciler(), "prod/sms", "test")
     world.pass_time(73 * HOUR)
     return world
@@ -75,8 +75,8 @@ def refuse_value_search(world: World, status: int) -> None:
 
 def test_idle_plan_reads_no_value() -> None:
     world = World()
-    world.managed("a")
-    world.managed("b")
+    world.secret("a")
+    world.secret("b")
     observed = Observed(world)
     assert observed.plan.actions == ()
     assert observed.reads == {}
@@ -85,8 +85,8 @@ def test_idle_plan_reads_no_value() -> None:
 
 def test_rotation_reads_value_for_scopes() -> None:
     world = World()
-    world.managed("prod/sms", left=DAY, age=89 * DAY)
-    world.managed("other")
+    world.secret("prod/sms", left=DAY)
+    world.secret("other")
     observed = Observed(world)
     assert observed.planned == [("rotate", "expiring", "prod/sms")]
     assert observed.reads == {"read_current": 1}
@@ -95,7 +95,7 @@ def test_rotation_reads_value_for_scopes() -> None:
 
 def test_proven_by_name_reads_no_value() -> None:
     world = World()
-    world.managed("prod/sms")
+    world.secret("prod/sms")
     rotate_now(world.reconciler(), "prod/sms", "test")
     world.pass_time(80 * DAY)
     world.sweep()  # revokes the old key, and rotates
@@ -108,7 +108,7 @@ def test_proven_by_name_reads_no_value() -> None:
 def test_revocation_reads_every_value_once() -> None:
     world = World()
     for number in range(30):
-        world.managed(f"s{number:02}")
+        world.secret(f"s{number:02}")
     observed = Observed(grace_over(world))
     assert observed.planned == [REVOKED]
     assert observed.reads["read_many"] == 2  # 20 a call
@@ -120,7 +120,7 @@ def test_revocation_reads_every_value_once() -> None:
 def test_forged_label_does_not_protect_key() -> None:
     """Else a principal that may write labels could keep a leaked key enabled."""
     world = grace_over(World())
-    world.managed("copy")
+    world.secret("copy")
     version = next(iter(world.labels("copy")))
     world.store.label_by_hand("copy", f"rotator:retire:{old_key(world).id}:20991231T000000Z", version)
     observed = Observed(world)
@@ -129,7 +129,7 @@ def test_forged_label_does_not_protect_key() -> None:
 
 def test_secret_pending_deletion_is_not_read() -> None:
     world = grace_over(World())
-    world.managed("deleted")
+    world.secret("deleted")
     world.store.delete("deleted")
     observed = Observed(world)
     assert REVOKED in observed.planned
@@ -140,12 +140,12 @@ def test_secret_pending_deletion_is_not_read() -> None:
 def test_refused_search_stops_no_other(status: int) -> None:
     """A key that the rotator made is proven by its name; one made by hand has to wait until it can be searched for."""
     world = World()
-    world.managed("a/expiring", left=2 * DAY, age=88 * DAY)
+    world.secret("a/expiring", left=2 * DAY)
     assert world.sweep().ok
     world.pass_time(5 * DAY)
     assert world.sweep().ok
     world.pass_time(65 * DAY)
-    world.managed("b/odd", adopted=False)
+    world.secret("b/odd", adopted=False)
     refuse_value_search(world, status)
     sweep = world.sweep()
     (plan,) = sweep.plan.accounts
@@ -157,7 +157,7 @@ def test_refused_search_stops_no_other(status: int) -> None:
 
 def test_text_too_long_for_key_is_not_sent() -> None:
     world = World()
-    world.managed("a/expiring", left=2 * DAY, age=88 * DAY, rotated=True)
+    world.secret("a/expiring", left=2 * DAY, rotated=True)
     world.store.create_secret("b/keystore", world.tags(), leaks.register("A" * 5000))
     sweep = world.sweep()
     assert [(result.action.secret, result.outcome) for result in sweep.results] == [("a/expiring", Outcome.DONE)]
@@ -168,7 +168,7 @@ def test_text_too_long_for_key_is_not_sent() -> None:
 
 def test_copy_elsewhere_protects_its_key() -> None:
     world = World()
-    old = world.managed("prod/sms", left=5 * DAY, rotated=True)
+    old = world.secret("prod/sms", left=5 * DAY, rotated=True)
     world.sweep()
     world.account("other")
     world.store.create_secret("copy", world.tags("other"), json.dumps({"api_key": old.value}))
@@ -210,7 +210,7 @@ def test_key_in_another_text_is_not_revoked(form: str, tags: dict[str, str], hol
 def test_unfindable_copy_protects_its_key() -> None:
     """Masked values, and a filter that finds nothing: the two secrets' own values are compared."""
     world = World(options=Options(reveal=False))
-    old = world.managed("a/one", left=20 * DAY, age=70 * DAY, rotated=True)
+    old = world.secret("a/one", left=20 * DAY, rotated=True)
     assert world.sweep().ok
     world.store.create_secret("b/copy", world.tags(), json.dumps({"api_key": old.value}))
 
@@ -231,7 +231,7 @@ def test_plan_is_repeated_few_times() -> None:
     """Each round answers what the last plan asked; what is still asked then is refused where it is done."""
     world = World(seed=3)
     for number in range(12):
-        world.managed(f"s{number:02}", left=DAY + number * HOUR, age=89 * DAY)
+        world.secret(f"s{number:02}", left=DAY + number * HOUR, lifetime=DAY + number * HOUR + 89 * DAY)
     observed = Observed(world)
     assert MAX_ROUNDS == 4
     assert not observed.plan.questions
@@ -248,7 +248,7 @@ def context(world: World) -> AccountContext:
 
 def test_value_is_read_once_for_proof() -> None:
     world = World()
-    one = world.managed("prod/sms")
+    one = world.secret("prod/sms")
     found = context(world)
     entry = world.store.describe("prod/sms")
     (version,) = entry.versions
@@ -262,8 +262,8 @@ def test_value_is_read_once_for_proof() -> None:
 @pytest.mark.parametrize(("denied", "expected"), [(True, OwnershipProof.UNREADABLE), (False, OwnershipProof.NONE)])
 def test_missing_proof_says_why(denied: bool, expected: OwnershipProof) -> None:
     world = World()
-    world.managed("prod/sms")
-    other = world.managed("other")
+    world.secret("prod/sms")
+    other = world.secret("other")
     found = context(world)
     world.store.deny_kms("prod/sms", denied)
     entry = world.store.describe("prod/sms")

@@ -25,7 +25,7 @@ def creates(world: World) -> int:
 @pytest.mark.parametrize("by", ["secret", "key", "value"])
 def test_emergency_revocations_delay_nothing(by: str) -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     for _ in range(6):
         assert revoke(world, REVOKE_ONLY, **named(by, world.current_key(NAME))).ok
         assert not world.consumer_works(NAME)
@@ -39,7 +39,7 @@ def test_emergency_revocations_delay_nothing(by: str) -> None:
 
 def test_keys_that_lost_race_delay_nothing() -> None:
     world = World(options=Options(reveal=False))  # or the faster one would go on with the slower one's key
-    world.managed(NAME, left=200 * DAY)
+    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
     racing: list[int] = []
 
     def stop(when: str, _: int, what: str) -> None:
@@ -73,7 +73,7 @@ def _rejecting(names: tuple[str, ...]) -> World:
     """Secrets without a working key, at an Infobip whose new keys never authenticate."""
     world = World()
     for name in names:
-        world.managed(name, left=-HOUR, age=90 * DAY)
+        world.secret(name, left=-HOUR, lifetime=-HOUR + 90 * DAY)
     fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401)
     return world
 

@@ -47,14 +47,14 @@ Act = Callable[[World], object]
 def due() -> World:
     """A key that the rotator created, and that a sweep rotates."""
     world = World()
-    world.managed(NAME, left=20 * DAY, age=70 * DAY, rotated=True)
+    world.secret(NAME, left=20 * DAY, rotated=True)
     return world
 
 
 def graced(options: Options | None = None) -> World:
     """A key in its grace period: the rotator created it, and replaced it because a person asked for that."""
     world = World(options=options)
-    world.managed(NAME, left=200 * DAY, rotated=True)
+    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY, rotated=True)
     rotate_now(world.reconciler(), NAME, "test")
     return world
 
@@ -179,7 +179,7 @@ def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
 def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
     """Its value can't be read after the labels were checked for the last time."""
     world = World()
-    world.managed(NAME, left=200 * DAY, rotated=rotated)
+    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY, rotated=rotated)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
     meanwhile(world, LOOKED, lambda w: w.store.deny_kms(NAME))
@@ -191,7 +191,7 @@ def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
 def test_value_of_another_field_is_no_proof() -> None:
     """The tag names another field since the value was read for the proof."""
     world = World()
-    world.managed(NAME, left=200 * DAY)
+    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
     meanwhile(world, SEARCHED, lambda w: w.store.tag(NAME, {"rotator:value-field": "token"}))
@@ -257,7 +257,7 @@ def orphaned(options: Options | None = None) -> World:
     """A key that was created for the secret and never stored."""
     world = World(options=options)
     world.store = MemoryStore(world.clock, keep_unlabelled=DAY, learn=world.redactor.learn)
-    world.managed(NAME)
+    world.secret(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", ORPHAN_VERSION)
     start = world.clock.now() - HOUR
     world.first_keys["orphan"] = world.infobip.add_key(
@@ -374,7 +374,7 @@ def test_key_in_use_again_no_retire_label() -> None:
 def mislabelled() -> World:
     """A label on the current version, and the key's name, say that it is a key with more scopes than the value's."""
     world = World()
-    world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    world.secret(NAME, left=20 * DAY)
     now, version = world.clock.now(), current(world)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", version)
     admin = world.infobip.add_key(
@@ -464,7 +464,7 @@ def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budge
     services, reconciler = world.services(), world.reconciler()
     (snapshot,), _ = reconciler.snapshots()
     copies = {key.id: holders} if searched else {}
-    management = world.store.peek("infobip/main")
+    management = world.store.peek("rotator/main")
     provider = world.connect(management, Secret(world.store.consumer_read(management.name)))
     context = AccountContext(services, provider, replace(snapshot, copies=copies), budget or Budget())
     entry = world.store.peek(NAME)
@@ -515,7 +515,7 @@ def not_its_versions(world: World) -> None:
     """The label names another key than the version's value is."""
     entry = world.store.peek(NAME)
     (item,) = read_lifecycle(entry).retiring
-    victim = world.managed(OTHER)
+    victim = world.secret(OTHER)
     for label in (key_label(item.key_id), retire_label(item.key_id, item.revoke_at)):
         world.store.label_by_hand(NAME, label, None, item.version_id)
     for label in (key_label(victim.id), retire_label(victim.id, item.revoke_at)):
@@ -525,7 +525,7 @@ def not_its_versions(world: World) -> None:
 
 def not_the_current_versions(world: World) -> None:
     """The label on ``AWSCURRENT`` names another key, so nothing says that the current one is not this one."""
-    life, victim = read_lifecycle(world.store.peek(NAME)), world.managed(OTHER)
+    life, victim = read_lifecycle(world.store.peek(NAME)), world.secret(OTHER)
     world.store.label_by_hand(NAME, key_label(str(life.current_key)), None, life.current_version)
     world.store.label_by_hand(NAME, key_label(victim.id), life.current_version)
 
@@ -548,7 +548,7 @@ def test_no_revocation_without_proof(change: Act, outcome: Outcome) -> None:
 def test_label_counts_where_value_is_unknown() -> None:
     """Its version can't be read, and Infobip masks values: another secret's label is all that shows its use."""
     world = over(Options(reveal=False))
-    world.managed(OTHER)
+    world.secret(OTHER)
     version, text = world.new_id(), json.dumps({"api_key": str(old(world).value)})
     before = world.store.consumer_read(OTHER), current(world, OTHER)
     world.store.put_value_by_hand(OTHER, text, version)

@@ -37,7 +37,7 @@ def step(world: World, token: str, which: Step, name: str = NAME) -> str:
 
 def begun(world: World, **settings: Any) -> tuple[SimKey, str]:
     """A secret whose rotation Secrets Manager has begun: the old key, and the token."""
-    old = world.managed(NAME, **settings)
+    old = world.secret(NAME, **settings)
     return old, world.store.start_rotation(NAME, world.new_id())
 
 
@@ -50,7 +50,7 @@ def assert_finished(world: World, old: SimKey, token: str) -> None:
     world.pass_time(timedelta(hours=73))
     for _ in range(2):
         assert world.sweep().ok
-    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
+    assert [key.id for key in world.live()] == [world.current_key(NAME).id]
     assert world.current_key(NAME).id != old.id
     assert "AWSCURRENT" in world.labels(NAME)[token]
     assert not any("rotator:retire" in label for labels in world.labels(NAME).values() for label in labels)
@@ -58,7 +58,7 @@ def assert_finished(world: World, old: SimKey, token: str) -> None:
 
 def test_four_steps_rotate_and_sweep_revokes() -> None:
     world = World()
-    old, token = begun(world, left=60 * DAY, age=30 * DAY, extra={"sender": "Example"})
+    old, token = begun(world, left=60 * DAY, extra={"sender": "Example"})
     answers = all_steps(world, token)
     new = world.current_key(NAME)
     assert [new.id in answer for answer in answers] == [True, False, True, True]
@@ -91,7 +91,7 @@ def test_finish_tests_again() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
-    (made,) = (key for key in world.live_keys() if key.id != old.id)
+    (made,) = (key for key in world.live() if key.id != old.id)
     world.infobip.change_key(made.id, scopes=frozenset({"sms:manage", "account-management:manage"}))
     with pytest.raises(ReplacementRejected, match="scopeGuids"):
         step(world, token, Step.FINISH)
@@ -157,7 +157,7 @@ def test_key_of_earlier_attempt_is_adopted() -> None:
     world = World()
     old, token = begun(world)
     assert killed(world, token, Step.CREATE, lambda when, _, call: (when, call) == ("before", "stage"))
-    (made,) = (key for key in world.live_keys() if key.id != old.id)
+    (made,) = (key for key in world.live() if key.id != old.id)
     assert made.id in step(world, token, Step.CREATE)
     assert world.infobip.creates_used(world.accounts["main"]) == 1
 
@@ -170,7 +170,7 @@ def test_lost_answer_makes_one_key() -> None:
         world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, "POST", KEYS))
         all_steps(world, token)
         assert world.current_key(NAME).name == key_name(NAME, world.store.peek(NAME).arn, "default", token)
-        assert len(world.live_keys()) == 2
+        assert len(world.live()) == 2
         assert_finished(world, old, token)
 
 
@@ -178,7 +178,7 @@ def test_second_token_replaces_first_one() -> None:
     world = World()
     old, first = begun(world)
     step(world, first, Step.CREATE)
-    (abandoned,) = (key for key in world.live_keys() if key.id != old.id)
+    (abandoned,) = (key for key in world.live() if key.id != old.id)
     second = world.store.start_rotation(NAME, world.new_id())
     for which in (Step.TEST, Step.FINISH, Step.CREATE):
         with refused(None, first, "AWSPENDING"):
@@ -211,7 +211,7 @@ def test_first_key_of_secret_without_value() -> None:
     token = world.store.start_rotation(NAME, world.new_id())
     all_steps(world, token)
     assert world.consumer_works(NAME)
-    assert len(world.live_keys()) == 1
+    assert len(world.live()) == 1
 
 
 def test_unadopted_secret_is_adopted_first() -> None:
@@ -226,7 +226,7 @@ def test_enabling_only_tests_configuration() -> None:
     world = World()
     old, token = begun(world)
     assert step(world, token, Step.TEST)
-    assert [key.id for key in world.live_keys()] == [old.id]
+    assert [key.id for key in world.live()] == [old.id]
     world.store.tag(NAME, {"rotator:grace": "soon"})
     with refused(Reason.MISCONFIGURED, "rotator:grace"):
         step(world, token, Step.TEST)
@@ -271,11 +271,11 @@ def test_refused_rotation_changes_nothing(
     world = World()
     _old, token = begun(world)
     change(world, token)
-    before = (world.labels(NAME), world.live_keys())
+    before = (world.labels(NAME), world.live())
     kind = ConfigurationError if fact in ("rotator:role", "other") else Refused
     with refused(reason, fact, kind=kind):
         step(world, token, Step.CREATE)
-    assert (world.labels(NAME), world.live_keys()) == before
+    assert (world.labels(NAME), world.live()) == before
     (line,) = world.events_named("rotation.failed", "denied" if kind is Refused else "failure")
     assert (line["secret"], line["version_id"], line["step"]) == (NAME, token, "createSecret")
     assert "Rotation Failed" in [kind for kind, _ in world.events.sent]
@@ -310,7 +310,7 @@ def test_refused_key_is_given_up() -> None:
     with pytest.raises(ReplacementRejected):
         step(world, token, Step.TEST)
     world.infobip.faults.clear()
-    assert [key.id for key in world.live_keys()] == [old.id]
+    assert [key.id for key in world.live()] == [old.id]
     with pytest.raises(Refused):  # Secrets Manager sees that this rotation is over
         step(world, token, Step.FINISH)
 
@@ -330,19 +330,19 @@ def test_steps_leave_reserve_for_emergencies() -> None:
 def test_no_step_moves_secret(at: Step) -> None:
     world = World()
     old, token = begun(world)
-    world.managed("prod/other", account="second")
+    world.secret("prod/other", account="second")
     if at is not Step.CREATE:
         step(world, token, Step.CREATE)
     world.store.tag(NAME, {"rotator:scopes": "sms:manage", "rotator:account": "second"})
     with refused(Reason.KEY_NOT_FOUND, NAME):
         step(world, token, at)
     assert world.current_key(NAME).id == old.id
-    assert len(world.live_keys("second")) == 1
+    assert len(world.live("second")) == 1
 
 
 def test_sweep_finishes_only_stored_version() -> None:
     world = World()
-    old, token = begun(world, left=5 * DAY, age=85 * DAY)
+    old, token = begun(world, left=5 * DAY)
     world.sweep()
     assert world.current_key(NAME).id == old.id
     step(world, token, Step.CREATE)
@@ -361,7 +361,7 @@ OURS = "arn:aws:lambda:eu-central-1:123456789012:function:rotator-rotation"
 def failed_create(function: str | None = OURS, value: str | None = None) -> tuple[World, SimKey, str]:
     """``createSecret`` was refused, and Secrets Manager leaves its empty version pending. The key is due."""
     world = World(policy=Policy(rotation_function=OURS))
-    old = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    old = world.secret(NAME, left=5 * DAY)
     token = world.store.start_rotation(NAME, world.new_id(), value, function=function)
     return world, old, token
 
@@ -464,7 +464,7 @@ def test_pasted_key_in_same_second_is_kept() -> None:
     with refused(Reason.SUPERSEDED, token, kind=StateChanged):
         step(world, token, Step.FINISH)
     assert world.current_key(NAME).id == pasted.id
-    assert {key.id for key in world.live_keys()} == {old.id, pasted.id}
+    assert {key.id for key in world.live()} == {old.id, pasted.id}
 
 
 def test_step_with_unreadable_key_is_no_move() -> None:

@@ -33,7 +33,7 @@ def world_with(*, log: bool = True, gate: str | None = None) -> tuple[World, Mem
     world = World()
     readers = MemoryLog(world.clock)
     world.readers = readers if log else None
-    old = world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    old = world.secret(NAME, left=20 * DAY)
     if gate is not None:
         world.store.tag(NAME, {"rotator:gate": gate})
     readers.read(NAME, "billing", "sms")
@@ -103,7 +103,7 @@ def test_unreadable_log_waits_and_warns(log: bool) -> None:
 def test_denied_log_is_read_once() -> None:
     world, log, _ = world_with(gate="adoption")
     for number in range(3):
-        world.managed(f"more/{number}", left=20 * DAY, age=70 * DAY, gate="adoption")
+        world.secret(f"more/{number}", left=20 * DAY, gate="adoption")
     world.sweep()
     world.pass_time(GRACE)
     log.failure = DENIED
@@ -113,7 +113,7 @@ def test_denied_log_is_read_once() -> None:
 
 def test_slow_log_does_not_use_up_sweep() -> None:
     world, log, _ = world_with(gate="adoption")
-    world.managed("later", left=20 * DAY, age=70 * DAY, gate="adoption")
+    world.secret("later", left=20 * DAY, gate="adoption")
     world.sweep()
     world.pass_time(GRACE)
 
@@ -141,7 +141,7 @@ def test_ending_process_reads_no_log() -> None:
 
 def test_plan_of_one_secret_reads_one_log() -> None:
     world, log, _ = world_with(gate="adoption")
-    world.managed("other", left=20 * DAY, age=70 * DAY, gate="adoption")
+    world.secret("other", left=20 * DAY, gate="adoption")
     world.sweep()
     world.pass_time(GRACE)
     (plan,) = world.reconciler().plan(secret=NAME).accounts
@@ -194,7 +194,7 @@ def test_consumers_without_key_in_grace() -> None:
     world = World()
     log = MemoryLog(world.clock)
     world.readers = log
-    world.managed(NAME)
+    world.secret(NAME)
     log.read(NAME, "old")
     world.pass_time(15 * DAY)
     log.read(NAME, "billing")
@@ -239,9 +239,9 @@ def test_unknown_consumers_are_error() -> None:
         read_consumers(world.reconciler(), NAME)
     with pytest.raises(SecretNotFound):
         read_consumers(world.reconciler(), "nowhere")
-    with pytest.raises(ConfigurationError, match="infobip/main"):
-        read_consumers(world.reconciler(), "infobip/main")
-    world.managed("wrong", grace="soon")
+    with pytest.raises(ConfigurationError, match="rotator/main"):
+        read_consumers(world.reconciler(), "rotator/main")
+    world.secret("wrong", grace="soon")
     with pytest.raises(InvalidTags, match="rotator:grace"):
         read_consumers(world.reconciler(), "wrong")
     world.readers = None

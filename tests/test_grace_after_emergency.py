@@ -34,7 +34,7 @@ def sweeps(world: World, hours: int = 3) -> None:
 def test_replaced_key_has_its_grace() -> None:
     """A person replaced it, and the newer key leaked before any sweep."""
     world = World()
-    older, newer = world.managed(NAME), new_key(world)
+    older, newer = world.secret(NAME), new_key(world)
     world.pass_time(HOUR)
     paste(world, newer)
     world.pass_time(10 * SECOND)
@@ -50,7 +50,7 @@ def test_replaced_key_has_its_grace() -> None:
 def test_pasted_key_has_its_grace() -> None:
     """A person stores it after the replacement was asked for; the next sweep still promotes that."""
     world = World()
-    old, pasted = world.managed(NAME), new_key(world)
+    old, pasted = world.secret(NAME), new_key(world)
 
     def before(operation: str, _secret: str) -> None:
         if operation == "stage":
@@ -70,7 +70,7 @@ def test_pasted_key_has_its_grace() -> None:
 @pytest.mark.parametrize("call", ["promote", "stage"])
 def test_leaked_key_has_no_grace(call: str) -> None:
     world = World()
-    old = world.managed(NAME)
+    old = world.secret(NAME)
 
     def after(operation: str, _secret: str) -> None:
         if operation == call:

@@ -34,7 +34,7 @@ def test_short_form_of_no_key_is_refused() -> None:
 
 def test_emergency_finds_key_by_it() -> None:
     world = World()
-    key = world.managed(NAME)
+    key = world.secret(NAME)
     stranger = world.infobip.add_key(world.accounts["main"], "made by hand")
     assert revoke(world, key_id=short_id(stranger.id), account="main").revoked == (stranger.id,)
     assert revoke(world, REVOKE_ONLY, key_id=short_id(key.id).replace("…", "..."), account="main").revoked == (key.id,)
@@ -42,8 +42,8 @@ def test_emergency_finds_key_by_it() -> None:
 
 def test_emergency_refuses_ambiguous_id() -> None:
     world = World()
-    key = world.managed(NAME)
-    world.managed("prod/other")
+    key = world.secret(NAME)
+    world.secret("prod/other")
     twin = f"{key.id[:4]}{'0' * 24}{key.id[-4:]}"  # a label may name anything
     world.store.label_by_hand("prod/other", f"rotator:key:{twin}", next(iter(world.labels("prod/other"))))
     with refused(None, "account main", key.id, twin):
@@ -53,13 +53,13 @@ def test_emergency_refuses_ambiguous_id() -> None:
 
 def test_rollback_and_adopt_take_it() -> None:
     world = World()
-    old = world.managed(NAME, left=200 * DAY)
+    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
     rotate_now(world.reconciler(), NAME, "test")
     newer = world.current_key(NAME)
     with refused(Reason.GRACE_OVER, newer.id):
         rollback(world.reconciler(), NAME, "test", short_id(newer.id))
     assert rollback(world.reconciler(), NAME, "test", short_id(old.id)).key_id == old.id
-    by_hand = world.managed("prod/new", adopted=False)
+    by_hand = world.secret("prod/new", adopted=False)
     with refused(Reason.MISLABELLED, by_hand.id, old.id):
         adopt(world.reconciler(), "prod/new", short_id(old.id))
     assert adopt(world.reconciler(), "prod/new", short_id(by_hand.id)).outcome is Outcome.DONE

@@ -40,7 +40,7 @@ def outcomes(results: list[LeakResult]) -> list[LeakOutcome]:
 
 def two_secrets() -> tuple[World, SimKey, SimKey]:
     world = World()
-    return world, world.managed("prod/a"), world.managed("prod/b", account="second")
+    return world, world.secret("prod/a"), world.secret("prod/b", account="second")
 
 
 def test_each_is_revoked_in_its_account() -> None:
@@ -87,7 +87,7 @@ def test_one_that_fails_stops_no_other() -> None:
 
 def test_silent_account_leaves_undecided() -> None:
     world, one, two = two_secrets()
-    world.store.put_value_by_hand("infobip/second", '{"base_url": "https://sandbox.api.infobip.com"}')
+    world.store.put_value_by_hand("rotator/second", '{"base_url": "https://sandbox.api.infobip.com"}')
     results = go(world, one, two)
     assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.FAILED]
     assert "second" in results[1].detail
@@ -101,5 +101,5 @@ def test_values_go_to_own_infobip_alone() -> None:
     world.infobip.observers.append(lambda request, _answer: asked.append(request))
     go(world, one, FOREIGN, account="second", confirmed=False)
     users = {call.principal for call in world.infobip.calls[before:]}
-    assert users == {"basic:user-second"}
+    assert users == {"basic:ops-second"}
     assert all("apiKeySecret" in request.query for request in asked)

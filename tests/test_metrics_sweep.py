@@ -64,7 +64,7 @@ def swept(world: World, *, dry_run: bool = False, account: str | None = None) ->
 
 def test_published_is_what_next_sweep_sees() -> None:
     world = World()
-    world.managed("prod/sms", left=5 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
     kept, sweep = swept(world)
     assert sweep.ok
     new = world.current_key("prod/sms")
@@ -92,13 +92,13 @@ def test_published_is_what_next_sweep_sees() -> None:
 def test_use_is_right_or_not_shown(made: int, due: int, used: dict[tuple[str, ...], float], left: object) -> None:
     """Keys that were revoked today are counted, or nothing is shown; that none is left may show without them."""
     world = World()
-    world.managed("prod/otp")
+    world.secret("prod/otp")
     for number in range(made):
         key = world.infobip.add_key(world.accounts["main"], f"by hand {number}")
         if made == 5:
             world.infobip.change_key(key.id, enabled=False)
     if due:
-        world.managed("prod/sms", left=5 * DAY)
+        world.secret("prod/sms", left=5 * DAY)
     kept, sweep = swept(world)
     assert kept.of(CREATES_USED) == [used]
     assert kept.of(CREATES_LEFT) == [left]
@@ -107,7 +107,7 @@ def test_use_is_right_or_not_shown(made: int, due: int, used: dict[tuple[str, ..
 
 def test_dry_run_reports_what_it_leaves() -> None:
     world = World()
-    world.managed("prod/sms", left=5 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
     assert swept(world, dry_run=True)[0].of(EXPIRING) == [{(): 1}]
     world.sweep()
     world.pass_time(73 * HOUR)
@@ -118,10 +118,10 @@ def test_dry_run_reports_what_it_leaves() -> None:
 def test_overdue_rotation_counts_until_done() -> None:
     """What this sweep could not do counts, and what waits on purpose never."""
     world = World()
-    world.managed("prod/late", left=5 * DAY, age=85 * DAY)
-    world.managed("prod/lately", left=29.5 * DAY, age=60.5 * DAY)
-    world.managed("prod/held", left=5 * DAY, age=85 * DAY, hold="freeze")
-    world.managed("prod/closed", left=10 * DAY, age=80 * DAY, window="Sun 01:00-02:00 UTC")
+    world.secret("prod/late", left=5 * DAY)
+    world.secret("prod/lately", left=29.5 * DAY)
+    world.secret("prod/held", left=5 * DAY, hold="freeze")
+    world.secret("prod/closed", left=10 * DAY, window="Sun 01:00-02:00 UTC")
     world.infobip.faults.add(Fault(FaultKind.THROTTLE, method="POST", path="api-keys", count=None))
     kept, _ = swept(world)
     assert kept.of(ROTATIONS_OVERDUE) == [{(): 1}]
@@ -132,9 +132,9 @@ def test_overdue_rotation_counts_until_done() -> None:
 
 def test_unread_account_fails_alone() -> None:
     world = World()
-    world.managed("prod/sms", account="main")
-    world.managed("other/sms", account="other")
-    world.store.create_secret("infobip/second", {"rotator:role": "management", "rotator:account": "other"}, "{}")
+    world.secret("prod/sms", account="main")
+    world.secret("other/sms", account="other")
+    world.store.create_secret("rotator/second", {"rotator:role": "management", "rotator:account": "other"}, "{}")
     kept, sweep = swept(world)
     assert not sweep.ok
     mine = [report for report in kept.reports if report.account == "main"]
@@ -147,7 +147,7 @@ def test_unread_account_fails_alone() -> None:
 
 def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
-    world.managed("prod/sms", left=5 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
     services = world.services()
     services.metrics = Broken()
     with caplog.at_level(logging.WARNING):
@@ -159,7 +159,7 @@ def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_duration_is_accounts_own() -> None:
     world = World()
-    world.managed("prod/sms", left=5 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
     world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", seconds=7))
     kept, _ = swept(world)
     assert timedelta(seconds=kept.of(DURATION)[0][()]) >= timedelta(seconds=7)

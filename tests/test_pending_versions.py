@@ -20,7 +20,7 @@ from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests import leaks
 from tests.emergencies import NAME, Killed, refused
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, KEY, PLAIN, World
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -44,10 +44,10 @@ def killed_at(world: World, operation: str, *, then: Callable[[], None] | None =
 def pending(**settings: Any) -> tuple[World, SimKey, SimKey]:
     """A rotation that ended before the promotion: the old key and the new one."""
     world = World()
-    old = world.managed(NAME, left=5 * DAY, age=85 * DAY, **settings)
+    old = world.secret(NAME, left=5 * DAY, **settings)
     world.pass_time(MINUTE)
     killed_at(world, "promote")
-    (new,) = (key for key in world.live_keys() if key.id != old.id)
+    (new,) = (key for key in world.live() if key.id != old.id)
     return world, old, new
 
 
@@ -87,7 +87,7 @@ def test_edit_is_not_undone(after: timedelta) -> None:
 def test_edit_before_staging_is_not_undone() -> None:
     """The pending version is the newer one, and is made of the value before."""
     world = World()
-    old = world.managed(NAME, left=5 * DAY, age=85 * DAY, extra={"sender": "Before"})
+    old = world.secret(NAME, left=5 * DAY, extra={"sender": "Before"})
     world.pass_time(MINUTE)
 
     def stage(called: str, _secret: str) -> None:
@@ -108,7 +108,7 @@ def test_edit_before_staging_is_not_undone() -> None:
     world.store.before = stage
     with pytest.raises(Killed):
         world.sweep()
-    (new,) = (key for key in world.live_keys() if key.id != old.id)
+    (new,) = (key for key in world.live() if key.id != old.id)
     for _ in range(3):
         world.pass_time(HOUR)
         world.sweep()
@@ -120,7 +120,7 @@ def test_edit_before_staging_is_not_undone() -> None:
 @pytest.mark.parametrize("extra", [None, {"sender": "Same", "number": 1.50}])
 @pytest.mark.parametrize("plain", [False, True])
 def test_unchanged_value_is_finished(extra: dict[str, Any] | None, plain: bool) -> None:
-    world, _, new = pending(extra=extra, plain=plain)
+    world, _, new = pending(extra=extra, value=PLAIN if plain else KEY)
     world.pass_time(MINUTE)
     assert world.sweep().ok
     assert world.current_key(NAME).id == new.id
@@ -128,7 +128,7 @@ def test_unchanged_value_is_finished(extra: dict[str, Any] | None, plain: bool) 
 
 @pytest.mark.parametrize("to_json", [False, True])
 def test_another_form_of_value_is_not_undone(to_json: bool) -> None:
-    world, old, new = pending(plain=to_json)
+    world, old, new = pending(value=PLAIN if to_json else KEY)
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": old.value}) if to_json else str(old.value))
     world.pass_time(MINUTE)
     for _ in range(2):
@@ -156,7 +156,7 @@ def test_pasted_key_wins_over_pending() -> None:
 def test_possibly_used_key_gets_its_grace() -> None:
     """A version that was promoted keeps AWSPENDING, and loses AWSPREVIOUS when two more values are stored."""
     world = World()
-    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    world.secret(NAME, left=5 * DAY)
     assert world.sweep().ok
     new = world.current_key(NAME)
     world.pass_time(MINUTE)
@@ -196,14 +196,14 @@ def test_changed_value_field_recovers(has_field: bool) -> None:
 @pytest.mark.parametrize("which", [Step.TEST, Step.FINISH])
 def test_step_fails_and_removes_labels(which: Step) -> None:
     world = World()
-    old = world.managed(NAME, extra={"sender": "Before"})
+    old = world.secret(NAME, extra={"sender": "Before"})
     token = world.store.start_rotation(NAME, world.new_id())
 
     def step(each: Step) -> str:
         return run_step(world.reconciler(), NAME, token, each)
 
     step(Step.CREATE)
-    (new,) = (key for key in world.live_keys() if key.id != old.id)
+    (new,) = (key for key in world.live() if key.id != old.id)
     edit(world, sender="After")
     with refused(Reason.SUPERSEDED, token, kind=StateChanged):
         step(which)
@@ -256,7 +256,7 @@ def test_giving_up_can_be_interrupted(call: int) -> None:
     assert world.consumer_works(NAME)
     world.pass_time(80 * HOUR)
     world.sweep()
-    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
+    assert [key.id for key in world.live()] == [world.current_key(NAME).id]
 
 
 def test_missing_pending_key_keeps_its_label() -> None:
@@ -275,7 +275,7 @@ def test_missing_pending_key_keeps_its_label() -> None:
 
 def test_interrupted_move_needs_person() -> None:
     world = World()
-    old = world.managed(NAME)
+    old = world.secret(NAME)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
     world.pass_time(MINUTE)
@@ -288,7 +288,7 @@ def test_interrupted_move_needs_person() -> None:
     world.store.before = kill
     with pytest.raises(Killed):
         rotate_now(world.reconciler(), NAME, "moved")
-    (new,) = world.live_keys("other")
+    (new,) = world.live("other")
     for _ in range(3):
         world.pass_time(HOUR)
         world.sweep()
@@ -359,7 +359,7 @@ def test_promoted_meanwhile_is_not_revoked() -> None:
 def test_proven_by_value_is_retired() -> None:
     """A person stored it as a pending version: it is not known to be used here only, so it gets a grace period."""
     world = World()
-    world.managed(NAME, extra={"sender": "Before"})
+    world.secret(NAME, extra={"sender": "Before"})
     world.pass_time(MINUTE)
     key = world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"])
     value = Secret(json.dumps({"sender": "Before", "api_key": leaks.register(str(key.value))}))

@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 def rotated(**settings: object) -> tuple[World, SimKey, SimKey]:
     """A secret that was rotated by hand an hour ago, long before it was due: the previous key and the current one."""
     world = World()
-    old = world.managed(NAME, left=200 * DAY, **settings)  # type: ignore[arg-type]
+    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY, **settings)
     rotate_now(world.reconciler(), NAME, "new contract")
     world.pass_time(HOUR)
     return world, old, world.current_key(NAME)
@@ -116,7 +116,7 @@ def test_newer_key_is_revoked_after_grace() -> None:
 def test_due_key_is_rotated_by_next_sweep(kept_by: str) -> None:
     world = World()
     window = "Sat 09:00-10:00 UTC" if kept_by == "a closed window" else "Mon-Sun 00:00-24:00 UTC"
-    old = world.managed(NAME, left=20 * DAY, age=70 * DAY, window=window)
+    old = world.secret(NAME, left=20 * DAY, window=window)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(HOUR)
     done = back(world)
@@ -233,7 +233,7 @@ def test_no_probe_where_tag_says_so() -> None:
 
 def test_full_grace_after_emergency() -> None:
     world = World()
-    world.managed(NAME, left=200 * DAY)
+    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
     revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
     made = world.current_key(NAME)
     world.pass_time(HOUR)
@@ -455,7 +455,7 @@ def test_it_never_goes_to_another_account(back: bool) -> None:
     key is the old account's; if the tag is set back, the current one is the new one's.
     """
     world = World()
-    old = world.managed(NAME, left=200 * DAY)
+    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
     rotate_now(world.reconciler(), NAME, "moved")
@@ -466,4 +466,4 @@ def test_it_never_goes_to_another_account(back: bool) -> None:
     with refused(Reason.KEY_NOT_FOUND, ROTATE):
         rollback(world.reconciler(), NAME, "test")
     assert (world.current_key(NAME).id, world.labels(NAME)) == (new.id, before)
-    assert {key.id for account in ("main", "other") for key in world.live_keys(account)} == {old.id, new.id}
+    assert {key.id for account in ("main", "other") for key in world.live(account)} == {old.id, new.id}

@@ -23,7 +23,7 @@ from tests.world import DAY, HOUR, World
 @pytest.mark.parametrize("reveal", [True, False])
 def test_lost_create_is_not_repeated(reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
-    world.managed("prod/sms", left=5 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
     fault = world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, method="POST"))
     assert world.sweep().ok
     assert fault.hits == 1
@@ -36,7 +36,7 @@ def test_lost_create_is_not_repeated(reveal: bool) -> None:
 def test_lost_create_in_its_own_account() -> None:
     """The list shows the main account's keys alone; the key to be replaced is a sub-account's, proven by its name."""
     world = World()
-    world.managed("prod/sms", left=5 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
     assert world.sweep().ok
     old = world.current_key("prod/sms")
     sub = world.infobip.add_account("sub", parent=old.account_id)
@@ -52,7 +52,7 @@ def test_lost_create_in_its_own_account() -> None:
 
 def test_failed_create_waits_for_next_sweep() -> None:
     world = World()
-    world.managed("prod/sms", left=5 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
     sweep = world.sweep()
     assert [r.outcome for r in sweep.results] == [Outcome.FAILED]
@@ -68,7 +68,7 @@ def test_first_key_in_wrong_account() -> None:
     world.accounts["main"] = sub.id
     value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
     tags = {"rotator:role": "management", "rotator:account": "main"}
-    world.store.create_secret("infobip/main", tags, json.dumps({**value, "account_id": sub.id}))
+    world.store.create_secret("rotator/main", tags, json.dumps({**value, "account_id": sub.id}))
     world.store.create_secret("s/new", world.tags("main", scopes="sms:manage"), None)
 
     def into_the_parent(request: Request, _answer: Response | None) -> None:
@@ -88,7 +88,7 @@ def test_first_key_in_wrong_account() -> None:
 
 def test_unprobed_key_waits_for_promotion() -> None:
     world = World(options=Options(propagation=timedelta(seconds=20)))
-    world.managed("prod/sms", left=20 * DAY, age=70 * DAY, verify="skip")
+    world.secret("prod/sms", left=20 * DAY, verify="skip")
     broken: list[str] = []
 
     def check(operation: str, _secret: str) -> None:
@@ -104,7 +104,7 @@ def test_unprobed_key_waits_for_promotion() -> None:
 @pytest.mark.parametrize(("status", "waited"), [(404, False), (500, True)])
 def test_wrong_verify_path_is_not_waited_for(status: int, waited: bool) -> None:
     world = World()
-    old = world.managed("a/one", left=2 * DAY, age=88 * DAY)
+    old = world.secret("a/one", left=2 * DAY)
     world.infobip.faults.add(
         Fault(FaultKind.STATUS_BEFORE, when=lambda request: "balance" in request.path, status=status, count=None)
     )
@@ -122,10 +122,10 @@ def _other_credentials(world: World) -> SimAccount:
     other = world.infobip.add_account("other")
     user = world.infobip.add_user(other, "other-user", leaks.register("pass-word-654321"))
     value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
-    (before,) = world.store.peek("infobip/main").versions
+    (before,) = world.store.peek("rotator/main").versions
     after = world.new_id()
-    world.store.stage("infobip/main", after, Secret(json.dumps(value)), ("AWSPENDING",))
-    world.store.promote("infobip/main", after, before)
+    world.store.stage("rotator/main", after, Secret(json.dumps(value)), ("AWSPENDING",))
+    world.store.promote("rotator/main", after, before)
     return other
 
 
@@ -136,7 +136,7 @@ def _alerts(sweep: Sweep) -> list[tuple[str | None, str, str | None]]:
 @pytest.mark.parametrize("gone", ["the account", "the key"])
 def test_missing_key_needs_person(gone: str) -> None:
     world = World()
-    olds = [world.managed(name) for name in ("a/one", "b/two")]
+    olds = [world.secret(name) for name in ("a/one", "b/two")]
     if gone == "the account":
         other = _other_credentials(world)
         found = world.infobip.add_key(other.id, "by hand", scopes=["sms:manage"])
@@ -167,7 +167,7 @@ def test_known_value_is_adopted_not_moved() -> None:
     """Somebody changed the tag and pasted a key of that account; the label was copied with the rest."""
     world = World()
     world.account("other")
-    old = world.managed("a/one")
+    old = world.secret("a/one")
     pasted = world.infobip.add_key(world.accounts["other"], "by hand", scopes=["sms:manage"])
     version = world.store.put_value_by_hand("a/one", json.dumps({"api_key": leaks.register(str(pasted.value))}))
     world.store.label_by_hand("a/one", f"rotator:key:{old.id}", version, world.version_of("a/one", old))
@@ -180,7 +180,7 @@ def test_known_value_is_adopted_not_moved() -> None:
 def test_key_gone_since_listing() -> None:
     """Asked again right before a key is created."""
     world = World()
-    old = world.managed("a/one", left=5 * DAY, age=85 * DAY)
+    old = world.secret("a/one", left=5 * DAY)
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
 
     def remove(_request: Request, _answer: Response | None) -> None:
@@ -199,7 +199,7 @@ def test_few_keys_are_looked_for_elsewhere() -> None:
     for name in ("second", "third", "fourth"):
         world.account(name)
     for name in ("a/one", "b/two"):
-        world.managed(name)
+        world.secret(name)
         for number in range(17):  # forged labels
             label = f"rotator:key:{name[0].upper()}{number:031}"
             world.store.stage(name, world.new_id(), Secret('{"api_key": "x"}'), (label,))
@@ -224,8 +224,8 @@ def test_sub_accounts_are_two_accounts() -> None:
         value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
         tags = {"rotator:role": "management", "rotator:account": name}
         text = json.dumps({**value, "account_id": world.accounts[name]})
-        world.store.create_secret(f"infobip/{name}", tags, text)
-    old = world.managed("a/one", left=5 * DAY, age=85 * DAY)
+        world.store.create_secret(f"rotator/{name}", tags, text)
+    old = world.secret("a/one", left=5 * DAY)
     world.store.tag("a/one", {"rotator:account": "second", "rotator:scopes": "sms:manage"})
     assert ("a/one", "key-not-found", old.id) in _alerts(world.sweep())
     assert [key.id for key in world.infobip.keys()] == [old.id]
@@ -239,9 +239,9 @@ def test_parent_without_keys_shares_no_limit() -> None:
     """Its list shows its sub-account's keys, which another management secret manages."""
     world = World(options=Options(list_sub_accounts=True))
     parent = world.account("parent")
-    world.accounts["sub"] = world.infobip.add_account("sub", parent=parent).id
-    world.store_management_secret("sub", world.infobip.add_user(world.accounts["sub"], "user-of-sub"), "basic")
-    world.managed("a/one", account="sub")
+    world.accounts["sub"] = world.infobip.add_account("sub", parent=parent.id).id
+    world.management(world.infobip.add_user(world.accounts["sub"], "user-of-sub"), "sub")
+    world.secret("a/one", account="sub")
     assert [alert for alert in _alerts(world.sweep()) if alert[1] == "shared-account"] == []
 
 
@@ -255,7 +255,7 @@ def _miscount(_request: Request, answer: Response | None) -> None:
 @pytest.mark.parametrize(("status", "reason"), [(404, "key-not-found"), (400, "listing-incomplete")])
 def test_incomplete_list_reads_key(status: int, reason: str) -> None:
     world = World()
-    old = world.managed("a/one", scopes=["sms:manage"])
+    old = world.secret("a/one")
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
     _other_credentials(world)
     page = "/settings/2/api-keys$"
@@ -278,7 +278,7 @@ NAME = "prod/sms"
 
 def test_unrevocable_key_does_not_stop_it() -> None:
     world = World()
-    old = world.managed(NAME)
+    old = world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "first")
     world.store.create_secret("prod/copy", world.tags(), json.dumps({"api_key": old.value}))
     world.pass_time(73 * HOUR)
@@ -298,7 +298,7 @@ def test_unrevocable_key_does_not_stop_it() -> None:
 )
 def test_hold_and_wrong_tag_stop_it(tags: dict[str, str], reason: Reason, fact: str) -> None:
     world = World()
-    key = world.managed(NAME, **tags)  # type: ignore[arg-type]
+    key = world.secret(NAME, **tags)
     with refused(reason, fact):
         rotate_now(world.reconciler(), NAME, "test")
     assert world.current_key(NAME).id == key.id

@@ -22,7 +22,7 @@ PAUSE = timedelta(minutes=11)
 
 def due() -> World:
     world = World()
-    world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    world.secret(NAME, left=20 * DAY)
     return world
 
 
@@ -139,7 +139,7 @@ def test_late_key_waits_for_orphans() -> None:
 def test_old_key_stays_if_current_disabled(way: str) -> None:
     """The listing is minutes old where an account is large: the key in use is read again, right before."""
     world = World()
-    old = world.managed(NAME, left=200 * DAY)
+    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(72 * HOUR)
     current = world.current_key(NAME)
@@ -154,8 +154,8 @@ def test_old_key_stays_if_current_disabled(way: str) -> None:
 
 def test_429_ends_sweep_of_one_account() -> None:
     world = due()
-    world.managed("prod/voice", left=19 * DAY, age=70 * DAY)
-    world.managed("other/mail", account="other", left=20 * DAY, age=70 * DAY)
+    world.secret("prod/voice", left=19 * DAY, lifetime=89 * DAY)
+    world.secret("other/mail", account="other", left=20 * DAY)
     mine = world.accounts["main"]
     throttled = Fault(FaultKind.THROTTLE, method="POST", path=LIST, when=lambda request: b"prod/" in request.body)
     world.infobip.faults.add(throttled)
@@ -173,7 +173,7 @@ def test_429_ends_sweep_of_one_account() -> None:
 def test_orphan_evidence_is_minute_old(seconds: int, outcome: Outcome) -> None:
     """A run that stores such an old key waits for longer than that, and then finds it ended."""
     world = World()
-    world.managed(NAME, left=80 * DAY)
+    world.secret(NAME, left=80 * DAY)
     start = world.clock.now() - HOUR
     name = key_name(NAME, world.store.peek(NAME).arn, "default", "0" * 36)
     orphan = world.infobip.add_key(world.accounts["main"], name, valid_from=start, valid_to=start + 9 * DAY)

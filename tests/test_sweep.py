@@ -19,12 +19,12 @@ from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, PLAIN, World
 
 
 def test_whole_life_of_key() -> None:
     world = World()
-    old = world.managed("prod/sms", adopted=False, left=20 * DAY, age=70 * DAY, extra={"note": "a", "n": 1.5})
+    old = world.secret("prod/sms", adopted=False, left=20 * DAY, extra={"note": "a", "n": 1.5})
     sweep = world.sweep()
     assert [(r.action.kind, r.outcome, r.error) for r in sweep.results] == [
         (ActionKind.LABEL, Outcome.DONE, None),
@@ -68,7 +68,7 @@ def test_whole_life_of_key() -> None:
 
 def test_plain_stays_plain_first_is_json() -> None:
     world = World()
-    world.managed("plain", plain=True, left=5 * DAY)
+    world.secret("plain", value=PLAIN, left=5 * DAY)
     world.store.create_secret("empty", world.tags(scopes="sms:manage voice:manage"))
     assert world.sweep().ok
     assert not world.store.consumer_read("plain").startswith("{")
@@ -80,8 +80,8 @@ def test_plain_stays_plain_first_is_json() -> None:
 
 def test_bug_at_one_secret_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    world.managed("a", left=5 * DAY)
-    world.managed("b", left=6 * DAY)
+    world.secret("a", left=5 * DAY)
+    world.secret("b", left=6 * DAY)
 
     def fail_to_store(op: str, secret: str) -> None:
         if op == "stage" and (secret == "a" or ":secret:a-" in secret):
@@ -96,7 +96,7 @@ def test_bug_at_one_secret_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_secrets_of_unknown_account() -> None:
     world = World()
-    world.managed("a/right")
+    world.secret("a/right")
     for name in ("b/typo", "c/typo"):
         world.store.create_secret(name, world.tags() | {"rotator:account": "mian"}, "{}")
     for name in ("d/nowhere", "e/odd"):
@@ -126,7 +126,7 @@ def test_every_revocation_counts_against_day(refuse: bool, left: timedelta, upda
     """An expiry that Infobip does not take does not hide a revocation. Keys that expired by themselves need none."""
     world = World(options=Options(refuse_past_end=refuse, daily_creates=None), policy=Policy(daily_limit=200))
     for number in range(60):
-        world.managed(f"s/{number:02}", left=left, age=70 * DAY)
+        world.secret(f"s/{number:02}", left=left, lifetime=left + 70 * DAY)
     world.sweep()
     world.policy = Policy()
     world.pass_time(4 * DAY)
@@ -134,14 +134,14 @@ def test_every_revocation_counts_against_day(refuse: bool, left: timedelta, upda
         world.sweep(force=True)
         world.pass_time(HOUR)
     assert world.infobip.updates_used(world.accounts["main"]) == updates
-    assert len(world.live_keys()) == 60 + (28 if updates else 0)
+    assert len(world.live()) == 60 + (28 if updates else 0)
 
 
 def test_key_missing_in_listing_has_grace() -> None:
     world = World()
     for number in range(8):
-        world.managed(f"s/{number}", left=200 * DAY, age=10 * DAY)
-    old = world.managed("prod/sms", left=20 * DAY, age=70 * DAY)
+        world.secret(f"s/{number}", left=200 * DAY, lifetime=210 * DAY)
+    old = world.secret("prod/sms", left=20 * DAY)
     world.sweep()
     world.pass_time(HOUR)
 
@@ -163,13 +163,13 @@ def test_key_missing_in_listing_has_grace() -> None:
 
 def test_other_accounts_values_are_not_read() -> None:
     world = World()
-    world.managed("a", account="one")
-    world.managed("b", account="two")
-    world.managed("c", account="two", adopted=False)
+    world.secret("a", account="one")
+    world.secret("b", account="two")
+    world.secret("c", account="two", adopted=False)
     world.store.calls.clear()
     world.sweep(account="one")
     read = [secret for operation, secret in world.store.calls if operation == "read_current"]
-    assert read[0] == "infobip/one"
+    assert read[0] == "rotator/one"
     assert "b" not in read
 
 
@@ -200,7 +200,7 @@ def label_reads(accounts: int, monkeypatch: pytest.MonkeyPatch, *, orphans: bool
     """A sweep of ``SECRETS`` secrets in so many accounts: how often the labels of each were read."""
     world, seen = World(), Counter[str]()
     for number in range(SECRETS):
-        world.managed(f"s{number:02}", account=f"a{number % accounts}")
+        world.secret(f"s{number:02}", account=f"a{number % accounts}")
     if orphans:  # keys that any secret may hold are searched for everywhere
         now = world.clock.now()
         for number in range(accounts):
@@ -232,7 +232,7 @@ def test_no_account_reads_others_labels(monkeypatch: pytest.MonkeyPatch, orphans
 def test_adoption_without_time_is_overdue() -> None:
     """A worker whose time suffices only to list defers the adoption in every sweep; after a day that is no success."""
     world = World()
-    world.managed("prod/new", adopted=False)
+    world.secret("prod/new", adopted=False)
     found = []
     for _ in range(3):
         services = world.services()

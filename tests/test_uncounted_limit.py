@@ -34,7 +34,7 @@ def busy_world(count: int, every: timedelta, *, left: timedelta = 20 * DAY, grac
     """Secrets whose keys are due."""
     world = World(policy=Policy(sweep_every=every))
     for number in range(count):
-        world.managed(f"prod/{number:03}", left=left, age=90 * DAY - left, grace=grace)
+        world.secret(f"prod/{number:03}", left=left, grace=grace)
     path = "^/settings/2/api-keys$"
     world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, "GET", path, when=of_disabled, count=None, hook=cut))
     return world
@@ -86,8 +86,8 @@ def test_two_names_share_one_part() -> None:
     world = busy_world(3, HOUR)
     user = next(iter(world.infobip.state.users.values()))
     world.accounts["alias"] = world.accounts["main"]
-    world.store_management_secret("alias", user, "basic")
-    world.managed("prod/alias", account="alias", left=20 * DAY, age=70 * DAY)
+    world.management(user, "alias")
+    world.secret("prod/alias", account="alias", left=20 * DAY)
     sweep = world.sweep()
     assert len(at(world, "key.created")) == 1
     assert {a.kind for plan in sweep.plan.accounts for a in plan.alerts} >= {Reason.SHARED_ACCOUNT}

@@ -18,22 +18,21 @@ from rotator.errors import RotatorError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import Policy, SecretEntry
-from rotator.policy.labels import key_name
 from rotator.ports import KeyProvider, ReaderLog, SecretStore
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
-from rotator.sandbox.state import Options, SimKey, SimUser
+from rotator.sandbox.state import Options, SimAccount, SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
-from tests import leaks
 from tests.doubles.in_process import InProcessAdapter
 from tests.doubles.memory_store import MemoryStore
 from tests.support.commands import assert_documented
 from tests.support.faulty_infobip import FaultyInfobip
+from tests.support.verbs import DAY, HOUR, KEY, PLAIN, Account, Verbs, tags_named
+
+__all__ = ["DAY", "HOUR", "KEY", "PLAIN", "START", "Events", "World", "with_policy"]
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
-HOUR = timedelta(hours=1)
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Events:
         self.sent.append((detail_type, detail))
 
 
-class World:
+class World(Verbs):
     """Everything, ready for a sweep. Values that it makes are registered with the leak search.
 
     ``stores``, where it is set, are several stores as one deployment has them; ``store`` is one of them.
@@ -65,8 +64,9 @@ class World:
         staleness: timedelta = timedelta(0),
         start: datetime = START,
     ) -> None:
-        self.clock = VirtualClock(start)
-        self.infobip = FaultyInfobip(self.clock, seed=seed, options=options)
+        self.clock: VirtualClock = VirtualClock(start)
+        self.infobip_url = "https://sandbox.api.infobip.com"
+        self.infobip: FaultyInfobip = FaultyInfobip(self.clock, seed=seed, options=options)
         self.redactor = Redactor()
         self.store = MemoryStore(self.clock, staleness=staleness, learn=self.redactor.learn)
         self.stores: SecretStore | None = None
@@ -85,66 +85,56 @@ class World:
 
     # ---- making it --------------------------------------------------------------------------------------------------
 
-    def account(self, name: str = "main", *, auth: str = "basic", password: str | None = None) -> str:
-        """An Infobip account with a user, and its management secret. Gives the account's id at Infobip."""
-        account = self.infobip.add_account(name)
-        user = self.infobip.add_user(account, f"user-{name}", password)
+    def account(self, name: str = "main", **management: str) -> SimAccount:
+        account = super().account(name, **management)
         self.accounts[name] = account.id
-        self.store_management_secret(name, user, auth)
-        return account.id
+        return account
 
-    def store_management_secret(self, name: str, user: SimUser, auth: str) -> None:
-        """The management secret by which this world's rotator finds an account."""
-        value = {
-            "base_url": "https://sandbox.api.infobip.com",
-            "username": user.username,
-            "password": leaks.register(str(user.password)),
-            "auth": auth,
-        }
-        tags = {"rotator:role": "management", "rotator:account": name}
-        self.store.create_secret(f"infobip/{name}", tags, json.dumps(value))
-
-    def managed(
-        self,
-        name: str,
-        *,
-        account: str = "main",
-        left: timedelta = 300 * DAY,
-        age: timedelta = 65 * DAY,
-        scopes: Iterable[str] = ("sms:manage",),
-        plain: bool = False,
-        extra: Mapping[str, Any] | None = None,
-        adopted: bool = True,
-        rotated: bool = False,
-        **tags: str,
-    ) -> SimKey:
-        """A managed secret that holds a key created by hand. Underscores in tag names stand for dashes.
-
-        :param rotated: the rotator created the key: it is proven by its name.
-        """
-        if account not in self.accounts:
-            self.account(account)
-        now = self.clock.now()
-        version_id = self.new_id() if rotated else str(uuid.uuid4())
-        arn = self.store.create_secret(name, self.tags(account, **tags))
-        title = key_name(name, arn, self.policy.deployment, version_id) if rotated else f"by hand: {name}"
-        key = self.infobip.add_key(
-            self.accounts[account], title, scopes=scopes, valid_from=now - age, valid_to=now + left
-        )
-        value = leaks.register(str(key.value))
-        text = value if plain else json.dumps({**(extra or {}), "api_key": value})
-        self.store.put_value_by_hand(name, text, version_id)
-        if adopted:
-            version = next(iter(self.store.peek(name).versions))
-            self.store.label_by_hand(name, f"rotator:key:{key.id}", version)
-        self.first_keys[name] = key
+    def secret(self, name: str, *options: Any, **more: Any) -> SimKey:
+        key = self.first_keys[name] = super().secret(name, *options, **more)
         self.ours.add(key.id)
         return key
 
-    def tags(self, account: str = "main", **tags: str) -> dict[str, str]:
-        """Tags of a managed secret."""
-        named = {f"rotator:{name.replace('_', '-')}": value for name, value in tags.items()}
-        return {"rotator:role": "key", "rotator:account": account, **named}
+    def managed(self, name: str, *, plain: bool = False, **more: Any) -> SimKey:
+        """The former name of :meth:`secret`."""
+        left = more.pop("left", 300 * DAY)
+        more.pop("scopes", None)
+        return self.secret(
+            name, value=PLAIN if plain else KEY, left=left, lifetime=left + more.pop("age", 65 * DAY), **more
+        )
+
+    def _simulated(self, account: Account) -> SimAccount:
+        if isinstance(account, SimAccount):
+            return account
+        if account not in self.accounts:
+            self.account(account)
+        return self.infobip.state.accounts[self.accounts[account]]
+
+    def new_id(self) -> str:
+        """A UUID out of the seed."""
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+    def new_secret(self, name: str, tags: Mapping[str, str], value: str | None = None) -> str:
+        return self.store.create_secret(name, tags, value)
+
+    def put(
+        self,
+        name: str,
+        value: str | bytes | Mapping[str, Any],
+        labels: Iterable[str] = ("AWSCURRENT",),
+        version: str | None = None,
+    ) -> str:
+        text = value if isinstance(value, str | bytes) else json.dumps(value)
+        return self.store.put_value_by_hand(name, text, version, labels)
+
+    def label(self, name: str, label: str, version: str | None, remove_from: str | None = None) -> None:
+        self.store.label_by_hand(name, label, version, remove_from)
+
+    def tag(self, name: str, **tags: str) -> None:
+        self.store.tag(name, tags_named(tags))
+
+    def untag(self, name: str, *tags: str) -> None:
+        self.store.untag(name, *tags)
 
     # ---- using it ---------------------------------------------------------------------------------------------------
 
@@ -182,10 +172,6 @@ class World:
             readers=self.readers,
         )
 
-    def new_id(self) -> str:
-        """A UUID out of the seed."""
-        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
-
     def reconciler(self) -> Reconciler:
         """A reconciler over fresh services."""
         return Reconciler(self.services())
@@ -204,36 +190,14 @@ class World:
         """The audit lines of one event and outcome."""
         return [line for line in self.lines() if line["event"] == event and line["outcome"] == outcome]
 
-    def current_value(self, name: str) -> str:
-        """The key that a consumer finds in a secret."""
-        text = self.store.consumer_read(name)
-        if not text.startswith("{"):
-            return text
-        fields = json.loads(text)
-        return str(fields["api_key"])
-
-    def consumer_works(self, name: str) -> bool:
-        """Whether a consumer that reads now gets in."""
-        return self.infobip.authenticates(self.current_value(name))
-
-    def current_key(self, name: str) -> SimKey:
-        """The key at Infobip behind ``AWSCURRENT``."""
-        key = self.infobip.key_of(self.current_value(name))
-        assert key is not None
-        return key
+    def arn(self, name: str) -> str:
+        return self.store.peek(name).arn
 
     def labels(self, name: str) -> dict[str, set[str]]:
-        """Version ids and their labels."""
         return {version: set(labels) for version, labels in self.store.peek(name).versions.items()}
 
-    def version_of(self, name: str, key: SimKey) -> str:
-        """The version that carries a key's label."""
-        return next(version for version, labels in self.labels(name).items() if f"rotator:key:{key.id}" in labels)
-
-    def live_keys(self, account: str = "main") -> list[SimKey]:
-        """Every key that authenticates now."""
-        now = self.clock.now()
-        return [key for key in self.infobip.keys(self.accounts[account]) if key.enabled and key.valid_to > now]
+    def text(self, name: str) -> str:
+        return self.store.consumer_read(name)
 
     def names(self) -> list[str]:
         """The managed secrets' names."""
@@ -246,10 +210,6 @@ class World:
             return self.store.consumer_read(name)
         except RotatorError:
             return None
-
-    def pass_time(self, by: timedelta) -> None:
-        """Let time pass."""
-        self.clock.advance(by)
 
 
 def with_policy(world: World, **changes: Any) -> World:

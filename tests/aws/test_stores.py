@@ -88,7 +88,7 @@ def many(stack: Stack) -> Many:
         aws_secret_access_key=role["SecretAccessKey"],
         aws_session_token=role["SessionToken"],
     )
-    world = (stack.world, stack.infobip_url, stack.aws_url, stack.clock)
+    world = (stack.infobip, stack.infobip_url, stack.aws_url, stack.clock)
     return Many(stack, LocalWorld(*world, _client(stack, REGIONS[1])), LocalWorld(*world, far))
 
 
@@ -261,7 +261,7 @@ def test_management_elsewhere_is_ignored(many: Many) -> None:
     """Threat: a member account redirects an Infobip account, or stops it by a second management secret. That
     secret is ignored, with an alert."""
     many.far.management(
-        many.home.user(next(iter(many.home.world.state.accounts.values()))), base_url="http://127.0.0.1:9"
+        many.home.user(next(iter(many.home.infobip.state.accounts.values()))), base_url="http://127.0.0.1:9"
     )
     many.home.secret("prod/home")
     ran = many.run("plan", "--json")

@@ -14,9 +14,9 @@ GRACE = 72 * HOUR
 def calls_of_a_rotation() -> dict[str, Any]:
     """Calls by operation: of the rotation itself, and of ending the old key, without the sweep's own lists."""
     world = World()
-    world.managed("idle", age=10 * DAY)
+    world.secret("idle", left=80 * DAY)
     idle = _calls(world)
-    world.managed("due", left=20 * DAY, age=70 * DAY, rotated=True)
+    world.secret("due", left=20 * DAY, rotated=True)
     rotation = _calls(world) - idle
     world.pass_time(GRACE)
     grace_over = _calls(world) - idle

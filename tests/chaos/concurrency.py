@@ -84,7 +84,7 @@ def _emergency(strategy: Strategy, incident: str | None = "INC-1") -> Act:
         assert plan.secret is not None
         run.world.emergency_keys |= read_lifecycle(plan.secret).named  # what was promoted since the act began
         # A key that an interrupted run created before, and that another process promotes meanwhile, is suspect as well.
-        run.world.emergency_keys |= {key.id for key in run.world.live_keys() if key.created_at < run.world.clock.now()}
+        run.world.emergency_keys |= {key.id for key in run.world.live() if key.created_at < run.world.clock.now()}
         report = emergency.execute(plan)
         run.emergencies.append(report)
         return report

@@ -36,7 +36,7 @@ from tests.chaos.worlds import (
     sweep,
     swept,
 )
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, PLAIN, World
 
 R = TypeVar("R", bound=ElevenRules)
 NEW = "prod/new"
@@ -86,14 +86,14 @@ def _slow() -> World:
 
 def _unadopted() -> World:
     world = World()
-    world.managed(SMS, left=20 * DAY, age=70 * DAY, adopted=False)
-    world.managed(VOICE, left=200 * DAY, adopted=False, plain=True)
+    world.secret(SMS, left=20 * DAY, adopted=False)
+    world.secret(VOICE, left=200 * DAY, lifetime=265 * DAY, adopted=False, value=PLAIN)
     return world
 
 
 def _first_key() -> World:
     world = World()
-    world.managed(VOICE, left=200 * DAY)
+    world.secret(VOICE, left=200 * DAY, lifetime=265 * DAY)
     world.store.create_secret(NEW, world.tags(scopes="sms:manage"))
     return world
 
@@ -114,32 +114,32 @@ def _rolled_back() -> World:
 
 
 def _forward(world: World) -> object:
-    (newer,) = [key for key in world.live_keys() if key.id != world.current_key(SMS).id]
+    (newer,) = [key for key in world.live() if key.id != world.current_key(SMS).id]
     return rollback(world.reconciler(), SMS, "test", newer.id)
 
 
 def _both() -> World:
     """A rotation and a revocation in the same sweep."""
     world = World()
-    world.managed(VOICE, left=200 * DAY)
+    world.secret(VOICE, left=200 * DAY, lifetime=265 * DAY)
     rotate_now(world.reconciler(), VOICE, "test")
     world.pass_time(72 * HOUR)
-    world.managed(SMS, left=20 * DAY, age=70 * DAY)
+    world.secret(SMS, left=20 * DAY)
     return world
 
 
 def _one_slot() -> World:
     """Two are due, and today's limit, less the reserve, allows one creation and one revocation."""
     world = World(policy=Policy(daily_limit=2, reserve=1))
-    world.managed(SMS, left=20 * DAY, age=70 * DAY)
-    world.managed(VOICE, left=25 * DAY, age=65 * DAY)
+    world.secret(SMS, left=20 * DAY)
+    world.secret(VOICE, left=25 * DAY)
     return world
 
 
 def _many_at_once() -> World:
     """More revocations are due than one sweep makes."""
     world = World()
-    world.managed(SMS, left=200 * DAY)
+    world.secret(SMS, left=200 * DAY, lifetime=265 * DAY)
     now, last = world.clock.now(), world.store.consumer_read(SMS)
     for number in range(6):
         key = world.infobip.add_key(world.accounts["main"], f"by hand: {number}", valid_from=now - 65 * DAY)

@@ -67,8 +67,8 @@ class ForgeryRules(ElevenRules):
 def make(options: Options | None = None, grace_over: bool = True) -> World:
     """The world, before anything is forged."""
     world = World(options=options)
-    world.managed(SMS, left=200 * DAY)
-    world.managed(OURS, left=200 * DAY)
+    world.secret(SMS, left=200 * DAY, lifetime=265 * DAY)
+    world.secret(OURS, left=200 * DAY, lifetime=265 * DAY)
     account, begin = world.accounts["main"], world.clock.now() - 30 * DAY
     world.infobip.add_key(account, UNMANAGED, scopes=("voice:manage",), valid_from=begin)
     admin = world.infobip.add_key(account, DISABLED, scopes=("account-management:manage",), valid_from=begin)
@@ -76,10 +76,10 @@ def make(options: Options | None = None, grace_over: bool = True) -> World:
     rotate_now(world.reconciler(), SMS, "test")
     rotate_now(world.reconciler(), OURS, "test")
     world.pass_time(71 * HOUR if grace_over else HOUR)
-    world.managed(PUSH, left=20 * DAY, age=70 * DAY)
+    world.secret(PUSH, left=20 * DAY)
     killed_at(world, PROBE, HOUR)
-    world.managed(VOICE, left=20 * DAY, age=70 * DAY)
-    world.managed(DUE, left=21 * DAY, age=69 * DAY)
+    world.secret(VOICE, left=20 * DAY)
+    world.secret(DUE, left=21 * DAY)
     world.exempt |= WRITABLE
     return world
 

@@ -222,14 +222,14 @@ def revive(world: World) -> None:
 
 
 def new_password(world: World) -> None:
-    user = world.infobip.state.users["user-main"]
+    user = world.infobip.state.users["ops-main"]
     user.password = leaks.register(f"a new password {world.clock.now():%H%M%S}")
 
 
 def store_password(world: World) -> None:
-    value = json.loads(world.store.consumer_read("infobip/main"))
-    password = world.infobip.state.users["user-main"].password
-    world.store.put_value_by_hand("infobip/main", json.dumps({**value, "password": password}))
+    value = json.loads(world.store.consumer_read("rotator/main"))
+    password = world.infobip.state.users["ops-main"].password
+    world.store.put_value_by_hand("rotator/main", json.dumps({**value, "password": password}))
 
 
 def start_rotation(world: World, *, value: bool) -> str:

@@ -49,13 +49,13 @@ def move_by_hand(world: TwoAccounts) -> None:
 
 
 def swap_credentials(world: TwoAccounts) -> None:
-    world.store.put_value_by_hand(f"infobip/{MAIN}", world.store.consumer_read(f"infobip/{OTHER}"))
+    world.store.put_value_by_hand(f"rotator/{MAIN}", world.store.consumer_read(f"rotator/{OTHER}"))
 
 
 def restore_credentials(world: TwoAccounts) -> None:
-    user = world.infobip.state.users[f"user-{MAIN}"]
+    user = world.infobip.state.users[f"ops-{MAIN}"]
     value = {"base_url": f"https://{MAIN}.api.infobip.com", "username": user.username, "password": str(user.password)}
-    world.store.put_value_by_hand(f"infobip/{MAIN}", json.dumps(value))
+    world.store.put_value_by_hand(f"rotator/{MAIN}", json.dumps(value))
 
 
 def add_binary_copy(world: TwoAccounts) -> None:

@@ -12,7 +12,7 @@ from rotator.aws.stores import Member, Stores
 from rotator.model import StoreId
 from rotator.policy.labels import parse_key_name
 from rotator.sandbox.infobip import KEYS_API
-from rotator.sandbox.state import SimKey
+from rotator.sandbox.state import SimAccount, SimKey
 from tests.chaos.rules import Rules
 from tests.chaos.truth import named_for
 from tests.doubles.memory_store import MemoryStore
@@ -43,15 +43,13 @@ class SecondRegion(World):
             home = Member(StoreId("eu-central-1"), lambda: first.store)
             self.stores = first.stores = Stores([home, Member(self.id, lambda: self.store)])
 
-    def account(self, name: str = "main", *, auth: str = "basic", password: str | None = None) -> str:
+    def account(self, name: str = "main", **management: str) -> SimAccount:
         """The first region's Infobip account, by another user."""
         account = self.infobip.state.accounts[self._first.accounts[name]]
         self.accounts[name] = account.id
-        if self.stores is not None:
-            return account.id
-        user = self.infobip.add_user(account, f"second-{name}", password)
-        self.store_management_secret(name, user, auth)
-        return account.id
+        if self.stores is None:
+            self.management(self.infobip.add_user(account, f"second-{name}"), name, **management)
+        return account
 
 
 def belongs_to(world: World, key: SimKey) -> bool:

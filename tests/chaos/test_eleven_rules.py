@@ -34,7 +34,7 @@ class WrongRotator:
     def __init__(self, world: World) -> None:
         self.world, self.store = world, world.store
         self.current = next(v for v, labels in world.labels(SMS).items() if "AWSCURRENT" in labels)
-        client = world.connect(world.store.peek("infobip/main"), Secret(world.store.consumer_read("infobip/main")))
+        client = world.connect(world.store.peek("rotator/main"), Secret(world.store.consumer_read("rotator/main")))
         assert isinstance(client, InfobipClient)
         self.client = client
         self.version = world.new_id()

@@ -100,10 +100,10 @@ def test_copied_value_defers_revocation() -> None:
 def test_keys_of_one_writer_starve_no_other() -> None:
     """It puts its secrets' old, disabled keys back every hour, so that new ones are created until none are left."""
     world = World(options=Options(reveal=False), policy=Policy(daily_limit=12, reserve=4))
-    world.managed(VOICE, left=2 * DAY + 6 * HOUR, age=26 * DAY, rotate_before="2d")
+    world.secret(VOICE, left=2 * DAY + 6 * HOUR, lifetime=2 * DAY + 6 * HOUR + 26 * DAY, rotate_before="2d")
     writers = [LabelWriter(world, f"dev/{number}", VOICE) for number in range(3)]
     for writer in writers:
-        world.infobip.change_key(world.managed(writer.secret).id, enabled=False)
+        world.infobip.change_key(world.secret(writer.secret, left=300 * DAY, lifetime=365 * DAY).id, enabled=False)
     old = {writer.secret: world.store.consumer_read(writer.secret) for writer in writers}
     for number in range(30):
         for writer in writers:

@@ -60,7 +60,7 @@ def promote(world: TwoAccounts, key: SimKey, **changes: str) -> None:
 
 def disable(world: TwoAccounts, key_id: str, account: str = MAIN) -> None:
     """Through the key's own account."""
-    name = f"infobip/{account}"
+    name = f"rotator/{account}"
     provider = world.connect(world.store.peek(name), world.store.read_current(name).text)
     provider.revoke_key(provider.get_key(key_id).key, world.clock.now())
 

@@ -47,8 +47,8 @@ def regions(joined: str, options: Options | None = None) -> tuple[World, SecondR
     first.account()
     second = SecondRegion(first, aws_account=joined or AWS_ACCOUNT, joined=bool(joined))
     for world in (first, second):
-        world.managed(SMS, left=20 * DAY, age=70 * DAY)
-        world.managed(VOICE, left=200 * DAY)
+        world.secret(SMS, left=20 * DAY)
+        world.secret(VOICE, left=200 * DAY, lifetime=265 * DAY)
     return first, second
 
 
@@ -146,7 +146,7 @@ def test_alternately_for_weeks(aws_account: str) -> None:
     )
     for world in (first, second):
         for number in range(4):
-            world.managed(f"prod/{number}", left=(30 + 2 * number) * DAY, age=55 * DAY)
+            world.secret(f"prod/{number}", left=(30 + 2 * number) * DAY, lifetime=(30 + 2 * number) * DAY + 55 * DAY)
     both = TwoRegions(first, second)
     for number in range(24 * 7):
         first.pass_time(3 * HOUR)
@@ -211,7 +211,7 @@ def disturbed(make: Callable[[], TwoRegions], act: Act, index: int, *, kill: boo
             raise LOST[index % len(LOST)]
 
     store.before = fail
-    enabled, leaked = first.live_keys(), first.current_key(SMS)
+    enabled, leaked = first.live(), first.current_key(SMS)
     if act is revoke:  # a sweep finishes a killed one
         for world in (first, both.second):
             world.emergency_keys |= {leaked.id, first.first_keys[SMS].id}

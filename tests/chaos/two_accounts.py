@@ -85,14 +85,12 @@ class TwoAccounts(World):
     def _add(self, name: str, parent: str | None) -> str:
         account = self.infobip.add_account(name, parent=parent)
         self.accounts[name] = account.id
-        self.store_management_secret(name, self.infobip.add_user(account, f"user-{name}"), "basic")
+        self.management(self.infobip.add_user(account, f"ops-{name}"), name)
         return account.id
 
-    def store_management_secret(self, name: str, user: SimUser, auth: str) -> None:
+    def management(self, user: SimUser, account: str = MAIN, **other: str) -> None:
         """With the account's own host."""
-        value = {"base_url": f"https://{name}.api.infobip.com", "username": user.username, "auth": auth}
-        text = json.dumps({**value, "password": leaks.register(str(user.password))})
-        self.store.create_secret(f"infobip/{name}", {"rotator:role": "management", "rotator:account": name}, text)
+        super().management(user, account, base_url=f"https://{account}.api.infobip.com", **other)
 
     def connect(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         """The real client, its connections ending at the host that the credentials name."""
@@ -121,10 +119,10 @@ class TwoAccounts(World):
 def due(*, parent: bool = False, adopted: bool = True) -> TwoAccounts:
     """The key of ``SMS`` is due. Its tag gives the scopes, so nothing but the rules keeps it in its account."""
     world = TwoAccounts(parent=parent)
-    world.managed(SMS, left=20 * DAY, age=70 * DAY, extra={"note": "first"}, adopted=adopted)
+    world.secret(SMS, left=20 * DAY, extra={"note": "first"}, adopted=adopted)
     world.store.tag(SMS, {"rotator:scopes": "sms:manage"})
-    world.managed(VOICE, left=200 * DAY, extra={"note": "first"})
-    world.managed(MAIL, account=OTHER, left=200 * DAY, extra={"note": "first"})
+    world.secret(VOICE, left=200 * DAY, lifetime=265 * DAY, extra={"note": "first"})
+    world.secret(MAIL, account=OTHER, left=200 * DAY, lifetime=265 * DAY, extra={"note": "first"})
     return world
 
 

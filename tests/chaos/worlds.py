@@ -36,7 +36,7 @@ TOKEN = "5ec2e75a-0000-4000-8000-000000000001"
 def alone(options: Options | None = None, *, adopted: bool = True) -> World:
     """One secret, whose key is due."""
     world = World(options=options)
-    world.managed(SMS, left=20 * DAY, age=70 * DAY, adopted=adopted)
+    world.secret(SMS, left=20 * DAY, adopted=adopted)
     return world
 
 
@@ -44,8 +44,8 @@ def due(options: Options | None = None, *, auth: str = "basic") -> World:
     """A key that is due, and one that is not."""
     world = World(options=options)
     world.account(auth=auth)
-    world.managed(SMS, left=20 * DAY, age=70 * DAY)
-    world.managed(VOICE, left=200 * DAY)
+    world.secret(SMS, left=20 * DAY)
+    world.secret(VOICE, left=200 * DAY, lifetime=265 * DAY)
     return world
 
 
@@ -59,7 +59,7 @@ def swept(world: World, ago: timedelta) -> World:
 def rotated_by_hand(ago: timedelta) -> World:
     """The only key was not due and was replaced by hand: after a rollback none is due."""
     world = World()
-    world.managed(SMS, left=200 * DAY)
+    world.secret(SMS, left=200 * DAY, lifetime=265 * DAY)
     rotate_now(world.reconciler(), SMS, "test")
     world.pass_time(ago)
     return world
@@ -110,7 +110,7 @@ def first_key() -> World:
 
 def current() -> World:
     world = World()
-    world.managed(SMS)
+    world.secret(SMS, left=300 * DAY, lifetime=365 * DAY)
     return world
 
 

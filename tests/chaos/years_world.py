@@ -78,7 +78,7 @@ class Enterprise(World):
         user = infobip.add_user(account, f"ops-{name}")
         value = self._credentials(name, auth, str(user.password))
         tags = {"rotator:role": "management", "rotator:account": name}
-        self.store.create_secret(f"infobip/{name}", tags, value, self.new_id())
+        self.store.create_secret(f"rotator/{name}", tags, value, self.new_id())
 
     def _credentials(self, name: str, auth: str, password: str) -> str:
         url = f"http://127.0.0.1:{8000 + list(ACCOUNTS).index(name)}"
@@ -119,7 +119,7 @@ class Enterprise(World):
         user = self.servers[account].state.users[f"ops-{account}"]
         user.password = self.servers[account].state.new_token()
         value = self._credentials(account, ACCOUNTS[account][0], user.password)
-        self.store.put_value_by_hand(f"infobip/{account}", value, self.new_id())
+        self.store.put_value_by_hand(f"rotator/{account}", value, self.new_id())
 
     def new_value(self, account: str, name: str) -> None:
         """An operator makes a key in the portal and stores it by hand."""

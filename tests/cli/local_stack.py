@@ -39,7 +39,7 @@ class Stack(LocalWorld):
 
     def seed(self) -> dict[str, SimKey]:
         """The example fleet; gives the keys by secret. Whatever the time of day, no window in it is open."""
-        fleet = seed(self.world, self.client, self.infobip_url)
+        fleet = seed(self.infobip, self.client, self.infobip_url)
         leaks.register(fleet.user.password)
         opens = self.clock.now() + timedelta(hours=12)
         self.tag("prod/whatsapp/bot", window=f"{opens:%a %H:%M}-{opens + timedelta(hours=1):%H:%M} UTC")

@@ -67,7 +67,7 @@ class Bad:
         """Make it."""
         user = SimUser("", "")
         if self.management is None:
-            account = stack.world.add_account("nobody")
+            account = stack.infobip.add_account("nobody")
         else:
             account = stack.account("main", **self.management())
             user = stack.user(account)

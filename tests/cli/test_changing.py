@@ -29,7 +29,7 @@ def test_run_does_what_plan_said(stack: Stack, tmp_path: Path) -> None:
     otp = next(r for r in results if r["secret"] == "prod/sms/otp")
     value = json.loads(consumer_value(stack.client, "prod/sms/otp"))
     assert value["key_id"] == otp["new_key_id"] != keys["prod/sms/otp"].id
-    assert stack.world.authenticates(value["api_key"])
+    assert stack.infobip.authenticates(value["api_key"])
     assert ran.document["results"] == [{"account": "main", **r} for r in results]
     # stderr: nothing but JSON lines, the audit among them, the same as in the file
     audit = [line for line in ran.lines if "seq" in line]
@@ -45,7 +45,7 @@ def test_run_does_what_plan_said(stack: Stack, tmp_path: Path) -> None:
 
 def test_run_for_people_names_what_failed(stack: Stack) -> None:
     stack.seed()
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
     ran = stack.run("run")
     assert ran.code == 1
     assert all(len(line) <= 80 for line in ran.out.splitlines())
@@ -84,15 +84,15 @@ def test_rotate_adopts_first(stack: Stack) -> None:
     assert ran.code == 0
     assert [r["kind"] for r in ran.document["results"]] == ["label", "rotate"]
     new = ran.document["results"][1]["new_key_id"]
-    assert consumer_value(stack.client, "prod/voice/alerts") == stack.world.key(new).value
-    assert stack.world.authenticates(keys["prod/voice/alerts"].value)  # its grace has only begun
+    assert consumer_value(stack.client, "prod/voice/alerts") == stack.infobip.key(new).value
+    assert stack.infobip.authenticates(keys["prod/voice/alerts"].value)  # its grace has only begun
     audit = [line for line in ran.lines if line["event"] == "secret.promoted" and line["outcome"] == "success"]
     assert (audit[0]["trigger"], audit[0]["reason"]) == ("manual", "vendor left")
 
 
 def test_deferred_rotate_is_failure(stack: Stack) -> None:
     stack.seed()
-    faults_of(stack.world).add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
     ran = stack.run("rotate", "prod/sms/otp", "--reason", "test")
     assert ran.code == 1
     assert "prod/sms/otp" in ran.sentence
@@ -107,7 +107,7 @@ def test_rotate_that_moves_names_old_key(stack: Stack) -> None:
     key = stack.secret("prod/sms", first, scopes="sms:manage")
     stack.client.tag_resource(SecretId="prod/sms", Tags=[{"Key": "rotator:account", "Value": "other"}])
     ran = stack.run("rotate", "prod/sms", "--reason", "moved")
-    assert (ran.code, stack.world.authenticates(key.value)) == (0, True)
+    assert (ran.code, stack.infobip.authenticates(key.value)) == (0, True)
     words = " ".join(ran.out.split())
     assert f"rotator revoke --key-id {key.id} --account " in words
     assert "rotator status" not in words

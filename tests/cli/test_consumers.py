@@ -40,7 +40,7 @@ def replaced(stack: Stack) -> Stack:
         read(stack, user)
     stack.clock.advance(HOUR)
     assert stack.run("rotate", NAME, "--reason", "test").code == 0
-    for key in stack.world.keys():
+    for key in stack.infobip.keys():
         leaks.register(key.value)
     stack.clock.advance(HOUR)
     read(stack, "sms")
@@ -157,7 +157,7 @@ def test_foreign_names_are_shown_harmless() -> None:
     world = World()
     log = MemoryLog(world.clock)
     world.readers = log
-    world.managed(NAME, left=timedelta(days=20), age=timedelta(days=70))
+    world.secret(NAME, left=timedelta(days=20))
     log.read(NAME, HOSTILE, "=cmd|' /C calc'!A0", "\u202eevil", "y" * 600)
     world.pass_time(HOUR)
     world.sweep()

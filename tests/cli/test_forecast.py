@@ -70,7 +70,7 @@ def test_keys_that_no_slot_is_left_for(stack: Stack) -> None:
     ends = stack.clock.now() + 2 * DAY
     for number in range(12):
         key = stack.secret(f"prod/{number}", account)
-        stack.world.change_key(key.id, valid_to=ends)
+        stack.infobip.change_key(key.id, valid_to=ends)
     ran = stack.run("forecast", "--days", "14", env={"ROTATOR_DAILY_LIMIT": "2", "ROTATOR_RESERVE": "1"})
     assert ran.code == 0
     assert len(re.findall(r"^  prod/\d+ +expires-before-rotation ", ran.out, re.MULTILINE)) == MOST_AT_RISK

@@ -27,7 +27,7 @@ def test_every_key_and_whose_it_is(stack: Stack) -> None:
 
 def test_disabled_and_hostile_in_every_form(stack: Stack) -> None:
     account = stack.account("main")
-    world = stack.world
+    world = stack.infobip
     hostile = world.add_key(account, '=HYPERLINK("http://x")\x1b[2J\u202e')
     dead = world.add_key(account, "dead")
     world.change_key(dead.id, enabled=False)

@@ -23,7 +23,9 @@ from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 def test_signal_ends_sweep_in_one_sentence(stack: Stack, number: signal.Signals, code: int) -> None:
     stack.seed()
     go_on = threading.Event()
-    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on))
+    fault = faults_of(stack.infobip).add(
+        Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on)
+    )
     child = stack.start("run")
     try:
         assert fault.entered.wait(PATIENCE)  # a create is on its way
@@ -83,7 +85,7 @@ def test_terminal_gets_colour_and_plain_logs(stack: Stack) -> None:
 def test_stderr_shows_warnings_and_errors(stack: Stack) -> None:
     """A program gets every line; with ``--quiet`` errors alone."""
     stack.seed()
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
     failed = stack.run("run", "--quiet")
     assert (failed.code, {line["level"] for line in failed.lines}) == (1, {"error"})
     people = ("--log-format", "console")
@@ -96,7 +98,7 @@ def test_emergency_shows_steps_on_terminal(stack: Stack) -> None:
     """The revocation is held up: the steps before it are shown already."""
     old = stack.seed()["prod/sms/otp"]
     go_on = threading.Event()
-    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, method="PUT", until=go_on))
+    fault = faults_of(stack.infobip).add(Fault(FaultKind.DELAY, method="PUT", until=go_on))
 
     def watch(seen: str) -> None:
         if "promoted" in seen and not go_on.is_set():
@@ -231,5 +233,5 @@ def test_leaked_keys_end_without_output(stack: Stack, out: str) -> None:
     )
     leaks.check(done.stderr, "stderr")
     assert (done.returncode, "`rotator status`" in done.stderr) == (1, True)
-    assert not stack.world.authenticates(otp.value)
-    assert not stack.world.authenticates(billing.value)
+    assert not stack.infobip.authenticates(otp.value)
+    assert not stack.infobip.authenticates(billing.value)

@@ -111,7 +111,7 @@ def test_plan_narrowed_moved_with_exit_code(stack: Stack) -> None:
 def test_missing_keys_are_something_to_fix(stack: Stack) -> None:
     account = stack.account("main")
     for number in range(2):
-        stack.world.delete_key(stack.secret(f"app/{number}", account).id)
+        stack.infobip.delete_key(stack.secret(f"app/{number}", account).id)
     for options, code in (((), 0), (("--exit-code",), 4)):
         ran = stack.run("plan", "--json", *options)
         assert ran.code == code
@@ -297,9 +297,9 @@ def test_what_is_due_is_next(stack: Stack) -> None:
 def test_plan_counts_todays_use(stack: Stack) -> None:
     """Though nothing is due, so that a sweep would not ask."""
     account = stack.account("main")
-    dead = stack.world.add_key(account, "made and disabled today")
+    dead = stack.infobip.add_key(account, "made and disabled today")
     before = stack.run("plan", "--json").document["accounts"][0]["quota"]
-    stack.world.change_key(dead.id, enabled=False)
+    stack.infobip.change_key(dead.id, enabled=False)
     after = stack.run("plan", "--json").document["accounts"][0]["quota"]
     assert after["creates_used"] == before["creates_used"] > 0
     assert isinstance(after["updates_used"], int)

@@ -50,19 +50,19 @@ class LosingProxy(DenyingProxy):
 
 def rehearsed(stack: Stack, *more: str) -> Ran:
     """One rehearsal; whatever it found, it leaves nothing, and a key of somebody else as it was."""
-    other = stack.world.add_key(account_of(stack), "by hand")
+    other = stack.infobip.add_key(account_of(stack), "by hand")
     ran = stack.run(*COMMAND, *more)
     assert nothing_left(stack)
-    assert stack.world.key(other.id) == other
+    assert stack.infobip.key(other.id) == other
     return ran
 
 
 def account_of(stack: Stack) -> str:
-    return next(iter(stack.world.state.accounts))
+    return next(iter(stack.infobip.state.accounts))
 
 
 def made_keys(stack: Stack) -> list[SimKey]:
-    return [key for key in stack.world.keys() if key.name.startswith(REHEARSAL_PREFIX)]
+    return [key for key in stack.infobip.keys() if key.name.startswith(REHEARSAL_PREFIX)]
 
 
 def nothing_left(stack: Stack) -> bool:
@@ -73,7 +73,7 @@ def nothing_left(stack: Stack) -> bool:
 
 
 def fault(stack: Stack, one: Fault) -> Fault:
-    return put_faults(stack.world).add(one)
+    return put_faults(stack.infobip).add(one)
 
 
 def verdicts(ran: Ran) -> dict[str, str]:
@@ -91,7 +91,7 @@ def rewrite(stack: Stack, method: str, change: Callable[[Request, Body], None]) 
         change(request, body)
         return replace(given, body=json.dumps(body).encode())
 
-    stack.world.network = network
+    stack.infobip.network = network
 
 
 def each_key(change: Callable[[Body], None]) -> Callable[[Request, Body], None]:
@@ -108,17 +108,17 @@ def each_key(change: Callable[[Body], None]) -> Callable[[Request, Body], None]:
 
 
 def value_masked(stack: Stack) -> None:
-    stack.world.options.reveal = False
+    stack.infobip.options.reveal = False
 
 
 def create_masked(stack: Stack) -> None:
     fault(stack, Fault(FaultKind.MASK, method="POST", path=KEYS, count=None))
-    stack.world.options.reveal = False
+    stack.infobip.options.reveal = False
 
 
 def value_filter_ignored(stack: Stack) -> None:
     fault(stack, Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None))
-    stack.world.options.reveal = False
+    stack.infobip.options.reveal = False
 
 
 def name_filter_ignored(stack: Stack) -> None:
@@ -126,7 +126,7 @@ def name_filter_ignored(stack: Stack) -> None:
 
 
 def names_by_substring(stack: Stack) -> None:
-    stack.world.options.name_filter = NameFilter.CONTAINS
+    stack.infobip.options.name_filter = NameFilter.CONTAINS
 
 
 def enabled_filter_ignored(stack: Stack) -> None:
@@ -135,7 +135,7 @@ def enabled_filter_ignored(stack: Stack) -> None:
 
 def names_unique(stack: Stack) -> None:
     def taken(request: Request) -> bool:
-        return json.loads(request.body)["name"] in {key.name for key in stack.world.keys()}
+        return json.loads(request.body)["name"] in {key.name for key in stack.infobip.keys()}
 
     fault(stack, Fault(FaultKind.STATUS_BEFORE, method="POST", path=KEYS, when=taken, status=400, count=None))
 
@@ -143,7 +143,7 @@ def names_unique(stack: Stack) -> None:
 def after_update(stack: Stack, **changes: Any) -> None:
     def change(request: Request, answer: Response | None) -> None:
         if answer is not None and answer.status < 300:
-            stack.world.change_key(request.path.rpartition("/")[2], **changes)
+            stack.infobip.change_key(request.path.rpartition("/")[2], **changes)
 
     fault(stack, Fault(FaultKind.HOOK_AFTER, method="PUT", path=KEYS, hook=change, count=None))
 
@@ -153,15 +153,15 @@ def update_resets(stack: Stack) -> None:
 
 
 def update_moves(stack: Stack) -> None:
-    after_update(stack, account_id=stack.world.add_account("other").id)
+    after_update(stack, account_id=stack.infobip.add_account("other").id)
 
 
 def slow_to_apply(stack: Stack) -> None:
-    stack.world.options.propagation = timedelta(seconds=40)
+    stack.infobip.options.propagation = timedelta(seconds=40)
 
 
 def too_slow_to_apply(stack: Stack) -> None:
-    stack.world.options.propagation = timedelta(seconds=90)
+    stack.infobip.options.propagation = timedelta(seconds=90)
 
 
 def times_in_another_zone(stack: Stack) -> None:
@@ -189,7 +189,7 @@ def may_not_create(stack: Stack) -> None:
 
 def second_disable_refused(stack: Stack) -> None:
     def disabled(request: Request) -> bool:
-        return not stack.world.key(request.path.rpartition("/")[2]).enabled
+        return not stack.infobip.key(request.path.rpartition("/")[2]).enabled
 
     fault(stack, Fault(FaultKind.STATUS_BEFORE, method="PUT", path=KEYS, when=disabled, status=400, count=None))
 
@@ -239,8 +239,8 @@ def test_everything_holds(stack: Stack) -> None:
     assert set(verdicts(ran)) == {each.id for each in ASSUMPTIONS.values() if each.part in DEFAULT_PARTS}
     assert set(verdicts(ran).values()) == {"holds"}
     cost = ran.document["cost"]
-    assert ran.document["creates"] == stack.world.creates_used(account) == cost["creates"]
-    assert stack.world.updates_used(account) <= cost["updates"]
+    assert ran.document["creates"] == stack.infobip.creates_used(account) == cost["creates"]
+    assert stack.infobip.updates_used(account) <= cost["updates"]
     assert {key.scopes for key in made_keys(stack)} == {frozenset({"sms:message:send"})}
 
 
@@ -265,7 +265,7 @@ def test_plan_changes_nothing(stack: Stack) -> None:
 def test_refused_if_day_is_used(stack: Stack, used: int) -> None:
     account = stack.account("main")
     for number in range(used):
-        stack.world.add_key(account, f"key {number}")
+        stack.infobip.add_key(account, f"key {number}")
     ran = stack.run(*COMMAND)
     assert ran.code == (0 if used == 26 else 1)  # 40 a day, 8 in reserve, 6 needed
     assert len(made_keys(stack)) == (6 if used == 26 else 0)
@@ -276,7 +276,7 @@ def test_facts_name_nothing(stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "facts.json"
     ran = rehearsed(stack, "-o", str(file))
     text = file.read_text()
-    for word in ("main", ran.document["secret"], "127.0.0.1", *(key.id for key in stack.world.keys())):
+    for word in ("main", ran.document["secret"], "127.0.0.1", *(key.id for key in stack.infobip.keys())):
         assert word not in text
     assert {row["id"] for row in json.loads(text)["rows"]} == set(verdicts(ran))
 
@@ -427,7 +427,7 @@ def alike(stack: Stack) -> tuple[list[SimKey], list[Any]]:
         f"rotator/rehearsals/0123abcd/rotator:{mine}:{last}",
         f"a copy of {REHEARSAL_PREFIX}0123abcd/rotator:{mine}:{last}",
     ]
-    return [stack.world.add_key(account_of(stack), name) for name in names], secrets_of(stack)
+    return [stack.infobip.add_key(account_of(stack), name) for name in names], secrets_of(stack)
 
 
 def secrets_of(stack: Stack) -> list[Any]:
@@ -446,12 +446,12 @@ def killed_before(stack: Stack, calls: Iterable[int]) -> None:
         assert stack.state() == before
         assert stack.run("rehearse", "--clean", "--account", "main").code == 0
         assert secrets_of(stack) == secrets, number
-        assert [key for key in stack.world.keys() if key.enabled] == keys, number
+        assert [key for key in stack.infobip.keys() if key.enabled] == keys, number
 
 
 def all_calls(stack: Stack) -> int:
     stack.account("main")
-    stack.world.options.daily_creates = stack.world.options.daily_updates = None
+    stack.infobip.options.daily_creates = stack.infobip.options.daily_updates = None
     rehearse(stack, whole := Killer(math.inf))
     return whole.calls
 
@@ -473,7 +473,7 @@ def test_others_are_untouched(stack: Stack) -> None:
     assert stack.run(*COMMAND).code == 0
     assert stack.run("rehearse", "--clean", "--account", "main").code == 0
     assert secrets_of(stack) == secrets
-    assert [stack.world.key(key.id) for key in keys] == keys
+    assert [stack.infobip.key(key.id) for key in keys] == keys
 
 
 def test_long_deployments_do_not_collide() -> None:
@@ -514,7 +514,7 @@ def test_leftovers_of_others_stay(stack: Stack) -> None:
     killed_at(stack, 4)
     left = [key for key in made_keys(stack) if key.enabled]
     assert stack.run(*COMMAND).code == 0
-    assert [stack.world.key(key.id) for key in left] == left
+    assert [stack.infobip.key(key.id) for key in left] == left
 
 
 @pytest.mark.parametrize(

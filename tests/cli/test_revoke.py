@@ -67,7 +67,7 @@ def test_dry_run_json_is_like_execution(stack: Stack, strategy: str) -> None:
     assert {(line["trigger"], line["run_id"], line["incident"]) for line in audit} == {
         ("emergency", done["run_id"], "INC-1")
     }
-    assert not stack.world.authenticates(key.value)
+    assert not stack.infobip.authenticates(key.value)
     for document, outcomes, verified in ((dry, ("planned", "planned"), None), (done, ("done", "done"), True)):
         assert (document["strategy"], document["incident"], document["errors"]) == (strategy, "INC-1", [])
         (one,) = document["keys"]
@@ -81,7 +81,7 @@ def test_dry_run_json_is_like_execution(stack: Stack, strategy: str) -> None:
         current = json.loads(consumer_value(stack.client, OTP))["key_id"]
         assert [each["key_id"] for each in done["replacements"]] == [current]
         assert [each["key_id"] for each in dry["replacements"]] == [None]
-        assert stack.world.authenticates(json.loads(consumer_value(stack.client, OTP))["api_key"])
+        assert stack.infobip.authenticates(json.loads(consumer_value(stack.client, OTP))["api_key"])
 
 
 # ---- one emergency --------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_one_key_without_replacement(stack: Stack) -> None:
     asked = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x", "--strategy", "revoke-only")
     assert "(revoke-only)" in words(stack.run(*asked))
     ran = stack.run(*asked, "--yes")
-    assert (ran.code, stack.world.authenticates(key.value)) == (0, False)
+    assert (ran.code, stack.infobip.authenticates(key.value)) == (0, False)
     assert "created" not in ran.out
 
 
@@ -115,24 +115,24 @@ def test_leaked_value_on_stdin_is_not_shown(stack: Stack) -> None:
     leaked = keys["prod/billing/sms"]
     ran = stack.run("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=f"  {leaked.value}\n")
     assert ran.code == 0
-    assert not stack.world.authenticates(leaked.value)
+    assert not stack.infobip.authenticates(leaked.value)
     assert f"revoked   key {leaked.id[:4]}…{leaked.id[-4:]}" in ran.out
 
 
 def test_named_key_in_no_secret_is_revoked(stack: Stack) -> None:
     stack.seed()
-    key = next(key for key in stack.world.keys() if key.name == UNMANAGED_KEY)
+    key = next(key for key in stack.infobip.keys() if key.name == UNMANAGED_KEY)
     asked = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x")
     assert f'"{UNMANAGED_KEY}"' in words(stack.run(*asked))
     (shown,) = stack.run(*asked, "--json").document["keys"]
     assert (shown["role"], shown["secret"]) == ("unmanaged", None)
-    assert (stack.run(*asked, "--yes").code, stack.world.authenticates(key.value)) == (0, False)
+    assert (stack.run(*asked, "--yes").code, stack.infobip.authenticates(key.value)) == (0, False)
 
 
 def test_signal_says_what_to_repeat(stack: Stack) -> None:
     """Threat: an emergency that is interrupted. It reports what was done, what was not, and the command to repeat."""
     key = stack.seed()[OTP]
-    stack.world.observers.append(
+    stack.infobip.observers.append(
         lambda request, _answer: os.kill(os.getpid(), signal.SIGINT) if request.method == "PUT" else None
     )
     ran = stack.run(*BY_SECRET, "--incident", "INC-1", "--yes", "--json")
@@ -171,7 +171,7 @@ def test_unreplaceable_is_shown_first(stack: Stack, strategy: str) -> None:
     assert (dry.code, f"{OTP}: rotator:grace" in words(dry)) == (0, True)
     assert stack.state() == before
     done = stack.run(*asked, "--yes", "--json")
-    assert (done.code, stack.world.authenticates(key.value)) == (1, False)
+    assert (done.code, stack.infobip.authenticates(key.value)) == (1, False)
     assert revoked(done.document) == [key.id]
     for each, outcome in ((document, "failed"), (done.document, "failed")):
         (failed,) = each["replacements"]
@@ -242,8 +242,8 @@ def test_shown_first_and_done_with_yes(stack: Stack) -> None:
     done = from_stdin(stack, text, "--yes", "--incident", "INC-1")
     assert done.code == 1
     assert all(len(each) <= 80 for each in done.out.splitlines())
-    assert not stack.world.authenticates(otp.value)
-    assert not stack.world.authenticates(billing.value)
+    assert not stack.infobip.authenticates(otp.value)
+    assert not stack.infobip.authenticates(billing.value)
     after = stack.state()
     again = from_stdin(stack, text, "--yes", "--incident", "INC-1", "--json")
     assert (again.code, outcomes(again)) == (1, ["disabled-already", "not-ours", "disabled-already"])
@@ -269,7 +269,7 @@ def test_settings_file_as_json(stack: Stack, yes: bool) -> None:
     for leak, key, secret in ((first, two[0], OTP), (third, two[1], "prod/billing/sms")):
         assert (leak["outcome"], leak["account"], leak["secret"]) == (outcome, "main", secret)
         assert leak["key_id"] == key.id
-        assert stack.world.authenticates(key.value) is not yes
+        assert stack.infobip.authenticates(key.value) is not yes
     assert (second["outcome"], second["key_id"]) == ("not-ours", None)
     assert first["places"] == [
         {"position": 2, "file": None, "line": 2, "commit": None, "fingerprint": None, "url": None}
@@ -282,7 +282,7 @@ def test_key_in_header_is_its_value(stack: Stack) -> None:
     key = stack.seed()[OTP]
     ran = from_stdin(stack, f"curl -H 'Authorization: App {key.value}' …\n", "--yes", "--json")
     assert (ran.code, revoked(ran.document)) == (0, [key.id])
-    assert not stack.world.authenticates(key.value)
+    assert not stack.infobip.authenticates(key.value)
 
 
 def test_hostile_places_show_no_value(stack: Stack) -> None:
@@ -307,10 +307,10 @@ def test_hostile_places_show_no_value(stack: Stack) -> None:
 
 def test_report_without_any_infobip_key(stack: Stack) -> None:
     stack.seed()
-    asked = len(stack.world.calls)
+    asked = len(stack.infobip.calls)
     ran = from_stdin(stack, report(OTHER_SECRET), "--yes", "--json")
     assert (ran.code, ran.document["findings"], ran.document["leaks"]) == (0, 1, [])
-    assert len(stack.world.calls) == asked
+    assert len(stack.infobip.calls) == asked
 
 
 def test_what_powershell_writes(stack: Stack, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def scanned(secret: str, match: str = "") -> dict[str, Any]:
 
 def test_redacted_report_names_each_finding(stack: Stack) -> None:
     stack.seed()
-    before, asked = stack.state(), len(stack.world.calls)
+    before, asked = stack.state(), len(stack.infobip.calls)
     text = json.dumps([scanned("REDACTED"), scanned("hunter2"), {**scanned(""), "File": "b.py"}])
     for more in ((), ("--dry-run",), ("--yes",)):
         ran = from_stdin(stack, text, *more)
@@ -358,7 +358,7 @@ def test_redacted_report_names_each_finding(stack: Stack) -> None:
         assert [(place["file"], place["line"]) for place in document["unusable"]] == [("src/app.py", 3), ("b.py", 3)]
         assert (document["findings"], document["without_infobip_key"], document["leaks"]) == (3, 1, [])
         assert "src/app.py:3, b.py:3" in document["errors"][0]
-    assert (stack.state(), len(stack.world.calls)) == (before, asked)
+    assert (stack.state(), len(stack.infobip.calls)) == (before, asked)
 
 
 def test_upper_case_key_is_looked_up_twice(stack: Stack) -> None:
@@ -374,21 +374,21 @@ def test_upper_case_key_is_looked_up_twice(stack: Stack) -> None:
         ("revoked", otp.id),
         ("not-ours", None),
     ]
-    assert not stack.world.authenticates(otp.value)
+    assert not stack.infobip.authenticates(otp.value)
 
 
 def test_what_report_leaves_out_fails(stack: Stack) -> None:
     """The rest is revoked, whoever made it."""
     otp = stack.seed()[OTP]
-    by_hand = next(key for key in stack.world.keys() if key.name == UNMANAGED_KEY)
+    by_hand = next(key for key in stack.infobip.keys() if key.name == UNMANAGED_KEY)
     text = json.dumps([scanned("REDACTED"), scanned(str(by_hand.value)), scanned(str(otp.value))])
     assert from_stdin(stack, text).code == 1
     ran = from_stdin(stack, text, "--yes", "--json")
     assert (ran.code, revoked(ran.document)) == (1, [by_hand.id, otp.id])
     assert [error for error in ran.document["errors"] if re.match(r"1 \w+ 3 findings ", error)]
     assert [place["line"] for place in ran.document["unusable"]] == [3]
-    assert not stack.world.authenticates(otp.value)
-    assert not stack.world.authenticates(by_hand.value)
+    assert not stack.infobip.authenticates(otp.value)
+    assert not stack.infobip.authenticates(by_hand.value)
 
 
 # ---- what can't be identified ---------------------------------------------------------------------------------------
@@ -422,9 +422,9 @@ def test_refusal_is_same_document(stack: Stack, target: str, yes: bool) -> None:
 @pytest.mark.parametrize("form", ["{0:.40}", "{0:.20}...{1}", "{0:.8}****{1}"], ids=["cut", "shortened", "masked"])
 def test_part_of_value_is_not_looked_up(stack: Stack, form: str) -> None:
     otp = str(stack.seed()[OTP].value)
-    asked = len(stack.world.calls)
+    asked = len(stack.infobip.calls)
     ran = from_stdin(stack, form.format(otp, otp[-4:]), "--yes")
-    assert (ran.code, len(stack.world.calls)) == (2, asked)
+    assert (ran.code, len(stack.infobip.calls)) == (2, asked)
     assert "--key-id" in ran.sentence
 
 

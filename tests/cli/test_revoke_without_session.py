@@ -30,7 +30,7 @@ class Scene:
         return self.stack.run("revoke", *target, "--reason", "leak", "--yes", "--json", stdin=stdin)
 
     def current_works(self) -> bool:
-        return self.stack.world.authenticates(json.loads(consumer_value(self.stack.client, NAME))["api_key"])
+        return self.stack.infobip.authenticates(json.loads(consumer_value(self.stack.client, NAME))["api_key"])
 
 
 def held(stack: Stack, auth: str = "ibsso", **management: str) -> Scene:
@@ -58,9 +58,9 @@ def test_emergency_with_session_held(stack: Stack, strategy: str) -> None:
     else:
         ran = scene.revoke("--secret", NAME, "--strategy", strategy)
     assert (ran.code, ran.document["errors"]) == (0, [])
-    assert not stack.world.authenticates(scene.key.value)
+    assert not stack.infobip.authenticates(scene.key.value)
     assert scene.current_works() == (strategy != "revoke-only")
-    assert scene.session in stack.world.state.sessions  # the other process goes on
+    assert scene.session in stack.infobip.state.sessions  # the other process goes on
     assert len(warnings(ran)) >= 1
 
 
@@ -74,10 +74,10 @@ def test_emergency_with_session_held(stack: Stack, strategy: str) -> None:
 )
 def test_emergency_without_login_endpoint(stack: Stack, auth: str, path: str, kind: FaultKind) -> None:
     scene = held(stack, auth)
-    faults_of(stack.world).add(Fault(kind, path=path, status=503, count=None))
+    faults_of(stack.infobip).add(Fault(kind, path=path, status=503, count=None))
     ran = scene.revoke("--secret", NAME)
     assert (ran.code, ran.document["errors"]) == (0, [])
-    assert not stack.world.authenticates(scene.key.value)
+    assert not stack.infobip.authenticates(scene.key.value)
     assert scene.current_works()
 
 
@@ -95,4 +95,4 @@ def test_colon_in_name_keeps_session_error(stack: Stack) -> None:
     ran = scene.revoke("--secret", NAME)
     assert ran.code == 1
     assert "session" in " ".join(ran.document["errors"])
-    assert stack.world.authenticates(scene.key.value)
+    assert stack.infobip.authenticates(scene.key.value)

@@ -95,7 +95,7 @@ def finished(line: Line) -> bool:
 def test_signal_finishes_current_call_only(stack: Stack, number: signal.Signals) -> None:
     stack.seed()
     go_on = threading.Event()
-    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    fault = faults_of(stack.infobip).add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
     with serving(stack) as child:
         try:
             assert fault.entered.wait(PATIENCE)
@@ -118,7 +118,7 @@ def test_hanging_call_does_not_keep_process(stack: Stack) -> None:
     account = stack.account("main")
     stack.secret("prod/sms", account, None, scopes="sms:manage")
     go_on = threading.Event()
-    fault = faults_of(stack.world).add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    fault = faults_of(stack.infobip).add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
     with serving(stack) as child:
         try:
             assert fault.entered.wait(PATIENCE)
@@ -155,7 +155,7 @@ def test_full_pipe_does_not_keep_process(stack: Stack) -> None:
 def test_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
     account = stack.account("main")
     stack.secret("prod/sms", account)
-    fault = faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
+    fault = faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
     # Without the sandbox's clock, waits are real.
     with serving(stack, "--log-level", "debug", ROTATOR_SANDBOX_URL=None) as child:
         until = time.monotonic() + PATIENCE

@@ -44,9 +44,9 @@ def _with_defaults(example: dict[str, Any]) -> dict[str, Any]:
 def events() -> list[dict[str, Any]]:
     """What EventBridge would hold after a rotation, a failed one, an account that is not swept and an emergency."""
     world = World()
-    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    world.secret(NAME, left=5 * DAY)
     world.sweep()
-    world.managed("prod/fails", left=5 * DAY, age=85 * DAY)
+    world.secret("prod/fails", left=5 * DAY)
     fault(world, FaultKind.STATUS_BEFORE, CREATE, status=400, count=1)
     world.sweep()
     fault(world, FaultKind.STATUS_BEFORE, ("GET", "api-keys"), status=401)
@@ -84,7 +84,7 @@ def test_one_restart_for_one_rotation(example: dict[str, Any]) -> None:
     """AWS sends an event for each label that a rotation moves; the documents show the same pattern."""
     rule = stack(example).resources("AWS::Events::Rule")["RestartRule"]
     world = World()
-    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    world.secret(NAME, left=5 * DAY)
     before = world.labels(NAME)
     world.sweep()
     moved = [

@@ -39,7 +39,7 @@ def _swept(settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any
     assert settings.metric_namespace is not None
     metrics = EmbeddedMetrics(settings.metric_namespace, settings.deployment, str, out)
     world = with_policy(World(), deployment=settings.deployment)
-    world.managed("prod/sms", left=5 * DAY, age=85 * DAY)
+    world.secret("prod/sms", left=5 * DAY)
 
     def sweep(*, dry_run: bool = False) -> Sweep:
         reconciler = world.reconciler()
@@ -48,9 +48,9 @@ def _swept(settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any
 
     assert sweep(dry_run=True).succeeded
     assert sweep().succeeded
-    world.managed("prod/fix", grace="soon")
+    world.secret("prod/fix", grace="soon")
     assert sweep().succeeded
-    world.managed("prod/refused", left=5 * DAY, age=85 * DAY)
+    world.secret("prod/refused", left=5 * DAY)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=400))
     assert not sweep().succeeded
     return [json.loads(line) for line in out.getvalue().splitlines()], world.lines()

@@ -49,7 +49,7 @@ def message(account: str) -> dict[str, Any]:
 def superseded(stack: LambdaStack, name: str, account: Any, **tags: Any) -> None:
     """A secret whose old key's grace is over since a minute."""
     old = stack.secret(name, account, grace="1h", **tags)
-    new = stack.world.add_key(account, f"by hand: {name}, new", scopes=("sms:manage",))
+    new = stack.infobip.add_key(account, f"by hand: {name}, new", scopes=("sms:manage",))
     leaks.register(new.value)
     version = stack.current_version(name)
     text, labels = json.dumps({"api_key": new.value}), ["AWSCURRENT", key_label(new.id)]
@@ -85,10 +85,10 @@ def test_worker(stack: LambdaStack, record: Record) -> None:
     orphan = key_name("prod/sms", stack.arn("prod/sms"), "default", str(uuid.uuid4()))
     with record() as calls:
         assert worker(message("main"), Context()) == {"batchItemFailures": []}
-        key = stack.world.add_key(account, orphan, scopes=("sms:manage",), valid_from=stack.clock.now())
+        key = stack.infobip.add_key(account, orphan, scopes=("sms:manage",), valid_from=stack.clock.now())
         stack.clock.advance(DAY)
         assert worker(message("main"), Context()) == {"batchItemFailures": []}
-    assert not stack.world.key(key.id).enabled
+    assert not stack.infobip.key(key.id).enabled
     assert calls == CALLED["worker"]
 
 
@@ -100,7 +100,7 @@ def test_revoke(stack: LambdaStack, record: Record) -> None:
     with record() as calls:
         assert revoke(event, Context())["ok"]
     # The replacement's key is gone: the same incident, asked for again, has to look at the versions' dates.
-    stack.world.delete_key(stack.value("prod/sms")["key_id"])
+    stack.infobip.delete_key(stack.value("prod/sms")["key_id"])
     with record() as more, pytest.raises(RevocationFailed):
         revoke(event, Context())
     assert calls | more == CALLED["revoke"]

@@ -10,7 +10,7 @@ import hashlib
 import threading
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -191,13 +191,15 @@ class MemoryStore:
             self._remember(record)
             return arn
 
-    def put_value_by_hand(self, name: str, value: str | bytes, version_id: str | None = None) -> str:
-        """A person stores a value in the console: it is current at once; ``bytes`` are binary. Returns the version."""
+    def put_value_by_hand(
+        self, name: str, value: str | bytes, version_id: str | None = None, labels: Iterable[str] = (CURRENT,)
+    ) -> str:
+        """A person stores a value, by the console as the current one; ``bytes`` are binary. Returns the version."""
         chosen = version_id or str(uuid.uuid4())
         with self._changing(name) as record:
             self._check_writable(record)
             text = Secret(value) if isinstance(value, str) else None
-            record.put(chosen, text, (CURRENT,), self._clock.now(), binary=value if isinstance(value, bytes) else None)
+            record.put(chosen, text, labels, self._clock.now(), binary=value if isinstance(value, bytes) else None)
         return chosen
 
     def label_by_hand(self, name: str, label: str, version_id: str | None, remove_from: str | None = None) -> None:

@@ -35,7 +35,7 @@ class Pack:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack, self.audit, self.folder = stack, folder / "audit.jsonl", folder / "pack"
         self.keys = stack.seed()
-        (self.made_by_hand,) = (key.id for key in stack.world.keys() if key.name == UNMANAGED_KEY)
+        (self.made_by_hand,) = (key.id for key in stack.infobip.keys() if key.name == UNMANAGED_KEY)
         now = stack.clock.now()
         self.period = ("--from", f"{now - timedelta(days=1):%Y-%m-%d}", "--to", f"{now + timedelta(days=1):%Y-%m-%d}")
         self.act("run")
@@ -136,7 +136,7 @@ def test_unexplained_changes_are_listed(pack: Pack) -> None:
 def test_disabled_key_has_last_known_time(pack: Pack) -> None:
     """Threat: an insider disables a key in use. The last line about it shows from when on it can have happened."""
     key = pack.stack.current_key(SECRET)
-    pack.stack.world.change_key(key.id, enabled=False)
+    pack.stack.infobip.change_key(key.id, enabled=False)
     assert pack.make().code == 0
     rotated = {row["key_id"]: row for row in pack.rows("rotations")}
     (row,) = [row for row in pack.rows("unexplained") if row["key_id"] == key.id]

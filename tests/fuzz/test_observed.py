@@ -72,7 +72,7 @@ def test_any_snapshot_gives_readable_plan(entries: list[SecretEntry], keys: list
     """
     snapshot = AccountSnapshot(
         account="main",
-        management=SecretEntry("arn:m", "infobip/main", {}, {}),
+        management=SecretEntry("arn:m", "rotator/main", {}, {}),
         secrets=tuple({entry.arn: entry for entry in entries}.values()),
         keys={key.id: key for key in keys},
     )

@@ -81,7 +81,7 @@ def test_management_gives_client_or_error(value: Any) -> None:
     world = Scripted([Response(401)])
 
     def used() -> None:
-        credentials = parse_credentials("infobip/main", Secret(json.dumps(value)))
+        credentials = parse_credentials("rotator/main", Secret(json.dumps(value)))
         client = InfobipClient(credentials, world.clock, adapters=lambda: InProcessAdapter(world))
         try:
             client.list_keys()

@@ -90,7 +90,7 @@ def test_bad_event_changes_nothing(
     assert VALUE not in str(caught.value)
     assert VALUE not in capsys.readouterr().err
     assert stack.state() == before
-    assert stack.world.calls == []
+    assert stack.infobip.calls == []
 
 
 @pytest.mark.parametrize(

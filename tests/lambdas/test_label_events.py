@@ -90,7 +90,7 @@ def test_pasted_key_is_adopted_at_once(stack: LambdaStack, calls: Calls, lines: 
     assert stack.labels(SMS)[stack.current_version(SMS)] == {"AWSCURRENT", f"rotator:key:{key.id}"}
     read = ["DescribeSecret", "ListSecrets", "GetSecretValue", "GetSecretValue"]  # management secrets, then this one
     assert calls() == [*read, "DescribeSecret", "UpdateSecretVersionStage"]
-    assert [call.method for call in stack.world.calls] == ["GET", "GET"]  # a search and a probe
+    assert [call.method for call in stack.infobip.calls] == ["GET", "GET"]  # a search and a probe
     audit = [(line["event"], line["outcome"], line["trigger"]) for line in lines() if "seq" in line]
     assert audit == [
         ("key.adopted", "attempt", "secretsmanager"),
@@ -119,12 +119,12 @@ def test_most_events_end_after_one_call(stack: LambdaStack, calls: Calls) -> Non
     management = moved(stack, "rotator/main")
     events = (moved(stack, "unmanaged"), moved(stack, SMS), late, out_of_order, deleted, unknown, management)
     calls()
-    before, asked = stack.state(), len(stack.world.calls)
+    before, asked = stack.state(), len(stack.infobip.calls)
     for came in events:
         assert sweep(came, Context()) == IGNORED
         assert calls() == ["DescribeSecret"]
     assert stack.state() == before
-    assert len(stack.world.calls) == asked
+    assert len(stack.infobip.calls) == asked
 
 
 def expired(stack: LambdaStack) -> SimKey:
@@ -153,7 +153,7 @@ def of_another_secret(stack: LambdaStack) -> SimKey:
 
 
 def rejected(stack: LambdaStack) -> SimKey:
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "GET", "balance", status=401, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "GET", "balance", status=401, count=None))
     return stack.key()
 
 
@@ -206,13 +206,13 @@ def test_skipped_secret_is_not_read(stack: LambdaStack, calls: Calls, lines: Lin
     calls()
     sweep(came, Context())
     assert calls().count("GetSecretValue") == 1  # the management secret's
-    assert (alerts(lines), stack.state(), stack.world.calls) == (found, before, [])
+    assert (alerts(lines), stack.state(), stack.infobip.calls) == (found, before, [])
 
 
 def test_key_seconds_old_is_probed_again(stack: LambdaStack, lines: Lines) -> None:
     stack.secret(SMS, stack.account())
     came = paste(stack, stack.key(age=timedelta(seconds=58)))
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "GET", "balance", status=401, count=1))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "GET", "balance", status=401, count=1))
     sweep(came, Context())
     found = lines()
     assert [line["outcome"] for line in found if line["event"] == "key.verified"] == ["failure", "success"]
@@ -262,7 +262,7 @@ def test_failed_message_is_left_to_sweep(stack: LambdaStack, lines: Lines, what:
     if what == "tag":
         stack.tag(SMS, account="unknown")
     if what == "infobip":
-        faults_of(stack.world).add(Fault(FaultKind.THROTTLE, "GET", "api-keys", count=None))
+        faults_of(stack.infobip).add(Fault(FaultKind.THROTTLE, "GET", "api-keys", count=None))
     before = stack.state()
     named = {"tag": "unknown", "account": "another"}.get(what, "main")
     assert worker(message(stack, named), Context()) == {"batchItemFailures": []}
@@ -299,7 +299,7 @@ def test_forged_event_is_one_look_at_most(
     stack.secret(SMS, stack.account(), left=5 * DAY)
     before = stack.state()
     assert sweep({**moved(stack), **changed}, Context()) == IGNORED
-    assert (take(), stack.state(), stack.world.calls) == ([], before, [])
+    assert (take(), stack.state(), stack.infobip.calls) == ([], before, [])
     assert not [line for line in lines() if line["level"] in ("warning", "error") or "seq" in line]
 
 
@@ -311,7 +311,7 @@ def test_true_arn_with_forged_detail(stack: LambdaStack, calls: Calls, version: 
     calls()
     assert sweep(event(stack.arn(SMS), version, label), Context()) == IGNORED
     assert set(calls()) <= {"DescribeSecret"}
-    assert stack.world.calls == []
+    assert stack.infobip.calls == []
 
 
 def test_forged_secret_in_message_is_refused(stack: LambdaStack) -> None:
@@ -320,7 +320,7 @@ def test_forged_secret_in_message_is_refused(stack: LambdaStack) -> None:
     for secret in (None, 7, "", SMS, HUGE, [stack.arn(SMS)]):
         failed = {"batchItemFailures": [{"itemIdentifier": "1"}]}
         assert worker(message(stack, secret=secret), Context()) == failed
-    assert stack.world.calls == []
+    assert stack.infobip.calls == []
 
 
 def test_missing_permission_is_said_once(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:

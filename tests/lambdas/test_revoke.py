@@ -82,13 +82,13 @@ def test_repeated_call_makes_no_second_key(stack: LambdaStack) -> None:
     again = revoke({"secret_id": NAME, "reason": REASON}, context)
     assert again["incident"] == f"lambda {context.aws_request_id}"
     assert stack.value(NAME)["key_id"] == made
-    assert stack.world.creates_used(account) == 1
+    assert stack.infobip.creates_used(account) == 1
 
 
 def test_what_stays_enabled_is_raised(stack: LambdaStack) -> None:
     account = stack.account()
     old = stack.secret(NAME, account)
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed) as caught:
         revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-1"}, Context())
     text = str(caught.value)
@@ -99,17 +99,17 @@ def test_what_stays_enabled_is_raised(stack: LambdaStack) -> None:
     assert replaced(report) == [NAME]
     assert revoked(report) == []
     assert stack.consumer_works(NAME)
-    faults_of(stack.world).clear()
+    faults_of(stack.infobip).clear()
     done = revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-1"}, Context())
     assert revoked(done) == [old.id]
-    assert stack.world.creates_used(account) == 1
+    assert stack.infobip.creates_used(account) == 1
 
 
 @pytest.mark.parametrize("word", ["replaced", "strategy", "replace-first", NAME, "INC-2026-1", "planned"])
 def test_common_value_keeps_failure_report(stack: LambdaStack, word: str) -> None:
     account = stack.account()
     old = stack.secret(NAME, account)
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     runtime.foundation().redactor.learn(word)
     with pytest.raises(RevocationFailed) as caught:
         revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-2026-1"}, Context())
@@ -139,7 +139,7 @@ def test_unknown_target_changes_nothing(stack: LambdaStack, event: dict[str, Any
 
 def test_infobip_out_of_reach_is_raised(stack: LambdaStack) -> None:
     stack.secret(NAME, stack.account())
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
     with pytest.raises(RotatorError):
         revoke({"secret_id": NAME, "reason": REASON}, Context())
     assert stack.consumer_works(NAME)
@@ -225,25 +225,25 @@ def test_name_without_trace_is_new_incident(stack: LambdaStack) -> None:
 def test_missing_key_is_dated_by_version(stack: LambdaStack, renamed: bool) -> None:
     """Or Infobip can't be asked. moto gives a version the date of the question, so it counts as new: a retry."""
     old = stack.secret(NAME, stack.account())
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed):
         command()
-    faults_of(stack.world).clear()
+    faults_of(stack.infobip).clear()
     made = current_id(stack)
     if renamed:
-        stack.world.change_key(made, name="renamed in the portal")
+        stack.infobip.change_key(made, name="renamed in the portal")
     else:
-        faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "GET", path="api-keys$", status=400, count=None))
+        faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "GET", path="api-keys$", status=400, count=None))
     assert revoked(command()) == [old.id]
     assert current_id(stack) == made
 
 
 def test_unrevoked_is_left_after_24_hours(stack: LambdaStack) -> None:
     old = stack.secret(NAME, stack.account())
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed):
         command()
-    faults_of(stack.world).clear()
+    faults_of(stack.infobip).clear()
     stack.clock.advance(25 * HOUR)
     refused(stack)
     assert revoked(command(key_id=old.id, account="main")) == [old.id]  # a named key is never protected
@@ -291,5 +291,5 @@ def test_what_can_not_be_done_is_announced(stack: LambdaStack, proven: bool, str
     report = report_of(caught)
     assert any(("rotator:grace" if proven else way_out) in each for each in report["errors"])
     assert revoked(report) == [key.id]
-    assert stack.world.authenticates(other.value)
-    assert not stack.world.authenticates(key.value)
+    assert stack.infobip.authenticates(other.value)
+    assert not stack.infobip.authenticates(key.value)

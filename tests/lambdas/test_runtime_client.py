@@ -181,7 +181,7 @@ def test_two_sweeps_then_error(stack: LambdaStack, lambdas: Lambdas) -> None:
     assert stack.value("prod/sms")["key_id"]
     again = function.invoke({})
     assert (again.kind, again.document["planned"]) == ("response", 0)
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
     failed = function.invoke({})
     assert failed.kind == "error"
     assert failed.document["errorType"] == "SweepFailed"
@@ -217,7 +217,7 @@ def test_revoke(stack: LambdaStack, lambdas: Lambdas) -> None:
     assert (done.kind, done.document["ok"]) == ("response", True)
     assert [(each["key_id"], each["outcome"]) for each in done.document["keys"]] == [(key.id, "done")]
     assert stack.consumer_works("prod/sms")
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=403, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=403, count=None))
     failed = function.invoke({"secret_id": "prod/sms", "reason": "again", "incident": "INC-2"})
     assert (failed.kind, failed.document["errorType"]) == ("error", "RevocationFailed")
     assert failed.document["errorMessage"].startswith("NOT COMPLETE")
@@ -248,7 +248,7 @@ def test_stopped_function_is_continued(stack: LambdaStack, lambdas: Lambdas) -> 
     account = stack.account()
     old = due(stack, "prod/sms", account)
     released = threading.Event()
-    hang = faults_of(stack.world).add(Fault(FaultKind.DELAY, "POST", "/settings/2/api-keys", until=released))
+    hang = faults_of(stack.infobip).add(Fault(FaultKind.DELAY, "POST", "/settings/2/api-keys", until=released))
     function = lambdas.start("sweep")
     function.send({})
     assert hang.entered.wait(PATIENCE)  # the creation is being made
@@ -260,7 +260,7 @@ def test_stopped_function_is_continued(stack: LambdaStack, lambdas: Lambdas) -> 
     assert done.kind == "response", done.document
     assert stack.consumer_works("prod/sms")
     assert stack.value("prod/sms")["key_id"] != old.id
-    assert stack.world.creates_used(account) <= 2
+    assert stack.infobip.creates_used(account) <= 2
 
 
 def test_wrong_setting_is_answer(stack: LambdaStack, lambdas: Lambdas) -> None:

@@ -327,7 +327,7 @@ def test_only_what_failed_is_delivered_again(stack: LambdaStack, lines: Lines) -
 
 def test_failed_rotation_fails_its_message(stack: LambdaStack) -> None:
     due(stack, "prod/main", stack.account("main"))
-    faults_of(stack.world).add(Fault(FaultKind.STATUS_BEFORE, "POST", "/settings/2/api-keys", status=400, count=None))
+    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "POST", "/settings/2/api-keys", status=400, count=None))
     assert worker({"Records": [record("main")]}, Context())["batchItemFailures"] == [{"itemIdentifier": "message-main"}]
 
 

@@ -40,7 +40,7 @@ def random_world(seed: int) -> World:
     world = World(seed=seed, policy=Policy(daily_limit=rng.randint(3, 9), reserve=rng.randint(0, 2), sweep_every=EVERY))
     for number in range(rng.randint(8, 25)):
         left, age = rng.randint(1, rng.choice((150, 500, 1000))) * HOUR, rng.randint(8, 80) * DAY
-        world.managed(f"s{number:02}", left=left, age=age, adopted=rng.random() < 0.8, **rng.choice(TAGS))
+        world.secret(f"s{number:02}", left=left, lifetime=left + age, adopted=rng.random() < 0.8, **rng.choice(TAGS))
     return world
 
 
@@ -95,7 +95,7 @@ def test_revocation_waits_for_limit_of_sweep() -> None:
     """Twelve keys whose grace is over at once: a quarter of the 24 in a sweep, then five, then the last (rule 9)."""
     world = World(policy=Policy(sweep_every=12 * HOUR))
     for number in range(12):
-        world.managed(f"s{number:02}", left=9 * DAY, age=81 * DAY)
+        world.secret(f"s{number:02}", left=9 * DAY)
     told = forecast(world)
     sweeps(world)
     assert [day.revocations for day in told.days] == done(world, "key.revoked")
@@ -105,7 +105,7 @@ def test_revocation_waits_for_limit_of_sweep() -> None:
 def test_stored_replacement_needs_no_create() -> None:
     world = World(policy=Policy(daily_limit=4, reserve=1, sweep_every=EVERY))
     for number in range(9):
-        world.managed(f"s{number:02}", left=30 * DAY, age=60 * DAY, grace="1d")
+        world.secret(f"s{number:02}", left=30 * DAY, grace="1d")
     stored = world.infobip.add_key(world.accounts["main"], "by hand", scopes=("sms:manage",))
     value = Secret(json.dumps({"api_key": leaks.register(str(stored.value))}))
     world.store.stage("s00", world.new_id(), value, ("AWSPENDING", key_label(stored.id)))

@@ -9,7 +9,6 @@ rotator. Tests assert what Infobip and Secrets Manager hold, exit codes, ``--jso
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -24,12 +23,11 @@ from tests.safety.aws_answers import AwsAnswers
 from tests.safety.infobip_faults import InfobipFaults
 from tests.support.commands import Ran, called
 from tests.support.faulty_infobip import FaultyInfobip
-from tests.support.local_world import DAY, SCOPES, LocalWorld
+from tests.support.local_world import DAY, HOUR, SCOPES, LocalWorld
 from tests.support.moto import Moto
 
 __all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "MACHINE", "SCOPES", "InfobipServer", "Ran", "Region", "SimKey", "System"]
 
-HOUR = timedelta(hours=1)
 ADMIN_SCOPES = ("account-management:manage", "sms:manage", "voice:manage")
 MACHINE = "http://127.0.0.1:9"
 """Where the rotator asks for the time."""
@@ -111,14 +109,6 @@ class Region(LocalWorld):
         after = self.create(name, account, **tags)
         assert after != before
         return after
-
-    def untag(self, name: str, *tags: str) -> None:
-        self.client.untag_resource(SecretId=name, TagKeys=[*tags])
-
-    def key_name(self, name: str, version: str, deployment: str = "default") -> str:
-        """The name that the contract gives a key of that secret and version."""
-        secret_id = hashlib.sha256(self.arn(name).encode()).hexdigest()[:10]
-        return f"{name}/rotator:{deployment}:{secret_id}:{version}"
 
     def unreadable(self, name: str) -> None:
         """The value of that secret cannot be read by the rotator from now on."""

@@ -40,7 +40,8 @@ def test_two_names_of_account_share_quota(region: Region) -> None:
     region.management(next(iter(region.system.infobip.state.users.values())), account="second")
     for number in range(4):
         region.secret(f"prod/first-{number}", left=20 * DAY)
-        region.secret(f"prod/second-{number}", account="second", left=20 * DAY)
+        region.secret(f"prod/second-{number}", left=20 * DAY)
+        region.tag(f"prod/second-{number}", account="second")
     region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
     ran = region.sweep()
     assert len(region.system.rotator_keys()) <= 4, "more creates than the limit less the reserve"

@@ -14,7 +14,7 @@ def sub_world(options: Options) -> tuple[World, SimKey]:
     """A world whose managed key is a sub-account's; the main account's list includes it."""
     options.list_sub_accounts = True
     world = World(options=options)
-    key = world.managed(NAME, left=5 * DAY)
+    key = world.secret(NAME, left=5 * DAY)
     sub = world.infobip.add_account("sub", parent=key.account_id)
     return world, world.infobip.change_key(key.id, account_id=sub.id)
 

@@ -30,7 +30,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 
 def connect(**environ: str) -> KeyProvider:
     value = Secret(json.dumps({"base_url": f"https://{HOST}", "username": "ops", "password": PASSWORD}))
-    return prepare(region="eu-central-1", environ=environ).connect(secret("infobip/main", {}), value)
+    return prepare(region="eu-central-1", environ=environ).connect(secret("rotator/main", {}), value)
 
 
 @pytest.mark.parametrize("allowed", ["", "evil.example", "*.keys.evil.example,other.example"])
@@ -38,7 +38,7 @@ def test_nothing_is_sent_to_foreign_host(proxy: FakeServer, allowed: str) -> Non
     """Threat: a management secret whose base_url names another host. Nothing is sent unless ROTATOR_ALLOWED_HOSTS lists
     it.
     """
-    with pytest.raises(ConfigurationError, match=rf"infobip/main.*{HOST}.*ROTATOR_ALLOWED_HOSTS"):
+    with pytest.raises(ConfigurationError, match=rf"rotator/main.*{HOST}.*ROTATOR_ALLOWED_HOSTS"):
         connect(ROTATOR_ALLOWED_HOSTS=allowed)
     assert proxy.connections == 0
 

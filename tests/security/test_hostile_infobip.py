@@ -23,7 +23,7 @@ from tests.infobip.fake_server import FakeServer, client_for, reply
 from tests.security.altered_answers import Alter, altered_world, keys_in
 from tests.world import DAY, HOUR, START
 
-DUE: dict[str, Any] = {"left": 25 * DAY, "age": 65 * DAY}
+DUE: dict[str, Any] = {"left": 25 * DAY}
 VERSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
@@ -45,8 +45,8 @@ def test_similar_name_is_no_orphan() -> None:
     name a key so; only a version that was certainly not stored makes an orphan.
     """
     world, infobip = altered_world()
-    world.managed("prod/x")
-    world.managed("prod/held", hold="audit")
+    world.secret("prod/x")
+    world.secret("prod/held", hold="audit")
     x, held = X, secret_id(world.store.peek("prod/held").arn)
     names = [
         f"prod/x/rotator:default:{VERSION}",  # the older form of name: only reported
@@ -72,7 +72,7 @@ def test_similar_name_is_no_orphan() -> None:
         world.sweep()
         world.pass_time(DAY)
     assert infobip.puts == {orphan.id}
-    assert {key.id for key in kept} <= {key.id for key in world.live_keys()}
+    assert {key.id for key in kept} <= {key.id for key in world.live()}
     assert world.consumer_works("prod/x")
 
 
@@ -137,8 +137,8 @@ def test_wrong_answers_break_no_consumer(alter: Alter) -> None:
     """
     world, infobip = altered_world()
     for name in ("prod/x", "prod/y"):
-        world.managed(name, **DUE)
-    world.managed("prod/z", adopted=False)
+        world.secret(name, **DUE)
+    world.secret("prod/z", adopted=False)
     foreign = infobip.add_key(world.accounts["main"], "by hand, of no secret here")
     infobip.alter = alter
     for _ in range(8):
@@ -177,21 +177,21 @@ def test_different_replacement_is_rejected(field: dict[str, Any]) -> None:
     promoted.
     """
     world, infobip = altered_world()
-    old = world.managed("prod/x", **DUE)
+    old = world.secret("prod/x", **DUE)
     infobip.alter = lambda request, answer: {**answer, **field} if is_create(request) else answer
     world.sweep()
     assert world.current_key("prod/x").id == old.id
     (rejected,) = world.events_named("key.rejected", "failure")
     made = {key.id for key in infobip.keys(world.accounts["main"])} - {old.id}
     assert made == {rejected["key_id"]}
-    assert made.isdisjoint(key.id for key in world.live_keys())
+    assert made.isdisjoint(key.id for key in world.live())
 
 
 def test_other_key_in_create_is_not_stored() -> None:
     """Threat: a create that returns another key's value. The key must be new and match the request in every field."""
     world, infobip = altered_world()
-    world.managed("prod/x", **DUE)
-    other = world.managed("prod/other")
+    world.secret("prod/x", **DUE)
+    other = world.secret("prod/other")
     entry = {"id": other.id, "apiKeySecret": other.value}
     infobip.alter = lambda request, answer: {**answer, **entry} if is_create(request) else answer
     world.sweep()
@@ -243,12 +243,12 @@ def test_wrong_age_shortens_no_grace() -> None:
     ages the replacement would be an orphan and the old one long past its time.
     """
     world, infobip = altered_world()
-    old = world.managed("prod/x", **DUE)
+    old = world.secret("prod/x", **DUE)
     world.sweep()
     infobip.alter = made_long_ago
     world.pass_time(71 * HOUR)
     world.sweep()
-    assert old.id in {key.id for key in world.live_keys()}
+    assert old.id in {key.id for key in world.live()}
     assert infobip.puts == set()
     world.pass_time(HOUR + timedelta(seconds=1))
     world.sweep()

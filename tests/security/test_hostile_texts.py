@@ -43,7 +43,7 @@ def arrange(stack: Stack) -> None:
         stack.client.create_secret(Name=f"app/account-{number}", SecretString="{}", Tags=tags)
         stack.client.create_secret(Name=f"app/role-{number}", Tags=[{"Key": "rotator:role", "Value": text}])
         for name in (text, f"app/fine/rotator:default:{'a' * 36}{text}"):
-            stack.world.add_key(account, name, valid_from=now - timedelta(days=99), valid_to=now + timedelta(days=3))
+            stack.infobip.add_key(account, name, valid_from=now - timedelta(days=99), valid_to=now + timedelta(days=3))
 
 
 @pytest.fixture
@@ -111,12 +111,12 @@ def test_argument_without_utf8(
     odd = b"INC-\xff".decode(errors="surrogateescape")
     emergency = ["revoke", "--secret", "app/key", "--reason", odd, "--incident", odd, "--yes"]
     assert main(emergency) == 0
-    assert not stack.world.authenticates(key.value)
+    assert not stack.infobip.authenticates(key.value)
     value = stack.client.get_secret_value(SecretId="app/key", VersionStage="AWSCURRENT")["SecretString"]
     new = leaks.register(json.loads(value)["api_key"])
-    assert stack.world.authenticates(new)
+    assert stack.infobip.authenticates(new)
     assert main(emergency) == 0  # the incident is known again, so that no second key is made
-    assert stack.world.authenticates(new)
+    assert stack.infobip.authenticates(new)
     for command in (["plan", "--account", odd], ["rotate", odd, "--reason", "r"], ["audit", "verify", odd]):
         assert main(command) in (1, 2)
     out, err = capsys.readouterr()

@@ -78,7 +78,7 @@ def test_process_list_shows_no_value(stack: Stack) -> None:
     user.password = PASSWORD
     key = stack.secret("app/key", account)
     held = Fault(FaultKind.DELAY, method="PUT", until=threading.Event())
-    faults_of(stack.world).add(held)
+    faults_of(stack.infobip).add(held)
     child = stack.start("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=True)
     try:
         assert child.stdin is not None
@@ -95,7 +95,7 @@ def test_process_list_shows_no_value(stack: Stack) -> None:
     assert b"--leaked-key-stdin" in seen
     for value in (str(key.value), PASSWORD):
         assert value.encode() not in seen
-    assert not stack.world.authenticates(str(key.value))
+    assert not stack.infobip.authenticates(str(key.value))
 
 
 @pytest.mark.parametrize("auth", ["basic", "oauth2"])

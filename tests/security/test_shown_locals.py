@@ -25,7 +25,7 @@ from tests.fuzz.strategies import result_of
 from tests.infobip.answers import KEY_VALUE
 from tests.security.shown_locals import as_shown, own_frames, shown
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, PLAIN, World
 
 __all__ = ["aws", "aws_server", "clean_env", "clients", "credentials", "make_store", "store"]
 
@@ -67,10 +67,12 @@ def test_no_frame_holds_value_at_any_call(auth: str, reveal: bool) -> None:
     """
     world = World()
     world.infobip.options.reveal = reveal
-    world.account("main", auth=auth, password=PASSWORD)
-    world.managed("prod/new", adopted=False)
-    world.managed("prod/plain", plain=True, left=5 * DAY, age=85 * DAY)
-    world.managed("prod/json", left=5 * DAY, age=85 * DAY, extra={"other": 1})
+    account = world.infobip.add_account("main")
+    world.accounts["main"] = account.id
+    world.management(world.infobip.add_user(account, "ops-main", PASSWORD), auth=auth)
+    world.secret("prod/new", adopted=False)
+    world.secret("prod/plain", value=PLAIN, left=5 * DAY)
+    world.secret("prod/json", left=5 * DAY, extra={"other": 1})
     leaked = world.current_value("prod/new")
     watch = FrameWatch(world)
     world.sweep()
@@ -90,7 +92,7 @@ def test_no_frame_holds_value_at_any_call(auth: str, reveal: bool) -> None:
 def test_watch_finds_value_in_plain_text() -> None:
     """The test above can fail: a frame of the program that holds a value in plain text is found."""
     world = World()
-    world.managed("prod/x")
+    world.secret("prod/x")
     watch = FrameWatch(world)
     namespace: dict[str, Any] = {}
     source = "def careless(value, dump):\n    opened = value.reveal()\n    dump()\n"

@@ -1,0 +1,224 @@
+"""What every world of a test can do, in memory or over HTTP: it is made by verbs, and looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+
+from rotator.sandbox.clocks import OffsetClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.state import SimAccount, SimKey, SimUser
+from tests import leaks
+
+DAY: Final = timedelta(days=1)
+HOUR: Final = timedelta(hours=1)
+SCOPES: Final = ("sms:manage",)
+KEY: Final = "key"
+"""A secret's value that is its key, as JSON."""
+PLAIN: Final = "plain"
+"""A secret's value that is its key, and nothing else."""
+Account = SimAccount | str
+"""A simulated account, or its name, which is also the one in tags; one that is new is made."""
+
+
+class Verbs(ABC):
+    """An Infobip and the secrets of one Secrets Manager. Every value is registered with the search for leaks."""
+
+    infobip: InfobipWorld
+    infobip_url: str
+    clock: OffsetClock
+
+    # ---- by each Secrets Manager ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def new_secret(self, name: str, tags: Mapping[str, str], value: str | None = None) -> str:
+        """A secret; gives its ARN."""
+
+    @abstractmethod
+    def put(
+        self,
+        name: str,
+        value: str | bytes | Mapping[str, Any],
+        labels: Iterable[str] = ("AWSCURRENT",),
+        version: str | None = None,
+    ) -> str:
+        """Store a value with any labels, as any principal with write access can; gives the version's id."""
+
+    @abstractmethod
+    def label(self, name: str, label: str, version: str | None, remove_from: str | None = None) -> None:
+        """Move a label, as any principal with write access can."""
+
+    @abstractmethod
+    def tag(self, name: str, **tags: str) -> None:
+        """Set tags: ``value_field="x"`` is ``rotator:value-field``."""
+
+    @abstractmethod
+    def untag(self, name: str, *tags: str) -> None:
+        """Remove tags, by their whole names."""
+
+    @abstractmethod
+    def arn(self, name: str) -> str:
+        """The secret's ARN."""
+
+    @abstractmethod
+    def labels(self, name: str) -> dict[str, set[str]]:
+        """The labels by version; versions without any are left out."""
+
+    @abstractmethod
+    def text(self, name: str) -> str:
+        """What a consumer reads."""
+
+    # ---- making it --------------------------------------------------------------------------------------------------
+
+    def pass_time(self, by: timedelta) -> None:
+        """Let time pass."""
+        self.clock.advance(by)
+
+    def new_id(self) -> str:
+        """A version's id."""
+        return str(uuid.uuid4())
+
+    def account(self, name: str = "main", **management: str) -> SimAccount:
+        """An account with a user, and its management secret, for which see :meth:`management`."""
+        account = self.infobip.add_account(name)
+        self.management(self.infobip.add_user(account, management.pop("username", f"ops-{name}")), name, **management)
+        return account
+
+    def management(self, user: SimUser, account: str = "main", **other: str) -> None:
+        """A management secret with a user's credentials, or with other fields."""
+        value = {"base_url": self.infobip_url, "username": user.username, "password": leaks.register(user.password)}
+        leaks.register(other.get("password", user.password))
+        tags = {"rotator:role": "management", "rotator:account": account}
+        self.new_secret(f"rotator/{account}", tags, json.dumps({**value, "auth": "basic", **other}))
+
+    def user(self, account: SimAccount) -> SimUser:
+        """The account's first user."""
+        return next(user for user in self.infobip.state.users.values() if user.account_id == account.id)
+
+    def key(
+        self,
+        name: str = "by hand",
+        account: Account = "main",
+        *,
+        left: timedelta = 60 * DAY,
+        age: timedelta | None = None,
+        begins: datetime | None = None,
+        scopes: Iterable[str] = SCOPES,
+        enabled: bool = True,
+    ) -> SimKey:
+        """A key that was made in Infobip's portal, for 90 days in all."""
+        now = self.clock.now().replace(microsecond=0)
+        age = 90 * DAY - left if age is None else age
+        key = self.infobip.add_key(
+            self._simulated(account),
+            name,
+            scopes=scopes,
+            created_at=now - age,
+            valid_from=begins or now - age,
+            valid_to=now + left,
+            enabled=enabled,
+        )
+        leaks.register(key.value)
+        return key
+
+    def create(self, name: str, account: Account = "main", value: str | None = None, **tags: str) -> str:
+        """A managed secret, without a value or with any; gives its ARN."""
+        return self.new_secret(name, self.tags(account, **tags), value)
+
+    def tags(self, account: Account = "main", **tags: str) -> dict[str, str]:
+        """Tags of a managed secret: ``value_field="x"`` is ``rotator:value-field``."""
+        named = account.name if isinstance(account, SimAccount) else account
+        return {"rotator:role": "key", "rotator:account": named, **tags_named(tags)}
+
+    def secret(
+        self,
+        name: str,
+        account: Account = "main",
+        value: str | None = KEY,
+        *,
+        left: timedelta = 60 * DAY,
+        lifetime: timedelta = 90 * DAY,
+        extra: Mapping[str, Any] | None = None,
+        adopted: bool = True,
+        rotated: bool = False,
+        **tags: str,
+    ) -> SimKey:
+        """A managed secret and its key; it is due with a third of its lifetime left.
+
+        :param value: its key as JSON (with the fields ``extra``) or ``PLAIN``, another text to store, or none.
+        :param rotated: the rotator created the key: it is proven by its name; else it was made by hand.
+        """
+        simulated = self._simulated(account)
+        version = self.new_id() if rotated else None
+        self.create(name, account, **tags)
+        title = f"by hand: {name}" if version is None else self.key_name(name, version)
+        key = self.key(title, simulated, left=left, age=lifetime - left)
+        if value is not None:
+            texts = {KEY: json.dumps({**(extra or {}), "api_key": key.value}), PLAIN: key.value}
+            labels = [f"rotator:key:{key.id}"] if adopted and value in texts else []
+            self.put(name, texts.get(value, value), ["AWSCURRENT", *labels], version)
+        return key
+
+    def key_name(self, name: str, version: str, deployment: str = "default") -> str:
+        """The name that the contract gives a key of that secret and version."""
+        secret_id = hashlib.sha256(self.arn(name).encode()).hexdigest()[:10]
+        return f"{name}/rotator:{deployment}:{secret_id}:{version}"
+
+    def _simulated(self, account: Account) -> SimAccount:
+        if isinstance(account, SimAccount):
+            return account
+        known = (each for each in self.infobip.state.accounts.values() if each.name == account)
+        return next(known, None) or self.account(account)
+
+    # ---- looking at it ----------------------------------------------------------------------------------------------
+
+    def every_label(self, name: str) -> set[str]:
+        """Of all its versions."""
+        return {label for labels in self.labels(name).values() for label in labels}
+
+    def version_of(self, name: str, key: SimKey) -> str:
+        """The version that carries a key's label."""
+        return next(version for version, labels in self.labels(name).items() if f"rotator:key:{key.id}" in labels)
+
+    def current_version(self, name: str) -> str:
+        """The one in ``AWSCURRENT``."""
+        return next(version for version, labels in self.labels(name).items() if "AWSCURRENT" in labels)
+
+    def value(self, name: str) -> dict[str, Any]:
+        """The JSON that a consumer reads."""
+        return cast(dict[str, Any], json.loads(self.text(name)))
+
+    def current_value(self, name: str, value_field: str = "api_key") -> str:
+        """The key that a consumer finds in a secret."""
+        text = self.text(name)
+        return str(json.loads(text)[value_field]) if text.startswith("{") else text
+
+    def current_key(self, name: str, value_field: str = "api_key") -> SimKey:
+        """The key at Infobip that a consumer reads."""
+        key = self.infobip.key_of(self.current_value(name, value_field))
+        assert key is not None
+        return key
+
+    def works(self, *keys: SimKey) -> bool:
+        """Whether a consumer that has any of these keys' values gets in now."""
+        return any(self.infobip.authenticates(key.value) for key in keys)
+
+    def consumer_works(self, name: str) -> bool:
+        """Whether a consumer that reads the secret now gets in."""
+        return self.infobip.authenticates(self.current_value(name))
+
+    def live(self, account: Account | None = None) -> list[SimKey]:
+        """Every key that authenticates now, of an account or of all."""
+        now = self.clock.now()
+        keys = self.infobip.keys(None if account is None else self._simulated(account))
+        return [key for key in keys if key.enabled and key.valid_to > now]
+
+
+def tags_named(tags: Mapping[str, str]) -> dict[str, str]:
+    """``value_field`` is ``rotator:value-field``."""
+    return {f"rotator:{tag.replace('_', '-')}": text for tag, text in tags.items()}
