@@ -195,20 +195,22 @@ def make_stores(
             session = make_session(each.region, home.profile, patience)
         else:
             session = assume_role(home, each.role, settings.external_id, each.region, patience)
-        members.append(Member(each, partial(store, session), readers(session)))
+        members.append(Member(each, partial(store, session), readers(session), session))
     stores = Stores(members)
     return stores, stores
 
 
 def make_rehearsal(app: App, account: str) -> Rehearsal:
-    """Make an account's rehearsal, which may create and delete secrets of its own.
+    """Make an account's rehearsal, which may create and delete secrets of its own, in the first store.
 
     :raises RotatorError: the secrets can't be listed, or the account is unknown.
     """
     from rotator.aws.rehearsal_secrets import RehearsalSecrets
     from rotator.engine.rehearsal import Rehearsal
 
-    store = RehearsalSecrets(make_client(app.session, "secretsmanager"), app.redactor)
+    stores = app.services.store
+    session = stores.members[0].session if isinstance(stores, Stores) else app.session
+    store = RehearsalSecrets(make_client(session, "secretsmanager"), app.redactor)
     return Rehearsal(app.services, store, account)
 
 

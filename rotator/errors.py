@@ -19,6 +19,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -69,12 +70,15 @@ class AmbiguousName(ConfigurationError):
     """Secrets of several stores have the name.
 
     :param arns: these secrets.
+    :param command: the arguments of the command that has the name, for a command with each ARN in its place.
     """
 
-    def __init__(self, name: str, arns: Sequence[str]) -> None:
+    def __init__(self, name: str, arns: Sequence[str], command: Sequence[str] = ()) -> None:
+        with_arn = [[arn if each == name else each.replace(f"={name}", f"={arn}") for each in command] for arn in arns]
+        choices = [f"`rotator {shlex.join(each)}`" for each in with_arn] if command else arns
         super().__init__(
             f"{len(arns)} stores have a secret named {name}; nothing was changed",
-            advice=f"Use its ARN: {' or '.join(arns)}",
+            advice=f"Use the ARN: {' or '.join(choices)}",
             reason=Reason.AMBIGUOUS_NAME,
         )
         self.name, self.arns = name, tuple(arns)

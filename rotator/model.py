@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotator.message import NO_MESSAGE, Message
 from rotator.reasons import Reason
@@ -101,8 +101,15 @@ class OfSecret:
     """Base class of what is about one secret, whose location is known if there is more than one store."""
 
     __slots__ = ()
-    secret: str | None
-    location: Location | None
+    if TYPE_CHECKING:
+
+        @property
+        def secret(self) -> str | None:
+            """Its name."""
+
+        @property
+        def location(self) -> Location | None:
+            """Its location."""
 
     @property
     def which(self) -> Which:
@@ -126,13 +133,13 @@ def location_fields(location: Location | None) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretEntry:
+class SecretEntry(OfSecret):
     """A secret as ``ListSecrets`` or ``DescribeSecret`` gives it: names, tags and labels, never a value.
 
     ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.policy.labels`.
     ``last_accessed`` is the day on which its value was last read, ``None`` if the store does not have it.
     ``rotation_function`` is the ARN of the Lambda function of Secrets Manager's own rotation.
-    ``location`` is set if there is more than one store.
+    ``location`` is set if there is more than one store. ``kms_key`` names a customer-managed KMS key.
     ``lives`` caches the results of :func:`rotator.policy.lifecycle.read_lifecycle`.
     """
 
@@ -147,6 +154,7 @@ class SecretEntry:
     last_changed: datetime | None = None
     last_accessed: datetime | None = None
     rotation_function: str | None = None
+    kms_key: str | None = None
     location: Location | None = None
     lives: dict[str | None, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -156,19 +164,9 @@ class SecretEntry:
         return Location.of(self.arn).region
 
     @property
-    def which(self) -> Which:
-        """The secret."""
-        return self.name, self.location
-
-    @property
-    def title(self) -> str:
-        """The secret's name for people, with its location."""
-        return self.name + (f" ({self.location})" if self.location else "")
-
-    @property
-    def secret_fields(self) -> dict[str, Any]:
-        """The secret in audit lines and events."""
-        return {"secret": self.name, **location_fields(self.location)}
+    def secret(self) -> str:
+        """Its name, as the items about it say it."""
+        return self.name
 
     @property
     def is_replica(self) -> bool:

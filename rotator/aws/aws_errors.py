@@ -135,8 +135,8 @@ class UnreadableAnswer(Exception):
 
 def configuration_error(error: Exception) -> ConfigurationError | None:
     """Return a botocore error about credentials, region or files with its fix; ``None`` for any other error."""
+    values: dict[str, Any] = {**getattr(error, "kwargs", {})}
     if isinstance(error, boto.ConfigParseError):
-        values: dict[str, Any] = {**error.kwargs}
         cause = str(values["error"])
         line = re.search(r"line:? +(\d+)", cause)
         # Only the parser's first line: the others quote the file, which may hold a secret.
@@ -144,6 +144,12 @@ def configuration_error(error: Exception) -> ConfigurationError | None:
         return ConfigurationError(
             f"the AWS configuration {printable(str(values['path']))} can't be parsed: {printable(why)}",
             advice="Correct the file.",
+        )
+    if isinstance(error, boto.CredentialRetrievalError) and values["provider"].startswith("arn:"):  # of a store
+        return ConfigurationError(
+            f"the role {values['provider']} could not be assumed ({values['error_msg']})",
+            advice="Check that it exists, that its trust policy names the rotator's role and ROTATOR_EXTERNAL_ID, and "
+            "that the rotator's role has sts:AssumeRole on it.",
         )
     for kinds, message, advice in _HERE:
         if isinstance(error, kinds):

@@ -91,7 +91,7 @@ def assume_role(
     :param home: the session whose credentials may assume the role.
     """
     session = make_session(region, patience=patience)
-    provider = _Role(partial(_fetch_role, home, role, external_id, region))
+    provider = _Role(partial(fetch_role, home, role, external_id, region))
     session.register_component("credential_provider", CredentialResolver([provider]))
     return session
 
@@ -107,7 +107,7 @@ class _Role(CredentialProvider):
         return DeferredRefreshableCredentials(self._fetch, self.METHOD)
 
 
-def _fetch_role(home: botocore.session.Session, role: str, external_id: str | None, region: str) -> Mapping[str, Any]:
+def fetch_role(home: botocore.session.Session, role: str, external_id: str | None, region: str) -> Mapping[str, Any]:
     """Assume a role.
 
     :raises CredentialRetrievalError: AWS refuses, or does not answer.
@@ -122,7 +122,7 @@ def _fetch_role(home: botocore.session.Session, role: str, external_id: str | No
     try:
         credentials: Mapping[str, Any] = fetcher.fetch_credentials()
         return credentials
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+    except Exception as error:  # botocore's parser raises whatever it finds in a proxy's page
         failure = botocore.exceptions.CredentialRetrievalError(provider=role, error_msg=code_of(error))
     raise failure
 

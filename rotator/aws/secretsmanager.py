@@ -362,6 +362,7 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
         last_changed=_utc(raw.get("LastChangedDate")),
         last_accessed=_utc(raw.get("LastAccessedDate")),
         rotation_function=raw.get("RotationLambdaARN") or None,
+        kms_key=raw.get("KmsKeyId") or None,
     )
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from rotator.errors import AmbiguousName, ConfigurationError, SecretNotFound, StoreDenied, StoreError
 from rotator.message import Message
@@ -30,11 +30,13 @@ class Member:
     """One store and its access log.
 
     :param make: makes the store; ``ConfigurationError`` if its credentials can't be used.
+    :param session: the AWS session of its region or role.
     """
 
     id: StoreId
     make: Callable[[], SecretStore]
     readers: ReaderLog | None = None
+    session: Any = None
 
     @cached_property
     def store(self) -> SecretStore:
@@ -46,7 +48,7 @@ class Member:
         try:
             return work(self.store)
         except ConfigurationError as error:
-            failure = StoreDenied(f"store {self.id}: {error.message}", advice=error.advice)
+            failure = StoreDenied(error.message, advice=error.advice)
         raise failure
 
 
@@ -120,6 +122,8 @@ class Stores:
             try:
                 found.append(self._described(member, secret_id))
             except StoreError as error:
+                if not isinstance(error, SecretNotFound):
+                    error.message = f"store {member.id}: {error.message}"
                 errors.append(error)
         own = [entry for entry in found if not entry.is_replica]
         if len(own) > 1:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shlex
 import shutil
 import sys
 import traceback
@@ -223,10 +222,9 @@ class Call:
         redact = redact_patterns if self.redactor is None else self.redactor.redact
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
-            advice = error.advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
             if isinstance(error, AmbiguousName):
-                commands = [shlex.join(_with_arn(self.arguments, error.name, arn)) for arn in error.arns]
-                advice = f"Use the ARN: {' or '.join(f'`rotator {each}`' for each in commands)}"
+                error = AmbiguousName(error.name, error.arns, self.arguments)
+            advice = error.advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
             usage = isinstance(error, ConfigurationError) and error.reason is not Reason.UNKNOWN_ACCOUNT
             code = EXIT_USAGE if usage else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)
@@ -262,10 +260,6 @@ def discard_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-
-
-def _with_arn(arguments: Sequence[str], name: str, arn: str) -> list[str]:
-    return [arn if each == name else each.replace(f"={name}", f"={arn}") for each in arguments]
 
 
 def _escaped(char: str) -> str:

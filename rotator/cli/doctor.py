@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,9 +17,9 @@ from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.aws.aws_errors import configuration_error
-from rotator.aws.clients import make_client
+from rotator.aws.clients import fetch_role, make_client
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.aws.stores import Stores
+from rotator.aws.stores import Member, Stores
 from rotator.bootstrap import App
 from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call
 from rotator.cli.documents import shaped
@@ -37,10 +37,11 @@ from rotator.errors import (
     StoreDenied,
 )
 from rotator.infobip.credentials import parse_credentials
-from rotator.model import SecretEntry, Severity, StoreId
+from rotator.model import SecretEntry, Severity
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.planner import MANAGEMENT_PASSWORD_OLD
 from rotator.policy.tags import GATE_TAG, spec_or_none, tag_problems
+from rotator.ports import SecretStore
 from rotator.render import Grid, counted, shown, styled
 from rotator.text import printable
 
@@ -50,6 +51,7 @@ MOST_TAG_MISTAKES: Final = 20
 _METHODS: Final = {"basic": "Basic", "ibsso": "IBSSO", "oauth2": "OAuth 2.0"}
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 WRITES: Final = ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage")
+_ENCRYPT: Final = "kms:GenerateDataKey"
 _TAGS: Final = ("secretsmanager:ResourceTag", "aws:ResourceTag")
 _ROLE_SESSION: Final = re.compile(
     r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+"
@@ -142,13 +144,12 @@ def _checks(call: Call) -> Iterator[Check]:
         return
     managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
     yield from _tags(fleet, managed)
-    # Reads are tried on a secret that has a value, if there is one.
-    tried, stores = managed, app.services.store
+    stores = app.services.store
     if isinstance(stores, Stores):
-        yield from _stores(stores, managed)
-        region = app.session.get_config_variable("region")
-        tried = [each for each in managed if stores.member_of(each.arn).id == StoreId(region)]
-    yield from _iam(app, next((each for each in tried if each.versions), next(iter(tried), None)), arn)
+        for member in stores.members:
+            yield from _store(app, member, [each for each in managed if stores.member_of(each.arn) is member])
+    else:
+        yield from _iam(app.session, stores, managed, arn)
     gated = next((each for each in managed if (spec := spec_or_none(each.tags)) is not None and spec.gate), None)
     if gated is not None:
         yield _gate(app, gated)
@@ -156,21 +157,24 @@ def _checks(call: Call) -> Iterator[Check]:
         yield from _account(app, fleet, account)
 
 
-def _stores(stores: Stores, managed: list[SecretEntry]) -> Iterator[Check]:
-    """Check each store: its role and external id by a listing, permissions and KMS by a secret that is read there."""
-    for member in stores.members:
-        sample = next((each for each in managed if each.versions and stores.member_of(each.arn) is member), None)
-        try:
-            member.call(lambda store: store.list_secrets())
-            if sample is not None:
-                stores.describe(sample.arn)
-                with suppress(SecretNotFound, BadSecretValue):  # allowed; other checks examine the content
-                    stores.read_current(sample.arn)
-        except RotatorError as error:
-            yield Check(Level.FAIL, "Store", f"{member.id}: {error.message}", error.advice)
-            continue
-        found = "has no managed secret with a value yet" if sample is None else f"{sample.name} can be read"
-        yield Check(Level.OK, "Store", f"{member.id} can be listed; {found}")
+def _store(app: App, member: Member, managed: list[SecretEntry]) -> Iterator[Check]:
+    """Check one of several stores: its role and external id by a listing, then permissions on one of its secrets."""
+    try:
+        member.call(lambda store: store.list_secrets())
+    except RotatorError as error:
+        yield Check(Level.FAIL, "Store", f"{member.id}: {error.message}", error.advice)
+        return
+    yield Check(Level.OK, "Store", f"{member.id} can be listed")
+    if member.id.role is not None:
+        with suppress(BotoCoreError):
+            fetch_role(app.session, member.id.role, None, member.id.region)
+            detail = f"{member.id.role} can be assumed without an external id"
+            fix = "Require sts:ExternalId in the role's trust policy, and set ROTATOR_EXTERNAL_ID."
+            yield Check(Level.WARN, "Store", detail, fix)
+    caller = ""
+    with suppress(RotatorError):
+        caller = str(_ask(member.session, "sts", "GetCallerIdentity", "Arn")["Arn"])
+    yield from _iam(member.session, member.store, managed, caller)
 
 
 def _settings(app: App) -> Iterator[Check]:
@@ -185,7 +189,7 @@ def _identity(app: App) -> tuple[str, list[Check]]:
     """Return the caller's ARN (``""`` if unknown), and a check of AWS's clock if it is off."""
     region = str(app.session.get_config_variable("region") or "no region")
     try:
-        answer = _ask(app, "sts", "GetCallerIdentity", "Arn")
+        answer = _ask(app.session, "sts", "GetCallerIdentity", "Arn")
     except Unanswered as error:
         harmless = "identity unknown (harmless): " if error.level is Level.OK else ""
         return "", [Check(error.level, "AWS", f"{region}, {harmless}{error.message}", error.advice)]
@@ -277,16 +281,17 @@ def _failed(subject: str, error: RotatorError) -> Check:
 # ---- permissions: reads are tried on one secret, writes are checked by the IAM policy simulator only -----------------
 
 
-def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
-    """Check permissions on one managed secret. ``ListSecrets`` has already worked when this is called.
+def _iam(session: Any, store: SecretStore, managed: list[SecretEntry], caller: str) -> Iterator[Check]:
+    """Check permissions on one of a store's managed secrets. ``ListSecrets`` has already worked when this is called.
 
     :param caller: the caller's ARN, or ``""``.
     """
+    # Reads are tried on a secret that has a value, if there is one.
+    sample = next((each for each in managed if each.versions), next(iter(managed), None))
     if sample is None:
         detail = "secretsmanager:ListSecrets works; no managed secret yet, so the other permissions were not checked"
         yield Check(Level.WARN, "IAM", detail)
         return
-    store = app.services.store
     tries: tuple[tuple[str, Callable[[str], object]], ...] = (
         ("secretsmanager:DescribeSecret", store.describe),
         ("secretsmanager:GetSecretValue", store.read_current),
@@ -300,18 +305,18 @@ def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
             worked.append(action.partition(":")[2])
         except StoreDenied as error:
             denied = error.action or action
-            yield Check(Level.FAIL, "IAM", f"{denied} is denied on {sample.name}", error.advice or _FIX)
+            yield Check(Level.FAIL, "IAM", f"{denied} is denied on {sample.title}", error.advice or _FIX)
         except RotatorError as error:
-            yield Check(Level.FAIL, "IAM", f"{action} failed on {sample.name}: {error.message}", error.advice)
+            yield Check(Level.FAIL, "IAM", f"{action} failed on {sample.title}: {error.message}", error.advice)
     try:  # a new store: that of the services hides a denied batch by reading one by one
-        SecretsManagerStore(make_client(app.session, "secretsmanager")).read_batch([sample.arn])
+        SecretsManagerStore(make_client(session, "secretsmanager")).read_batch([sample.arn])
         worked.append("BatchGetSecretValue")
     except RotatorError as error:
         denied = f"{error.action} is denied" if isinstance(error, StoreDenied) else error.message
         detail = f"{denied}: before a revocation, sweeps read managed secrets one by one instead of in batches"
         yield Check(Level.WARN, "IAM", detail, error.advice)
-    yield Check(Level.OK, "IAM", f"{', '.join(worked)} work on {sample.name}")
-    yield from _writes(app, sample, caller)
+    yield Check(Level.OK, "IAM", f"{', '.join(worked)} work on {sample.title}")
+    yield from _writes(session, sample, caller)
 
 
 def _gate(app: App, gated: SecretEntry) -> Check:
@@ -325,38 +330,60 @@ def _gate(app: App, gated: SecretEntry) -> Check:
     return Check(Level.OK, "CloudTrail", detail)
 
 
-def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[Check]:
+def _writes(session: Any, sample: SecretEntry, caller: str) -> Iterator[Check]:
     """Simulate writes. None is tried, not even one that must fail: a mistake in it would change a secret."""
     principal = simulated_principal(caller)
     if principal is None:
         yield _unchecked("the caller's role or user is unknown")
         return
     try:
-        answer = _ask(
-            app,
-            "iam",
-            "SimulatePrincipalPolicy",
-            "EvaluationResults",
-            PolicySourceArn=principal,
-            ActionNames=list(WRITES),
-            ResourceArns=[sample.arn],
-            ContextEntries=[
-                {"ContextKeyName": f"{prefix}/{tag}", "ContextKeyValues": [text], "ContextKeyType": "string"}
-                for tag, text in sample.tags.items()
-                for prefix in _TAGS
-            ],
-        )
+        allowed = _simulated(session, principal, WRITES, sample.arn, sample.tags)
+        key = _key_arn(sample)
+        encrypts = key is None or _simulated(session, principal, (_ENCRYPT,), key, {})
     except RotatorError as error:
         yield _unchecked(error.message, error.advice)
         return
-    decisions = {r.get("EvalActionName"): r.get("EvalDecision") for r in answer.get("EvaluationResults", ())}
-    allowed = [action for action in WRITES if decisions.get(action) == "allowed"]
     for action in WRITES:
         if action not in allowed:
-            yield Check(Level.FAIL, "IAM", f"{action} is denied on {sample.name} (IAM policy simulator)", _FIX)
+            yield Check(Level.FAIL, "IAM", f"{action} is denied on {sample.title} (IAM policy simulator)", _FIX)
+    if not encrypts:  # the simulator does not know the key's policy
+        detail = f"no IAM policy allows {_ENCRYPT} with {key}, the KMS key of {sample.title} (IAM policy simulator)"
+        yield Check(Level.WARN, "KMS", detail, "Writes fail unless the key policy allows it. Otherwise, grant it.")
     if allowed:
         names = ", ".join(action.partition(":")[2] for action in allowed)
-        yield Check(Level.OK, "IAM", f"{names} allowed on {sample.name} (IAM policy simulator)")
+        yield Check(Level.OK, "IAM", f"{names} allowed on {sample.title} (IAM policy simulator)")
+
+
+def _key_arn(sample: SecretEntry) -> str | None:
+    """Return the ARN of a secret's own KMS key; ``None`` for AWS's key, and for an alias, which no policy names."""
+    key = sample.kms_key
+    if key is None or "alias/" in key:
+        return None
+    return (
+        key
+        if key.startswith("arn:")
+        else f"{sample.arn.partition(':secret:')[0].replace(':secretsmanager:', ':kms:')}:key/{key}"
+    )
+
+
+def _simulated(session: Any, principal: str, actions: Sequence[str], arn: str, tags: Mapping[str, str]) -> list[str]:
+    """Return which of the actions the principal's IAM policies allow on a resource with these tags."""
+    answer = _ask(
+        session,
+        "iam",
+        "SimulatePrincipalPolicy",
+        "EvaluationResults",
+        PolicySourceArn=principal,
+        ActionNames=list(actions),
+        ResourceArns=[arn],
+        ContextEntries=[
+            {"ContextKeyName": f"{prefix}/{tag}", "ContextKeyValues": [text], "ContextKeyType": "string"}
+            for tag, text in tags.items()
+            for prefix in _TAGS
+        ],
+    )
+    decisions = {each.get("EvalActionName"): each.get("EvalDecision") for each in answer["EvaluationResults"]}
+    return [action for action in actions if decisions.get(action) == "allowed"]
 
 
 def _unchecked(why: str, fix: str = "") -> Check:
@@ -372,14 +399,14 @@ def simulated_principal(caller: str) -> str | None:
     return caller if re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:(user|role)/.+", caller) else None
 
 
-def _ask(app: App, service: str, operation: str, answered: str, **parameters: Any) -> dict[str, Any]:
+def _ask(session: Any, service: str, operation: str, answered: str, **parameters: Any) -> dict[str, Any]:
     """Call an operation of STS or IAM. A genuine response always has the field ``answered``.
 
     :raises ConfigurationError: region or credentials can't be used.
     :raises Unanswered: the service did not respond.
     """
     name = service.upper()
-    client = make_client(app.session, service, attempts=2)
+    client = make_client(session, service, attempts=2)
     try:
         answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
         if answer.get(answered):

@@ -8,18 +8,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 from unittest.mock import patch
 
 import boto3
 import pytest
+from moto.iam.responses import IamResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.sts.responses import TokenResponse
 
 from rotator.aws.stores import Member, Stores
-from rotator.bootstrap import prepare
+from rotator.bootstrap import Foundation, prepare
+from rotator.cli.doctor import WRITES
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import SecretNotFound, StoreError
 from rotator.metrics_server import PrometheusMetrics
@@ -30,6 +32,7 @@ from rotator.sandbox.clocks import VirtualClock
 from rotator.secret import Secret
 from rotator.telemetry.cloudwatch import EmbeddedMetrics
 from rotator.telemetry.metrics import READY
+from tests.cli.denying_proxy import simulated
 from tests.cli.local_stack import Ran, Stack
 from tests.doubles.memory_store import MemoryStore
 from tests.support.local_world import LocalWorld
@@ -40,6 +43,7 @@ REGIONS = ("eu-central-1", "us-east-1")
 FAR = f"{ROLE}@eu-west-1"
 STORES = " ".join((*REGIONS, FAR))
 HOUR = timedelta(hours=1)
+DENIED = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>", {"status": 403}
 READS = ["batch_get_secret_value", "get_secret_value"]
 
 
@@ -54,6 +58,13 @@ class Many:
     def run(self, *arguments: str, stores: str = STORES) -> Ran:
         return self.home.run(*arguments, env={"ROTATOR_STORES": stores, "AWS_ENDPOINT_URL": self.home.aws_url})
 
+    def prepared(self, monkeypatch: pytest.MonkeyPatch) -> Foundation:
+        """The program in this process, as a daemon or a function keeps it."""
+        environment = self.home.environment | {"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL": self.home.aws_url}
+        for name, text in environment.items():
+            monkeypatch.setenv(name, text)
+        return prepare(stream=io.StringIO())
+
     @contextmanager
     def refusing(self, *operations: str) -> Iterator[None]:
         """Operations that the member AWS account's Secrets Manager denies."""
@@ -63,7 +74,7 @@ class Many:
 
                 def denied(response: Any, original: Any = original) -> Any:
                     if response.current_account == MEMBER:
-                        return 400, {"x-amzn-errortype": "AccessDeniedException"}, '{"__type": "AccessDeniedException"}'
+                        return '{"__type": "AccessDeniedException"}', {"status": 400}
                     return original(response)
 
                 stack.enter_context(patch.object(SecretsManagerResponse, operation, denied))
@@ -181,12 +192,8 @@ def test_one_store_shows_no_location(many: Many, stores: str) -> None:
 
 def test_metrics_name_locations(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
     _namesakes(many, held=True)
-    for name, text in (
-        many.home.environment | {"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL": many.home.aws_url}
-    ).items():
-        monkeypatch.setenv(name, text)
     prometheus, lines = PrometheusMetrics("blue"), io.StringIO()
-    made = prepare(stream=io.StringIO())
+    made = many.prepared(monkeypatch)
     for made.metrics in (prometheus, EmbeddedMetrics("Keys", "blue", str, lines)):
         app = made.start(trigger="manual", actor="test")
         Reconciler(app.services).sweep()
@@ -393,12 +400,11 @@ def test_role_is_asked_with_external_id(many: Many) -> None:
 
 def test_denied_role_is_store_unreachable(many: Many) -> None:
     many.home.secret("prod/home", left=10 * 24 * HOUR)
-    code = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not authorized</Message></Error></ErrorResponse>"
-    with patch.object(TokenResponse, "assume_role", lambda response: (403, {}, code)):
+    with patch.object(TokenResponse, "assume_role", lambda response: DENIED):
         ran = many.run("run", "--json")
     assert (ran.code, [each["secret"] for each in ran.results("rotate")]) == (1, ["prod/home"])
     (alert,) = ran.alerts("store-unreachable")
-    assert FAR in alert["detail"]
+    assert all(part in alert["detail"] for part in (FAR, "AccessDenied", "ROTATOR_EXTERNAL_ID"))
 
 
 def test_arn_means_one_of_two_namesakes(many: Many) -> None:
@@ -418,11 +424,115 @@ def test_unknown_key_waits_for_unlisted(many: Many, lost: bool) -> None:
     assert [each["key_id"] for each in ran.alerts("unknown-key-expiring")] == ([] if lost else [key.id])
 
 
-@pytest.mark.parametrize("operation", ["", "list_secrets", "get_secret_value"])
-def test_doctor_checks_each_store(many: Many, operation: str) -> None:
+def _doctor(many: Many, decision: str = "allowed", **environment: str) -> list[dict[str, Any]]:
+    """What doctor finds wrong; IAM's policy simulator decides so for the member account, and allows the rest."""
+
+    def simulate(response: Any) -> str:
+        of_member = response.current_account == MEMBER
+        return simulated(dict.fromkeys(WRITES, decision if of_member else "allowed"))
+
+    env = {"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL": many.home.aws_url}
+    with patch.object(IamResponse, "simulate_principal_policy", simulate, create=True):
+        ran = many.home.run("doctor", "--json", env=env | environment)
+    assert ran.code == (1 if ran.document["failed"] else 0)
+    return [each for each in ran.document["checks"] if each["level"] != "ok"]
+
+
+@pytest.mark.parametrize(
+    ("denied", "named"),
+    [("list_secrets", FAR), ("get_secret_value", "GetSecretValue"), ("list_secret_version_ids", "VersionIds")],
+)
+def test_doctor_finds_denied_read_of_member(many: Many, denied: str, named: str) -> None:
     for world in (many.home, many.away, many.far):
         world.secret("prod/own")
-    with many.refusing(*filter(None, [operation])):
-        ran = many.run("doctor", "--json")
-    levels = [each["level"] for each in ran.document["checks"] if each["subject"] == "Store"]
-    assert levels == ["ok", "ok", "fail" if operation else "ok"]
+    with many.refusing(denied):
+        failed = next(each for each in _doctor(many) if each["level"] == "fail")
+    assert all(part in failed["detail"] for part in (named, MEMBER, "eu-west-1"))
+
+
+def test_doctor_simulates_writes_of_member(many: Many) -> None:
+    for world in (many.home, many.away, many.far):
+        world.secret("prod/own")
+    failed = [each["detail"] for each in _doctor(many, "implicitDeny") if each["level"] == "fail"]
+    assert len(failed) == len(WRITES)
+    assert all(any(action in each and MEMBER in each for each in failed) for action in WRITES)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "levels"), [(["ours", None], ["warn"]), (["ours"], []), (["another"], ["fail"])], ids=str
+)
+def test_doctor_checks_external_id(many: Many, trusted: list[str | None], levels: list[str]) -> None:
+    """Threat: a role that its trust policy lends without an external id, to any deployment of the rotator's account."""
+    original = TokenResponse.assume_role
+
+    def assume(response: Any) -> Any:
+        return original(response) if response._get_param("ExternalId") in trusted else DENIED
+
+    many.far.secret("prod/far")
+    with patch.object(TokenResponse, "assume_role", assume):
+        found = _doctor(many, ROTATOR_EXTERNAL_ID="ours")
+    assert [each["level"] for each in found if each["subject"] == "Store"] == levels
+
+
+@pytest.mark.parametrize(("minutes", "assumed"), [(5, 2), (60, 1)])
+def test_credentials_of_role_are_renewed(
+    many: Many, monkeypatch: pytest.MonkeyPatch, minutes: int, assumed: int
+) -> None:
+    """Those that are about to expire, before the next call; others are kept."""
+    issued, used, original, listing = [], [], TokenResponse.assume_role, SecretsManagerResponse.list_secrets
+
+    def assume(response: Any) -> Any:
+        result: Any = original(response)
+        role = result.result["Credentials"]
+        role.expiration = datetime.now(UTC) + timedelta(minutes=minutes)
+        issued.append(role.access_key_id)
+        return result
+
+    def list_secrets(response: Any) -> Any:
+        if response.current_account == MEMBER:
+            used.append(response.access_key)
+        return listing(response)
+
+    store = many.prepared(monkeypatch).store
+    assert isinstance(store, Stores)
+    with (
+        patch.object(TokenResponse, "assume_role", assume),
+        patch.object(SecretsManagerResponse, "list_secrets", list_secrets),
+    ):
+        assert not [alert for _ in range(2) for alert in store.list_secrets().alerts]
+    assert len(issued) == assumed
+    assert used == [issued[0], issued[-1]]
+
+
+def test_rehearsal_is_in_first_store(many: Many) -> None:
+    made, original = [], SecretsManagerResponse.create_secret
+
+    def create(response: Any) -> Any:
+        made.append(response.region)
+        return original(response)
+
+    environment = {"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL": many.home.aws_url, "AWS_REGION": REGIONS[1]}
+    command = ("rehearse", "--account", "main", "--only", "aws", "--yes", "--json")
+    with patch.object(SecretsManagerResponse, "create_secret", create):
+        assert many.home.run(*command, env=environment).code == 0
+    assert made == [REGIONS[0]]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_leaked_value_in_unlisted_store(many: Many, lost: bool) -> None:
+    many.far.secret("prod/far")
+    command = ("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", "--json")
+    value = f"{'a' * 32}-00000000-0000-4000-8000-000000000000"
+    with many.refusing(*(["list_secrets"] if lost else [])):
+        ran = many.home.run(
+            *command, stdin=value, env={"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL": many.home.aws_url}
+        )
+    (leak,) = ran.document["leaks"]
+    assert (ran.code, leak["outcome"], FAR in (leak["detail"] or "")) == (1, "failed" if lost else "not-ours", lost)
+
+
+def test_unreachable_store_of_name_is_named(many: Many) -> None:
+    many.far.secret("prod/far")
+    with many.refusing("describe_secret"):
+        ran = many.run("rotate", "prod/far", "--reason", "test", "--json")
+    assert (ran.code, FAR in ran.document["error"]["message"]) == (1, True)

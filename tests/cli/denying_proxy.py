@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
@@ -20,6 +20,12 @@ _SIMULATED = """<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.co
 </SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>"""
 _MEMBER = """<member><EvalActionName>{action}</EvalActionName><EvalResourceName>*</EvalResourceName>
 <EvalDecision>{decision}</EvalDecision></member>"""
+
+
+def simulated(decisions: Mapping[str, str]) -> str:
+    """The simulator's response, by action."""
+    members = "".join(_MEMBER.format(action=name, decision=text) for name, text in decisions.items())
+    return _SIMULATED.format(members=members)
 
 
 @dataclass
@@ -57,8 +63,7 @@ class DenyingProxy:
         if action == "GetCallerIdentity":
             return 200, _IDENTITY.format(arn=ROLE).encode(), "text/xml"
         self.asked.append(fields)
-        members = "".join(_MEMBER.format(action=name, decision=text) for name, text in self.decisions.items())
-        return 200, _SIMULATED.format(members=members).encode(), "text/xml"
+        return 200, simulated(self.decisions).encode(), "text/xml"
 
 
 @contextmanager

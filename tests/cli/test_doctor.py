@@ -94,6 +94,21 @@ def test_write_that_simulator_denies(stack: Stack, proxy: DenyingProxy) -> None:
     assert "app/key" in failed
 
 
+@pytest.mark.parametrize(
+    ("key", "decision", "found"),
+    [("11-22", "allowed", 0), ("11-22", "implicitDeny", 1), ("arn:aws:kms:eu-central-1:1:key/3", "implicitDeny", 1)],
+)
+def test_kms_key_is_simulated(stack: Stack, proxy: DenyingProxy, key: str, decision: str, found: int) -> None:
+    """Its key policy may allow what no IAM policy does, so this is a warning. A read shows kms:Decrypt."""
+    stack.client.update_secret(SecretId="app/key", KmsKeyId=key)
+    proxy.decisions["kms:GenerateDataKey"] = decision
+    code, checks = examined(stack)
+    assert (code, len(of(checks, "KMS", "warn"))) == (0, found)
+    assert proxy.asked[-1]["ResourceArns.member.1"] == [
+        key if key.startswith("arn:") else f"arn:aws:kms:eu-central-1:123456789012:key/{key}"
+    ]
+
+
 HTML = b"<html><body><p>Sign in<br></body></html>"
 NO_ANSWERS = {
     "html": (200, HTML),

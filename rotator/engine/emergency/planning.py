@@ -141,6 +141,14 @@ class Planner:
                 advice="Check --region, --profile and the environment.",
                 reason=Reason.UNKNOWN_ACCOUNT,
             )
+        unlisted = self.accounts.fleet.unlisted
+        if unlisted:
+            raise Refused(
+                f"the leaked value is not a key of these accounts: {', '.join(map(printable, asked))}; a secret in a "
+                f"store that could not be searched may contain it: {', '.join(unlisted)}",
+                advice="Check the store with `rotator doctor`, and repeat the command.",
+                reason=Reason.STORE_UNREACHABLE,
+            )
         raise UnknownValue(
             f"the leaked value is not a key of these accounts: {', '.join(map(printable, asked))}",
             advice="If it belongs to another account, disable it in Infobip's portal.",
