@@ -1,12 +1,13 @@
 // Checks what neither osls nor CloudFormation can, before anything is deployed: without its file a stage would go back to the
 // defaults, dry-run among them; a misspelled name would be ignored; with a reserve that leaves nothing no function
 // starts, not even the one for emergencies; with another sweep-every than the schedule's, some values would never be verified.
+// Returns the parts of stores, which CloudFormation can't take apart.
 const { existsSync } = require("fs");
 
 module.exports = async ({ options, resolveVariable }) => {
-  const names = ["daily-limit", "reserve", "schedule", "sweep-every"].map((name) => `param:${name}`);
-  const [limit, reserve, schedule, every, stage, settings, known] = await Promise.all(
-    [...names, "sls:stage", "self:custom.stage, null", "self:params.default"].map(resolveVariable),
+  const names = ["daily-limit", "reserve", "schedule", "sweep-every", "stores"].map((name) => `param:${name}`);
+  const [limit, reserve, schedule, every, stores, region, stage, settings, known] = await Promise.all(
+    [...names, "opt:region, param:region", "sls:stage", "self:custom.stage, null", "self:params.default"].map(resolveVariable),
   );
   const file = `stage.${stage}.yml`;
   const refuse = (message) => {
@@ -38,5 +39,17 @@ module.exports = async ({ options, resolveVariable }) => {
   if (interval && interval !== every) {
     refuse(`sweep-every must be the interval of the schedule: set sweep-every: ${interval} for ${schedule}, not ${every}`);
   }
-  return file;
+  const all = stores.split(" ").filter(Boolean);
+  const regions = all.filter((store) => !store.startsWith("arn:"));
+  const roles = all.filter((store) => store.startsWith("arn:"));
+  const accounts = roles.map((role) => role.split(":")[4]);
+  if (all.length && all[0] !== region) {
+    refuse(`stores must start with the region of this deployment, which contains the management secrets: ${region}, not ${all[0]}`);
+  }
+  const places = [...regions, ...roles.map((role, index) => `${accounts[index]} ${role.split("@").pop()}`)];
+  if (new Set(places).size < places.length) {
+    refuse("stores must contain each AWS account and region once");
+  }
+  const joined = (texts) => [...new Set(texts)].join(",");
+  return { regions: joined(regions), roles: joined(roles.map((role) => role.replace(/@[^@]*$/, ""))), accounts: joined(accounts) };
 };

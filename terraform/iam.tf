@@ -6,6 +6,13 @@
 locals {
   secrets = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:*"
 
+  # With stores, narrowed to their regions by a condition; CloudFormation can't write one ARN per region.
+  secrets_anywhere = "arn:${local.partition}:secretsmanager:*:${local.account}:secret:*"
+
+  # Regions with secrets that the functions' own roles reach; roles that they assume for the others.
+  store_regions = [for store in var.stores : store if !startswith(store, "arn:")]
+  store_roles   = distinct([for store in var.stores : regex("^(.+)@", store)[0] if startswith(store, "arn:")])
+
   # Written out rather than taken from the queue, so that a plan shows whole policies.
   queue_arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${var.name}-accounts.fifo"
 
@@ -17,7 +24,8 @@ locals {
     "secretsmanager:UpdateSecretVersionStage",
   ]
 
-  # batches: searches all managed secrets for a key. sweeps: observes whole accounts and plans what is revoked.
+  # batches: searches all managed secrets for a key. sweeps: observes whole accounts and plans what is revoked. stores: reaches
+  # the secrets of all stores.
   permissions = {
     # In dry-run it plans, which reads; live, it only sends. It never changes a secret.
     sweep = {
@@ -26,6 +34,7 @@ locals {
       events      = false
       batches     = true
       sweeps      = true
+      stores      = length(var.stores) > 0
       queue       = { sid = "SendAccounts", actions = ["sqs:SendMessage"] }
     }
     worker = {
@@ -34,6 +43,7 @@ locals {
       events      = true
       batches     = true
       sweeps      = true
+      stores      = length(var.stores) > 0
       queue = {
         sid     = "ReceiveAccounts"
         actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
@@ -45,6 +55,7 @@ locals {
       events      = true
       batches     = true
       sweeps      = false
+      stores      = length(var.stores) > 0
       queue       = null
     }
     rotation = {
@@ -53,6 +64,7 @@ locals {
       events      = true
       batches     = false
       sweeps      = false
+      stores      = false
       queue       = null
     }
   }

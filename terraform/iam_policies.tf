@@ -26,12 +26,32 @@ data "aws_iam_policy_document" "function" {
   statement {
     sid       = "ManagedSecrets"
     actions   = each.value.key_actions
-    resources = [local.secrets]
+    resources = [each.value.stores ? local.secrets_anywhere : local.secrets]
 
     condition {
       test     = "StringEquals"
       variable = "secretsmanager:ResourceTag/rotator:role"
       values   = ["key"]
+    }
+
+    dynamic "condition" {
+      for_each = each.value.stores ? [local.store_regions] : []
+
+      content {
+        test     = "StringEquals"
+        variable = "aws:RequestedRegion"
+        values   = condition.value
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.value.stores && length(local.store_roles) > 0 ? [local.store_roles] : []
+
+    content {
+      sid       = "AssumeStores"
+      actions   = ["sts:AssumeRole"]
+      resources = statement.value
     }
   }
 
@@ -57,7 +77,7 @@ data "aws_iam_policy_document" "function" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = ["secretsmanager.${local.region}.amazonaws.com"]
+        values   = [for region in each.value.stores ? local.store_regions : [local.region] : "secretsmanager.${region}.amazonaws.com"]
       }
     }
   }
@@ -79,7 +99,17 @@ data "aws_iam_policy_document" "function" {
     content {
       sid       = "DescribeChanges"
       actions   = ["secretsmanager:DescribeSecret"]
-      resources = [local.secrets]
+      resources = [each.value.stores ? local.secrets_anywhere : local.secrets]
+
+      dynamic "condition" {
+        for_each = each.value.stores ? [local.store_regions] : []
+
+        content {
+          test     = "StringEquals"
+          variable = "aws:RequestedRegion"
+          values   = condition.value
+        }
+      }
     }
   }
 

@@ -21,6 +21,12 @@ locals {
     length(var.allowed_hosts) == 0 ? {} : { ROTATOR_ALLOWED_HOSTS = join(",", var.allowed_hosts) },
   )
 
+  # Not for rotation: Secrets Manager calls it for secrets of this AWS account and region only.
+  stores = merge(
+    length(var.stores) == 0 ? {} : { ROTATOR_STORES = join(" ", var.stores) },
+    var.external_id == null ? {} : { ROTATOR_EXTERNAL_ID = var.external_id },
+  )
+
   sweeping = {
     ROTATOR_DRY_RUN          = tostring(var.dry_run)
     ROTATOR_METRIC_NAMESPACE = var.metric_namespace
@@ -33,18 +39,18 @@ locals {
     sweep = {
       description = "Sends one message per Infobip account to the queue; in dry-run, plans"
       timeout     = var.sweep_timeout
-      environment = merge(local.sweeping, { ROTATOR_QUEUE_URL = aws_sqs_queue.accounts.url })
+      environment = merge(local.sweeping, local.stores, { ROTATOR_QUEUE_URL = aws_sqs_queue.accounts.url })
     }
     worker = {
       description = "Sweeps one Infobip account"
       timeout     = var.worker_timeout
-      environment = local.sweeping
+      environment = merge(local.sweeping, local.stores)
     }
     # These ignore the dry-run setting, because they are only called to change keys.
     revoke = {
       description = "Emergency revocation of a key, invoked by hand"
       timeout     = 300
-      environment = {}
+      environment = local.stores
     }
     rotation = {
       description = "The four rotation steps that Secrets Manager calls"

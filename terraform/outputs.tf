@@ -30,6 +30,11 @@ output "schedule_arn" {
   value       = aws_scheduler_schedule.sweep.arn
 }
 
+output "store_bus_arn" {
+  description = "ARN of the event bus to which stores in other AWS accounts and regions forward new values (examples/member-account), or null."
+  value       = one(aws_cloudwatch_event_bus.stores[*].arn)
+}
+
 output "alarm_topic_arn" {
   description = "ARN of the topic for alarms and events."
   value       = aws_sns_topic.alarms.arn

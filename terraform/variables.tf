@@ -38,6 +38,39 @@ variable "verify_changes" {
   nullable    = false
 }
 
+variable "stores" {
+  description = "Where the secrets are, if in several AWS accounts or regions (ROTATOR_STORES): regions and ROLE_ARN@REGION, this region first. Management secrets are in this region."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for store in var.stores : can(regex("^(arn:aws[a-z-]*:iam::[0-9]{12}:role/[\\w+=,.@/-]{1,512}@)?[a-z]{2}(-[a-z]+)+-[0-9]$", store))])
+    error_message = "stores must contain regions and ROLE_ARN@REGION, such as arn:aws:iam::111122223333:role/infobip-key-rotator@eu-west-1."
+  }
+
+  validation {
+    condition     = try(var.stores[0], local.region) == local.region
+    error_message = "The first of stores must be the region of this deployment, which contains the management secrets."
+  }
+
+  validation {
+    condition     = length(distinct([for store in var.stores : join("@", [try(split(":", store)[4], ""), regex("[a-z0-9-]+$", store)])])) == length(var.stores)
+    error_message = "stores must contain each AWS account and region once."
+  }
+}
+
+variable "external_id" {
+  description = "The external id in the trust policies of the roles in stores (ROTATOR_EXTERNAL_ID)."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.external_id == null ? true : can(regex("^[\\w+=,.@:/-]{2,}$", var.external_id)) && length(var.external_id) <= 1224
+    error_message = "external_id must have 2 to 1224 letters, digits and _ + = , . @ : / -, or be null."
+  }
+}
+
 variable "daily_limit" {
   description = "Creates, and likewise updates, that Infobip allows per account in 24 hours (ROTATOR_DAILY_LIMIT)."
   type        = number

@@ -88,7 +88,7 @@ run "stopped" {
   }
 
   assert {
-    condition     = aws_scheduler_schedule.sweep.state == "DISABLED" && aws_cloudwatch_event_rule.changes[0].state == "DISABLED" && startswith(output.mode, "STOPPED")
+    condition     = aws_scheduler_schedule.sweep.state == "DISABLED" && aws_cloudwatch_event_rule.changes["changes"].state == "DISABLED" && startswith(output.mode, "STOPPED")
     error_message = "The brake must stop the schedule, and the outputs must say so."
   }
 }
@@ -103,6 +103,56 @@ run "changes_off" {
   assert {
     condition     = length(aws_cloudwatch_event_rule.changes) + length(aws_lambda_permission.changes) == 0 && !strcontains(data.aws_iam_policy_document.function["sweep"].json, "DescribeSecret")
     error_message = "Without verify_changes there must be no rule, and no permission to describe other secrets."
+  }
+}
+
+run "stores" {
+  command = plan
+
+  variables {
+    stores      = ["eu-central-1", "us-east-1", "arn:aws:iam::111122223333:role/rotator@home@eu-west-1"]
+    external_id = "deployment/1"
+  }
+
+  assert {
+    condition = { for name, function in aws_lambda_function.this : name => [
+      try(function.environment[0].variables.ROTATOR_STORES, null), try(function.environment[0].variables.ROTATOR_EXTERNAL_ID, null)
+      ] } == merge(
+      { for name in ["sweep", "worker", "revoke"] : name => [join(" ", var.stores), "deployment/1"] },
+      { rotation = [null, null] },
+    )
+    error_message = "Every function but rotation must know the stores."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.changes["store-changes"].event_bus_name == "rotator-stores" && aws_cloudwatch_event_rule.changes["store-changes"].event_pattern == aws_cloudwatch_event_rule.changes["changes"].event_pattern
+    error_message = "Forwarded events must start the same function."
+  }
+
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.stores[0].json).Statement == [{
+      Sid       = "Stores"
+      Effect    = "Allow"
+      Action    = "events:PutEvents"
+      Resource  = "arn:aws:events:eu-central-1:123456789012:event-bus/rotator-stores"
+      Principal = { AWS = "111122223333" }
+      Condition = { StringEquals = { "events:source" = "aws.secretsmanager", "events:detail-type" = "Secret Label Updated" } }
+    }]
+    error_message = "Only these AWS accounts may put events, and only Secrets Manager's."
+  }
+}
+
+run "stores_without_changes" {
+  command = plan
+
+  variables {
+    stores         = ["eu-central-1", "arn:aws:iam::111122223333:role/rotator@eu-west-1"]
+    verify_changes = false
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_bus.stores) + length(aws_cloudwatch_event_rule.changes) == 0 && output.store_bus_arn == null
+    error_message = "Without verify_changes no other AWS account may send anything."
   }
 }
 

@@ -164,6 +164,35 @@ run "everything_on" {
   }
 }
 
+run "stores" {
+  command = plan
+
+  variables {
+    stores              = ["eu-central-1", "us-east-1", "arn:aws:iam::111122223333:role/rotator@home@eu-west-1", "arn:aws:iam::111122223333:role/rotator@home@eu-west-2"]
+    secret_kms_key_arns = ["arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
+  }
+
+  assert {
+    condition = alltrue([for name in ["sweep", "worker", "revoke"] : jsonencode({
+      for statement in jsondecode(data.aws_iam_policy_document.function[name].json).Statement : statement.Sid => try(
+        statement.Condition.StringEquals["aws:RequestedRegion"], statement.Condition.StringEquals["kms:ViaService"], statement.Resource
+      ) if contains(["ReadManagement", "ManagedSecrets", "AssumeStores", "SecretsKeys", "DescribeChanges"], statement.Sid)
+      }) == jsonencode(merge({
+        ReadManagement = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:*"
+        AssumeStores   = "arn:aws:iam::111122223333:role/rotator@home"
+        ManagedSecrets = ["eu-central-1", "us-east-1"]
+        SecretsKeys    = ["secretsmanager.eu-central-1.amazonaws.com", "secretsmanager.us-east-1.amazonaws.com"]
+    }, name == "sweep" ? { DescribeChanges = ["eu-central-1", "us-east-1"] } : {}))])
+    error_message = "The stores' regions and roles must be reached, management secrets in this region only."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(data.aws_iam_policy_document.function["rotation"].json).Statement : statement.Resource if statement.Sid == "ManagedSecrets"
+    ] == ["arn:aws:secretsmanager:eu-central-1:123456789012:secret:*"] && !strcontains(data.aws_iam_policy_document.function["rotation"].json, "sts:")
+    error_message = "The function rotation must reach secrets of this AWS account and region only."
+  }
+}
+
 run "secrets_manager_alone_may_call_rotation" {
   command = plan
 

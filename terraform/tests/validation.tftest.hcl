@@ -57,6 +57,46 @@ run "deployment" {
   expect_failures = [var.deployment]
 }
 
+run "stores_1" {
+  command = plan
+
+  variables {
+    stores = ["eu-central-1", "arn:aws:iam::111122223333:role/rotator"]
+  }
+
+  expect_failures = [var.stores]
+}
+
+run "stores_2" {
+  command = plan
+
+  variables {
+    stores = ["us-east-1", "eu-central-1"]
+  }
+
+  expect_failures = [var.stores]
+}
+
+run "stores_3" {
+  command = plan
+
+  variables {
+    stores = ["eu-central-1", "arn:aws:iam::111122223333:role/a@eu-west-1", "arn:aws:iam::111122223333:role/b@eu-west-1"]
+  }
+
+  expect_failures = [var.stores]
+}
+
+run "external_id" {
+  command = plan
+
+  variables {
+    external_id = "two words"
+  }
+
+  expect_failures = [var.external_id]
+}
+
 run "daily_limit" {
   command = plan
 

@@ -37,6 +37,10 @@ CALLED: Final[dict[str, frozenset[tuple[str, str]]]] = {
 }
 """By function: IAM action, and what it is done to (a secret of that role, the queue, the event bus)."""
 
+STORE: Final = "store"
+STORES: Final = {name: frozenset({("sts:AssumeRole", STORE)} if name != "rotation" else ()) for name in FUNCTIONS}
+"""By function: what they call as well if some secrets are in other AWS accounts."""
+
 _LOGS: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
 _TRACES: Final = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 SERVICE: Final[dict[str, frozenset[str]]] = {

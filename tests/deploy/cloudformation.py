@@ -41,7 +41,7 @@ class Stack:
             return ABSENT
         declared = self.template.get("Parameters", {}).get(name)
         if declared is not None:
-            value = str(self.parameters.get(name, declared["Default"]))
+            value = str(self.parameters.get(name, declared.get("Default")))
             return value.split(",") if declared["Type"] == "CommaDelimitedList" else value
         if name in self.known:
             return self.known[name]
@@ -71,8 +71,16 @@ class Stack:
                     return self.resolve(argument[0]) == self.resolve(argument[1])
                 case "Fn::Not":
                     return not self.resolve(argument[0])
+                case "Fn::And":
+                    return all(self.resolve(argument))
+                case "Condition":
+                    return self.condition(argument)
                 case "Fn::Join":
                     return argument[0].join(self.resolve(argument[1]))
+                case "Fn::Split":
+                    return self.resolve(argument[1]).split(argument[0])
+                case "Fn::Select":
+                    return self.resolve(argument[1])[argument[0]]
             assert not name.startswith("Fn::"), f"{name} is not known here"
         worked = {key: self.resolve(item) for key, item in value.items()}
         return {key: item for key, item in worked.items() if item is not ABSENT}

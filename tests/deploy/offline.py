@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.deploy.terraform import own_terraform
+
 ROOT = Path(__file__).parents[2]
 STAGE = "dev"
 REGION = "eu-central-1"
@@ -23,8 +25,18 @@ _SERVE = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
 NAME = f"infobip-key-rotator-{STAGE}"
 PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
 BUS = "default"
+HOME = REGION if own_terraform() else "us-east-1"
+"""The region in which terraform applies: without a network its provider knows one only."""
+MEMBER = "111122223333"
+STORE_ROLES = [f"arn:aws:iam::{MEMBER}:role/rotator", f"arn:aws:iam::{MEMBER}:role/rotator@other"]
+STORES = [HOME, "us-west-2", *(f"{role}@eu-west-{number}" for number, role in enumerate(STORE_ROLES, 1))]
 KMS_KEYS = ["arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
 ALL_ON = {
+    "Stores": " ".join(STORES),
+    "StoreRegions": f"{HOME},us-west-2",
+    "StoreRoles": ",".join(STORE_ROLES),
+    "StoreAccounts": MEMBER,
+    "ExternalId": "deployment/1",
     "AllowedHosts": "proxy.example.com,*.example.org",
     "EventBus": BUS,
     "SecretKmsKeys": KMS_KEYS[0],
@@ -131,4 +143,5 @@ def all_on() -> dict[str, Any]:
     """Terraform variables with which every optional part is there."""
     options = {"xray": True, "adoption_gate": True, "dry_run": False, "reserve_concurrency": True}
     hosts = ALL_ON["AllowedHosts"].split(",")
-    return {"event_bus_name": BUS, "secret_kms_key_arns": KMS_KEYS, "allowed_hosts": hosts, **options}
+    stores = {"stores": STORES, "external_id": ALL_ON["ExternalId"]}
+    return {"event_bus_name": BUS, "secret_kms_key_arns": KMS_KEYS, "allowed_hosts": hosts, **stores, **options}

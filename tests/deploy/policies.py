@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.deploy.actions import ANY, BUS, QUEUE
+from tests.deploy.actions import ANY, BUS, QUEUE, STORE
 
 ROLE_TAG = "secretsmanager:ResourceTag/rotator:role"
 
@@ -65,5 +65,7 @@ def allowed(policy: frozenset[Statement]) -> frozenset[tuple[str, str]]:
             scopes = {QUEUE}
         if any(":event-bus/" in resource for resource in one.resources):
             scopes = {BUS}
+        if any(":role/" in resource for resource in one.resources):
+            scopes = {STORE}
         pairs |= {(action, scope) for action in one.actions for scope in scopes}
     return frozenset(pairs)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-OFFLINE = ROOT.parent / "shared" / "tools" / "terraform" / "terraform-offline"
+SHARED = ROOT.parent / "shared" / "tools" / "terraform"
 
 
 def own_terraform() -> str | None:
@@ -27,7 +27,7 @@ def offline_terraform() -> str | None:
     """The command, or ``None`` where there is none. ``TERRAFORM_OFFLINE`` names one that lies elsewhere."""
     if shutil.which("terraform") is None:
         return None
-    named = os.environ.get("TERRAFORM_OFFLINE") or str(OFFLINE)
+    named = os.environ.get("TERRAFORM_OFFLINE") or (str(ROOT / ".ci" / "terraform-offline") if SHARED.is_dir() else "")
     return named if Path(named).is_file() else None
 
 
@@ -84,6 +84,7 @@ class Applied:
         partition = self.values("aws_partition")["current"]["partition"]
         region = self.values("aws_region")["current"]["region"]
         account = self.values("aws_caller_identity")["current"]["account_id"]
+        stores = self.values("aws_cloudwatch_event_bus").get("stores")
         named = {f"{name.capitalize()}LambdaFunction": one for name, one in functions.items()}
         return {
             "AWS::Partition": partition,
@@ -94,6 +95,7 @@ class Applied:
             "DeadLetterQueue.Arn": queues["dead"]["arn"],
             "DeadLetterQueue.QueueName": queues["dead"]["name"],
             "AlarmTopic": topic,
+            **({"StoreBus": stores["name"]} if stores else {}),
             **{name: one["function_name"] for name, one in named.items()},
             **{f"{name}.Arn": one["arn"] for name, one in named.items()},
         }

@@ -53,6 +53,11 @@ NEEDED = {
         "events:RemoveTargets events:ListTargetsByRule events:ListTagsForResource events:TagResource "
         "events:UntagResource"
     ),
+    "AWS::Events::EventBus aws_cloudwatch_event_bus aws_cloudwatch_event_bus_policy": (
+        "events:CreateEventBus events:UpdateEventBus events:DeleteEventBus events:DescribeEventBus "
+        "events:PutPermission events:RemovePermission events:ListTagsForResource events:TagResource "
+        "events:UntagResource"
+    ),
     "AWS::Logs::LogGroup AWS::Logs::MetricFilter aws_cloudwatch_log_group aws_cloudwatch_log_metric_filter": (
         "logs:CreateLogGroup logs:DeleteLogGroup logs:DescribeLogGroups logs:PutRetentionPolicy "
         "logs:DeleteRetentionPolicy logs:AssociateKmsKey logs:DisassociateKmsKey logs:PutMetricFilter "
@@ -107,7 +112,12 @@ def test_deployer_may_do_what_is_needed(template: dict[str, Any], policy: frozen
 def test_deployer_reaches_own_names_only(policy: frozenset[Statement]) -> None:
     prefix = NAME.removesuffix("dev")
     wide = {one.sid for one in policy if any(prefix not in resource for resource in one.resources)}
-    assert wide == {"Find", "Subscriptions", "QueueToWorker", "QueueToWorkerChange", "QueueToWorkerTags"}
+    assert wide == {
+        "Find",
+        "Subscriptions",
+        "StoreBusPolicy",
+        *(f"QueueToWorker{each}" for each in ("", "Change", "Tags")),
+    }
     for mapping in (one for one in policy if one.sid in {"QueueToWorker", "QueueToWorkerChange"}):
         ((_, variable, functions),) = mapping.conditions
         assert variable == "lambda:FunctionArn"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from rotator.ports import REHEARSAL_PREFIX
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Stack as LocalStack
 from tests.deploy.actions import ANY, BUS, CALLED, KEY, MANAGEMENT, QUEUE
-from tests.deploy.policies import allowed, statements
+from tests.deploy.cloudformation import Stack
+from tests.deploy.offline import PSEUDO
+from tests.deploy.policies import Statement, allowed, statements
 from tests.deploy.recording import recording
+from tests.deploy.terraform import Applied, apply, offline_terraform
 
 FOLDER = Path(__file__).parents[2] / "docs" / "iam"
 INVOKE = ("lambda:InvokeFunction", ANY)
@@ -30,17 +34,96 @@ def test_daemon_may_do_what_worker_does() -> None:
     assert policy("daemon") == CALLED["worker"]
 
 
-def test_member_role_reaches_managed_secrets() -> None:
-    """Threat: another principal of the rotator's account uses the member role. It needs the external id."""
+PARAMETERS = {
+    "RotatorRoleArn": "arn:aws:iam::999999999999:role/infobip-key-rotator-prod-*",
+    "ExternalId": "deployment/1",
+    "EventBusArn": "arn:aws:events:eu-central-1:999999999999:event-bus/infobip-key-rotator-prod-stores",
+    "SecretKmsKeys": "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555",
+    "AdoptionGate": "true",
+}
+"""The parameters of the member account's template, in the order of the Terraform example's variables."""
+
+
+def member(known: Mapping[str, str] = PSEUDO, **changed: str) -> Stack:
     template = yaml.safe_load((FOLDER.parent / "examples" / "member-account.yaml").read_text())
-    role = template["Resources"]["Role"]["Properties"]
-    raw = [{**each, "Resource": str(each["Resource"])} for each in role["Policies"][0]["PolicyDocument"]["Statement"]]
-    found = statements({"Version": "2012-10-17", "Statement": raw})
+    return Stack(template, {**PARAMETERS, **changed}, known)
+
+
+def inline(stack: Stack, role: str) -> frozenset[Statement]:
+    """The statements of one of its roles' policy."""
+    return statements(stack.resources("AWS::IAM::Role")[role]["Policies"][0]["PolicyDocument"])
+
+
+def test_member_role_reaches_managed_secrets() -> None:
+    """Threat: another principal of the rotator's account uses the member role. It needs the external id, and a role of
+    the rotator's name."""
+    found = inline(member(), "Role")
     assert {one.roles for one in found if "secretsmanager:GetSecretValue" in one.actions} == {frozenset({"key"})}
-    done = {action for action, of in CALLED["revoke"] if of != BUS}
-    assert frozenset().union(*(one.actions for one in found)) == done
-    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Condition"] == {"StringEquals": {"sts:ExternalId": {"Ref": "ExternalId"}}}
+    described = {
+        ("secretsmanager:DescribeSecret", ANY),
+        *(("kms:" + each, ANY) for each in ("Decrypt", "GenerateDataKey")),
+    }
+    needed = {pair for pair in CALLED["worker"] if pair[1] not in (BUS, MANAGEMENT)}
+    assert allowed(found) == needed | described
+    [trust] = member().resources("AWS::IAM::Role")["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": "999999999999"}
+    assert trust["Condition"] == {
+        "ArnLike": {"aws:PrincipalArn": PARAMETERS["RotatorRoleArn"]},
+        "StringEquals": {"sts:ExternalId": PARAMETERS["ExternalId"]},
+    }
+    plain = inline(member(EventBusArn="", SecretKmsKeys="", AdoptionGate="false"), "Role")
+    assert allowed(plain) == needed - {("cloudtrail:LookupEvents", ANY)}
+
+
+def test_member_rule_forwards_label_events(plain_template: Stack) -> None:
+    stack = member()
+    (rule,) = stack.resources("AWS::Events::Rule").values()
+    assert rule["EventPattern"] == plain_template.resources("AWS::Events::Rule")["ChangeRule"]["EventPattern"]
+    (target,) = rule["Targets"]
+    assert (target["Arn"], target["RoleArn"]) == (PARAMETERS["EventBusArn"], "<ChangeRole.Arn>")
+    (one,) = inline(stack, "ChangeRole")
+    assert one.actions == {"events:PutEvents"}
+    assert one.resources == {PARAMETERS["EventBusArn"]}
+    assert member(RotatorRoleArn="").resources("AWS::IAM::Role").keys() == {"ChangeRole"}
+    without = member(EventBusArn="")
+    assert without.resources("AWS::IAM::Role").keys() == {"Role"}
+    assert without.resources("AWS::Events::Rule") == {}
+
+
+@pytest.mark.parametrize("off", [(), ("RotatorRoleArn",), ("EventBusArn",), ("SecretKmsKeys",)])
+def test_member_examples_are_same(tmp_path: Path, off: tuple[str, ...]) -> None:
+    offline = offline_terraform()
+    if offline is None:
+        pytest.skip("needs terraform")
+    names = ("rotator_role_arn", "external_id", "event_bus_arn", "secret_kms_key_arns", "adoption_gate")
+    variables: dict[str, Any] = dict(zip(names, PARAMETERS.values(), strict=True))
+    variables |= {"secret_kms_key_arns": [PARAMETERS["SecretKmsKeys"]], "adoption_gate": True}
+    for name in off:
+        del variables[names[list(PARAMETERS).index(name)]]
+    example = FOLDER.parents[1] / "terraform" / "examples" / "member-account"
+    applied = Applied(apply(offline, example, tmp_path / "member", variables))
+    partition = applied.values("aws_partition")["current"]["partition"]
+    stack = member({**PSEUDO, "AWS::Partition": partition}, **dict.fromkeys(off, ""))
+    mine, theirs = stack.resources("AWS::IAM::Role"), applied.values("aws_iam_role")
+    policies, pairs = applied.values("aws_iam_role_policy"), {"Role": "rotator", "ChangeRole": "changes"}
+    assert {pairs[name] for name in mine} == theirs.keys() == policies.keys()
+    for name, role in mine.items():
+        other = theirs[pairs[name]]
+        assert role["Description"] == other["description"]
+        assert statements(role["AssumeRolePolicyDocument"]) == statements(other["assume_role_policy"])
+        principals = [
+            one["Statement"][0]["Principal"]
+            for one in (role["AssumeRolePolicyDocument"], json.loads(other["assume_role_policy"]))
+        ]
+        assert principals[0] == principals[1]
+        assert inline(stack, name) == statements(policies[pairs[name]]["policy"])
+    rules = stack.resources("AWS::Events::Rule").values()
+    assert [(one["Name"], one["Description"], one["EventPattern"]) for one in rules] == [
+        (one["name"], one["description"], json.loads(one["event_pattern"]))
+        for one in applied.values("aws_cloudwatch_event_rule").values()
+    ]
+    targets = applied.values("aws_cloudwatch_event_target").values()
+    assert [one["Targets"][0]["Arn"] for one in rules] == [one["arn"] for one in targets]
 
 
 def test_operator_may_also_invoke_functions() -> None:

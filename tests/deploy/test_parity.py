@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from rotator.lambda_.requests import label_update, sweep_request
 from rotator.settings import Settings
 from tests.deploy.actions import FUNCTIONS
 from tests.deploy.cloudformation import Stack
-from tests.deploy.offline import STAGE, service
+from tests.deploy.offline import ALL_ON, HOME, MEMBER, PSEUDO, STAGE, STORE_ROLES, STORES, service
 from tests.deploy.policies import statements
 from tests.deploy.terraform import Applied
 from tests.deploy.test_event_rules import matches
@@ -214,7 +215,7 @@ def test_events(both: Both) -> None:
     rules = {one["Name"]: one for one in stack.resources("AWS::Events::Rule").values()}
     theirs = {one["name"]: one for one in applied.values("aws_cloudwatch_event_rule").values()}
     assert rules.keys() == theirs.keys()
-    assert len(rules) == (2 if "EventBus" in stack.parameters else 1)
+    assert len(rules) == (3 if "EventBus" in stack.parameters else 1)
     for name, mine in rules.items():
         other = theirs[name]
         assert mine["EventPattern"] == json.loads(other["event_pattern"])
@@ -222,24 +223,74 @@ def test_events(both: Both) -> None:
         assert mine.get("State", "ENABLED") == (other["state"] or "ENABLED")
 
 
-def test_change_starts_sweep_function(both: Both) -> None:
+@pytest.mark.parametrize(("logical", "name"), [("Change", "changes"), ("StoreChange", "store-changes")])
+def test_change_starts_sweep_function(both: Both, logical: str, name: str) -> None:
     stack, applied = both
-    rule = stack.resources("AWS::Events::Rule")["ChangeRule"]
-    (target,), theirs = rule["Targets"], applied.values("aws_cloudwatch_event_target")["sweep"]
+    if "Stores" not in stack.parameters and logical != "Change":
+        assert f"{logical}Rule" not in stack.resources("AWS::Events::Rule")
+        return
+    rule = stack.resources("AWS::Events::Rule")[f"{logical}Rule"]
+    (target,), theirs = rule["Targets"], applied.values("aws_cloudwatch_event_target")[name]
     assert target["Arn"] == theirs["arn"] == stack.known["SweepLambdaFunction.Arn"]
     assert target["RetryPolicy"] == {
         "MaximumEventAgeInSeconds": theirs["retry_policy"][0]["maximum_event_age_in_seconds"],
         "MaximumRetryAttempts": theirs["retry_policy"][0]["maximum_retry_attempts"],
     }
-    mine = stack.resources("AWS::Lambda::Permission")["ChangePermission"]
-    permission = applied.values("aws_lambda_permission")["changes"]
-    assert mine["SourceArn"] == "<ChangeRule.Arn>"
-    assert permission["source_arn"] == applied.values("aws_cloudwatch_event_rule")["changes"]["arn"]
+    mine = stack.resources("AWS::Lambda::Permission")[f"{logical}Permission"]
+    permission = applied.values("aws_lambda_permission")[name]
+    assert mine["SourceArn"] == f"<{logical}Rule.Arn>"
+    assert permission["source_arn"] == applied.values("aws_cloudwatch_event_rule")[name]["arn"]
     assert (mine["FunctionName"], mine["Principal"]) == (permission["function_name"], permission["principal"])
     sent = {"source": "aws.secretsmanager", "detail-type": "Secret Label Updated"}
     for label, wanted in (("AWSCURRENT", True), ("rotator:key:1", False)):
         event = {**sent, "resources": [ARN], "detail": {"labelUpdated": label, "versionId": VERSION}}
         assert matches(rule["EventPattern"], event) is (label_update(event) is not None) is wanted
+
+
+def test_store_bus_takes_events_of_stores(both: Both) -> None:
+    """Threat: any AWS account starts the function. Only those of the stores may, with Secrets Manager's events."""
+    stack, applied = both
+    mine, theirs = stack.resources("AWS::Events::EventBus"), applied.values("aws_cloudwatch_event_bus")
+    assert [bus["Name"] for bus in mine.values()] == [bus["name"] for bus in theirs.values()]
+    if "Stores" not in stack.parameters:
+        assert (mine, applied.values("aws_cloudwatch_event_bus_policy")) == ({}, {})
+        return
+    policies = [mine["StoreBus"]["Policy"], applied.values("aws_cloudwatch_event_bus_policy")["stores"]["policy"]]
+    ((one,), (other,)) = map(statements, policies)
+    assert one == other
+    assert one.actions == {"events:PutEvents"}
+    assert all(resource.endswith(f":event-bus/{theirs['stores']['name']}") for resource in one.resources)
+    assert {variable: values for _, variable, values in one.conditions} == {
+        "events:source": {"aws.secretsmanager"},
+        "events:detail-type": {"Secret Label Updated"},
+    }
+    principals = [json.loads(policies[1])["Statement"][0]["Principal"], policies[0]["Statement"][0]["Principal"]]
+    assert principals == [{"AWS": MEMBER}, {"AWS": [MEMBER]}]
+
+
+def test_bus_is_closed_without_roles(template: dict[str, Any]) -> None:
+    stores = {name: text for name, text in ALL_ON.items() if name not in ("StoreRoles", "StoreAccounts")}
+    (bus,) = Stack(template, stores, PSEUDO).resources("AWS::Events::EventBus").values()
+    assert "Policy" not in bus
+
+
+@pytest.mark.parametrize(
+    ("stores", "parts"),
+    [
+        (STORES, {"StoreRegions": f"{HOME},us-west-2", "StoreRoles": ",".join(STORE_ROLES), "StoreAccounts": MEMBER}),
+        ([HOME], {"StoreRegions": HOME, "StoreRoles": "", "StoreAccounts": ""}),
+        (STORES[1:], None),
+        ([*STORES, f"{STORE_ROLES[1]}@eu-west-1"], None),
+    ],
+)
+def test_stores_are_taken_apart(tmp_path: Path, stores: list[str], parts: dict[str, str] | None) -> None:
+    """The functions would refuse to start with other stores, and with them the emergency's."""
+    done = _printed(tmp_path, "resources.Parameters", f"stores={' '.join(stores)}", f"region={HOME}", form="json")
+    assert (done.returncode == 0) is (parts is not None), done.stdout + done.stderr
+    if parts is not None:
+        found = json.loads(done.stdout)
+        assert {name: found[name]["Default"] for name in parts} == parts
+        assert re.fullmatch(found["Stores"]["AllowedPattern"], " ".join(stores))
 
 
 @pytest.mark.parametrize("dry_run", ["true", "false"])
