@@ -35,6 +35,7 @@ from rotator.cli.app import COMMANDS, cli
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo import START
 from rotator.sandbox.launcher import Sandbox
+from tests.near_clock import near_clock
 from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 
 ROOT: Final = Path(__file__).parents[1]
@@ -70,7 +71,11 @@ def sandbox() -> Iterator[Sandbox]:
     variables = {name: text for name, text in os.environ.items() if name in ("PATH", "HOME", "LANG", "USER")}
     variables |= {"TZ": "UTC", "TERM": "xterm-256color", "COLUMNS": str(WIDTH)}
     try:
-        with patch.dict(os.environ, variables, clear=True), Sandbox(clock=VirtualClock(START)) as running:
+        with (
+            patch.dict(os.environ, variables, clear=True),
+            Sandbox(clock=VirtualClock(START)) as running,
+            near_clock(running.clock),
+        ):
             put_faults(running.world).add(Fault(FaultKind.DELAY, seconds=ANSWER_SECONDS, count=None))
             os.environ.update(running.environment)
             time.tzset()

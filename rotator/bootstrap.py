@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from rotator.aws import cloudtrail, eventbridge
 from rotator.aws.clients import assume_role, make_client, make_session
@@ -19,9 +18,8 @@ from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.aws.stores import Member, Stores
 from rotator.clock import SystemClock
 from rotator.engine.context import Connect, Services
-from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
-from rotator.infobip.credentials import AuthMethod, is_loopback, parse_credentials
+from rotator.infobip.credentials import AuthMethod, parse_credentials
 from rotator.model import SecretEntry
 from rotator.patience import Patience
 from rotator.ports import Clock, EventSink, KeyProvider, ReaderLog, SecretStore
@@ -121,7 +119,7 @@ def prepare(
 
     :param audit_level: the lowest level of audit lines for ``stream``.
     :param unsafe_sessions: do not bind IBSSO sessions to an address, for callers whose address changes.
-    :param clock: defaults to the result of :func:`make_clock`.
+    :param clock: the system clock by default.
     :param patience: the bounds of each call to AWS and Infobip; by default those of unattended work.
     :raises ConfigurationError: settings, region or credentials can't be used.
     """
@@ -130,7 +128,7 @@ def prepare(
     redactor = Redactor((*CONSTANTS, settings.deployment))
     lines = LineStream(stream if stream is not None else sys.stderr)
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
-    clock = clock or make_clock(environ)
+    clock = clock or SystemClock()
     patience = patience or Patience()
     session = make_session(region, profile, patience)
     store, readers = make_stores(settings, session, redactor, clock, patience)
@@ -232,22 +230,3 @@ def local_actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def make_clock(environ: Mapping[str, str]) -> Clock:
-    """Return the system clock, or the clock of the local sandbox that ``ROTATOR_SANDBOX_URL`` points to."""
-    url = environ.get("ROTATOR_SANDBOX_URL", "").strip()
-    if not url:
-        return SystemClock()
-    if not is_loopback(urlsplit(url).hostname or ""):
-        raise ConfigurationError(
-            "ROTATOR_SANDBOX_URL points to another machine; only a sandbox on this machine can be used",
-            advice="Unset it; it is only for use with `rotator sandbox`.",
-        )
-    try:
-        from rotator.remote_clock import RemoteClock  # never in production
-    except ImportError:
-        raise ConfigurationError(
-            "ROTATOR_SANDBOX_URL is set, but the sandbox is not installed", advice="Unset it."
-        ) from None
-    return RemoteClock(url)

@@ -68,7 +68,7 @@ class StoppableClock:
         return self._inner.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, in real time or by the sandbox's clock.
+        """Wait, in real time or by a clock that can be moved.
 
         :raises Stopped: the daemon is stopping.
         """

@@ -1,4 +1,4 @@
-"""The clock of a sandbox in this process, read without an HTTP request: a single rotation reads it a hundred times."""
+"""The clock of a sandbox as the system clock of the rotator in this process."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from rotator import remote_clock
+from rotator import bootstrap
 from rotator.ports import Clock
 
 
 @contextmanager
-def near_clock(url: str, clock: Clock) -> Iterator[None]:
-    """What asks for the time at ``url`` in this process reads ``clock``."""
-    elsewhere = remote_clock.RemoteClock
+def near_clock(clock: Clock) -> Iterator[None]:
+    """What reads the system clock in this process reads ``clock``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote_clock, "RemoteClock", lambda asked: clock if asked == url else elsewhere(asked))
+        patch.setattr(bootstrap, "SystemClock", lambda: clock)
         yield

@@ -116,7 +116,7 @@ def _base_url(text: str, allowed_hosts: Sequence[str]) -> str:
         host, valid = "", False
     if not host or not valid:
         raise _Wrong("the field base_url must be https:// and a host, optionally with a port", fix)
-    if is_loopback(host):
+    if _loopback(host):
         return url
     if url.startswith("http:"):
         raise _Wrong(f"the field base_url uses http:// for {host}, which would expose the password", "Use https.")
@@ -132,8 +132,7 @@ def _matches(host: str, allowed: str) -> bool:
     return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's own."""
+def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -282,7 +282,7 @@ def consumer_value(client: Any, name: str) -> str:
     return str(client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"])
 
 
-def environment(infobip_url: str, aws_url: str, region: str = REGION) -> dict[str, str]:
+def environment(aws_url: str, region: str = REGION) -> dict[str, str]:
     """Return the environment variables that point the command line to a sandbox."""
     return {
         "AWS_ENDPOINT_URL": aws_url,
@@ -291,7 +291,6 @@ def environment(infobip_url: str, aws_url: str, region: str = REGION) -> dict[st
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "NO_PROXY": f"{LOOPBACK},localhost",
-        "ROTATOR_SANDBOX_URL": infobip_url,
     }
 
 

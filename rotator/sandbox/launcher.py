@@ -128,7 +128,7 @@ class Sandbox:
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables for the command line."""
-        return environment(self.infobip.url, self.aws.url)
+        return environment(self.aws.url)
 
     def client(self) -> Any:
         """A boto3 Secrets Manager client."""

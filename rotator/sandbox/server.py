@@ -7,20 +7,16 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from rotator.infobip.credentials import is_loopback
 from rotator.sandbox.aws import LOOPBACK
-from rotator.sandbox.exchange import Drop, DropKind, Refusal, Request, Response, json_response
+from rotator.sandbox.exchange import Drop, DropKind, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
 
 MAX_BODY: Final = 1_000_000
-CLOCK: Final = "/sandbox/clock"
-"""The path to read and move the sandbox's clock, see :class:`rotator.remote_clock.RemoteClock`."""
 
 
 class InfobipServer:
@@ -135,9 +131,6 @@ class _Handler(BaseHTTPRequestHandler):
             body=body,
             remote_ip=self.client_address[0],
         )
-        if target.path == CLOCK:
-            self._send(_clock(self.server.world, request))
-            return
         try:
             answer = self.server.world.handle(request)
         except BaseException:  # if a hook raises anything, even SystemExit, the client sees a closed connection
@@ -185,30 +178,6 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind is DropKind.REFUSED:
             # Once the request has been read, a reset is the closest thing to a refusal.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _clock(world: InfobipWorld, request: Request) -> Response:
-    """Read the clock (GET) or move it (POST); only for callers on this machine that use a loopback address.
-
-    The ``Host`` is checked too, so that no web page can control the sandbox through a DNS name that it owns.
-    """
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if not is_loopback(request.remote_ip) or not is_loopback(host):
-        return json_response(403, {"error": "the sandbox clock is available on loopback addresses only"})
-    try:
-        match request.method, request.json_object() if request.method == "POST" else {}:
-            case "POST", {"advance_seconds": int() | float() as seconds} if not isinstance(seconds, bool):
-                world.clock.advance(timedelta(seconds=seconds))
-                world.settle()
-            case "GET", _:
-                pass
-            case _:
-                raise Refusal(400, 'GET it, or POST {"advance_seconds": 3600}')
-    except Refusal as error:
-        return json_response(error.status, {"error": error.text})
-    except (OverflowError, ValueError):
-        return json_response(400, {"error": "advance_seconds is too large"})
-    return json_response(200, {"now": world.clock.now().isoformat(), "monotonic": world.clock.monotonic()})
 
 
 def _utf8(value: str) -> str:

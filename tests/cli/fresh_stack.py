@@ -18,5 +18,5 @@ def local_stack(moto: Moto) -> Iterator[Stack]:
     """Empty, on the machine's clock."""
     clock = OffsetClock()
     world = InfobipWorld(clock)
-    with moto.emptied(clock) as client, InfobipServer(world) as infobip, near_clock(infobip.url, clock):
+    with moto.emptied(clock) as client, InfobipServer(world) as infobip, near_clock(clock):
         yield Stack(world, infobip.url, moto.url, clock, client)

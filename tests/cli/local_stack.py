@@ -35,7 +35,7 @@ class Stack(LocalWorld):
         clean = {name: text for name, text in os.environ.items() if not name.startswith(("ROTATOR_", "AWS_"))}
         for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "CLICOLOR_FORCE"):
             clean.pop(name, None)
-        self.environment = clean | environment(self.infobip_url, self.aws_url)
+        self.environment = clean | environment(self.aws_url)
 
     def seed(self) -> dict[str, SimKey]:
         """The example fleet; gives the keys by secret. Whatever the time of day, no window in it is open."""

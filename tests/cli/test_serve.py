@@ -156,8 +156,7 @@ def test_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
     account = stack.account("main")
     stack.secret("prod/sms", account)
     fault = faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
-    # Without the sandbox's clock, waits are real.
-    with serving(stack, "--log-level", "debug", ROTATOR_SANDBOX_URL=None) as child:
+    with serving(stack, "--log-level", "debug") as child:
         until = time.monotonic() + PATIENCE
         while not fault.hits and time.monotonic() < until:
             assert child.process.poll() is None

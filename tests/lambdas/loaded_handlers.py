@@ -22,8 +22,8 @@ def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
     """Everything, for as long as the environment that ``monkeypatch`` sets."""
     clock = OffsetClock()
     world = InfobipWorld(clock)
-    with moto.emptied(clock) as client, InfobipServer(world) as infobip, near_clock(infobip.url, clock):
-        for name, value in environment(infobip.url, moto.url).items():
+    with moto.emptied(clock) as client, InfobipServer(world) as infobip, near_clock(clock):
+        for name, value in environment(moto.url).items():
             monkeypatch.setenv(name, value)
         runtime.forget()
         yield LambdaStack(world, infobip.url, moto.url, clock, client)

@@ -10,7 +10,7 @@ from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.server import InfobipServer
 from tests.near_clock import near_clock
 from tests.safety.aws_answers import AwsAnswers, aws_answers
-from tests.safety.harness import MACHINE, MachineClock, Region, System
+from tests.safety.harness import MachineClock, Region, System
 from tests.support.faulty_infobip import FaultyInfobip
 from tests.support.moto import Moto
 
@@ -27,7 +27,7 @@ def system(moto: Moto, answers: AwsAnswers) -> Iterator[System]:
     clock = VirtualClock()
     answers.reset()
     infobip, machine = FaultyInfobip(clock), MachineClock(clock)
-    with moto.emptied(clock), InfobipServer(infobip) as server, near_clock(MACHINE, machine):
+    with moto.emptied(clock), InfobipServer(infobip) as server, near_clock(machine):
         yield System(infobip, server.url, clock, machine, moto, answers)
 
 

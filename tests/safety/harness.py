@@ -26,11 +26,9 @@ from tests.support.faulty_infobip import FaultyInfobip
 from tests.support.local_world import DAY, HOUR, SCOPES, LocalWorld
 from tests.support.moto import Moto
 
-__all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "MACHINE", "SCOPES", "InfobipServer", "Ran", "Region", "SimKey", "System"]
+__all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "SCOPES", "InfobipServer", "Ran", "Region", "SimKey", "System"]
 
 ADMIN_SCOPES = ("account-management:manage", "sms:manage", "voice:manage")
-MACHINE = "http://127.0.0.1:9"
-"""Where the rotator asks for the time."""
 
 
 class MachineClock(OffsetClock):
@@ -117,7 +115,7 @@ class Region(LocalWorld):
     # ---- the rotator ------------------------------------------------------------------------------------------------
 
     def run(self, *arguments: str) -> Ran:
-        aws = environment(MACHINE, self.aws_url, self.region)
+        aws = environment(self.aws_url, self.region)
         return called(arguments, {**os.environ, **aws, **self.system.environment})
 
     def sweep(self, *arguments: str) -> Ran:

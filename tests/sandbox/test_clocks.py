@@ -6,10 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from rotator.clock import SystemClock
-from rotator.errors import ConfigurationError
-from rotator.remote_clock import RemoteClock
 from rotator.sandbox.clocks import DEFAULT_START, OffsetClock, VirtualClock
-from tests.sandbox.conftest import Site
 
 
 def test_virtual_time_moves_only_when_told() -> None:
@@ -67,16 +64,3 @@ def test_no_step_is_lost_between_threads() -> None:
     for thread in threads:
         thread.join()
     assert clock.now() == DEFAULT_START + timedelta(seconds=2000)
-
-
-def test_remote_clock_moves_sandbox(site: Site) -> None:
-    remote = RemoteClock(site.server.url + "/")
-    assert remote.now() == site.clock.now()
-    remote.sleep(3600)
-    remote.sleep(0)
-    assert site.clock.now() == remote.now() == DEFAULT_START + timedelta(hours=1)
-    assert site.clock.monotonic() == remote.monotonic() == 3600
-    with site.server.refused(), pytest.raises(ConfigurationError, match="rotator sandbox"):
-        remote.now()
-    with pytest.raises(ConfigurationError, match="http://"):
-        RemoteClock("file:///etc/passwd")

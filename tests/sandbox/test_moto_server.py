@@ -34,7 +34,7 @@ NAME = "prod/sms"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MotoServer]:
     with MotoServer(VirtualClock(NOW)) as running:
-        for name, value in environment("http://127.0.0.1:1", running.url).items():
+        for name, value in environment(running.url).items():
             monkeypatch.setenv(name, value)
         yield running
 

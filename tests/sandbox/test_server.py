@@ -3,7 +3,6 @@ from __future__ import annotations
 import http.client
 import threading
 from collections import Counter
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -138,33 +137,3 @@ def test_mistake_of_simulation_is_seen(site: Site) -> None:
     assert answer.status_code == 500
     with pytest.raises(ExceptionGroup):
         site.world.check()
-
-
-def clock(site: Site, body: object = None, **more: Any) -> requests.Response:
-    method = "GET" if body is None and not more.get("data") else "POST"
-    return site.session.request(method, f"{site.server.url}/sandbox/clock", json=body, timeout=10, **more)
-
-
-def test_clock_can_be_read_and_moved(site: Site) -> None:
-    assert clock(site).json() == {"now": "2026-09-01T10:00:00+00:00", "monotonic": 0}
-    later = {"now": "2026-09-02T10:00:00+00:00", "monotonic": 86400}
-    assert clock(site, {"advance_seconds": 86400}).json() == clock(site).json() == later
-    assert site.clock.now().isoformat() == later["now"]
-
-
-@pytest.mark.parametrize(
-    "body", [{}, [], "x", {"advance_seconds": "1"}, {"advance_seconds": True}, {"advance_seconds": 1e300}]
-)
-def test_bad_move_is_refused(site: Site, body: object) -> None:
-    before = site.clock.now()
-    answer = clock(site, body)
-    assert answer.status_code == 400
-    assert answer.json()["error"]
-    assert clock(site, data=b'{"advance_seconds": 1}').status_code == 415
-    assert site.clock.now() == before
-
-
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "192.0.2.1:8080"])
-def test_clock_is_for_this_machine_only(site: Site, host: str) -> None:
-    assert clock(site, headers={"Host": host}).status_code == 403
-    assert clock(site, headers={"Host": "localhost:1"}).status_code == 200
