@@ -51,7 +51,7 @@ SLOW = (
     "test_four_steps.py",
     "test_leaks.py",
 )
-# Of these, what runs commands in this process and takes a second or two.
+# Of these, what runs commands in this process and takes a second or two, like cases of `rotator` at the engine.
 QUICK = ("cli/test_reading.py", "cli/test_usage.py", "report/test_files.py")
 
 # `ci` is the same at every run: a failure there is the change's and not chance's. `dev` goes on looking.
@@ -101,7 +101,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif path.startswith("e2e/"):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.slow)
-        elif path.startswith(SLOW) and not path.startswith(QUICK):
+        elif (
+            path.startswith(SLOW) and not path.startswith(QUICK) and "rotator" not in getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.slow)
 
 

@@ -30,7 +30,7 @@ from tests.support.commands import assert_documented
 from tests.support.faulty_infobip import FaultyInfobip
 from tests.support.verbs import DAY, HOUR, KEY, PLAIN, Account, Verbs, tags_named
 
-__all__ = ["DAY", "HOUR", "KEY", "PLAIN", "START", "Events", "World", "with_policy"]
+__all__ = ["DAY", "HOUR", "KEY", "PLAIN", "START", "Events", "MemoryWorld", "World", "with_policy"]
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -47,7 +47,7 @@ class Events:
         self.sent.append((detail_type, detail))
 
 
-class World(Verbs):
+class MemoryWorld(Verbs):
     """Everything, ready for a sweep. Values that it makes are registered with the leak search.
 
     ``stores``, where it is set, are several stores as one deployment has them; ``store`` is one of them.
@@ -176,10 +176,6 @@ class World(Verbs):
         """A reconciler over fresh services."""
         return Reconciler(self.services())
 
-    def sweep(self, **options: Any) -> Sweep:
-        """One sweep, as the scheduler would start it."""
-        return self.reconciler().sweep(**options)
-
     # ---- looking at it ----------------------------------------------------------------------------------------------
 
     def lines(self) -> list[dict[str, Any]]:
@@ -210,6 +206,14 @@ class World(Verbs):
             return self.store.consumer_read(name)
         except RotatorError:
             return None
+
+
+class World(MemoryWorld):
+    """With sweeps of the engine."""
+
+    def sweep(self, **options: Any) -> Sweep:
+        """One sweep, as the scheduler would start it."""
+        return self.reconciler().sweep(**options)
 
 
 def with_policy(world: World, **changes: Any) -> World:

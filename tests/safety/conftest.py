@@ -11,8 +11,10 @@ from rotator.sandbox.server import InfobipServer
 from tests.near_clock import near_clock
 from tests.safety.aws_answers import AwsAnswers, aws_answers
 from tests.safety.harness import MachineClock, Region, System
+from tests.support.engine import Engine
 from tests.support.faulty_infobip import FaultyInfobip
 from tests.support.moto import Moto
+from tests.support.rotator import Rotator
 
 
 @pytest.fixture(scope="package")
@@ -37,6 +39,15 @@ def region(system: System) -> Region:
     region = system.region()
     region.account()
     return region
+
+
+@pytest.fixture(params=["engine", pytest.param("command", marks=pytest.mark.slow)])
+def rotator(request: pytest.FixtureRequest) -> Rotator:
+    """With one account, ``main``: the engine in memory, then the command line in a region."""
+    made: Rotator = request.getfixturevalue("region") if request.param == "command" else Engine()
+    if request.param == "engine":
+        made.account()
+    return made
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A simulated Infobip, Secrets Manager by moto, and the rotator as its users run it.
 
-Nothing of ``rotator`` is imported but its command line and the sandbox, and that in ``tests/support``, this file,
-``infobip_faults.py`` and ``conftest.py`` only.
+Nothing of ``rotator`` is imported but its command line and the sandbox, and that in ``tests/support``, this file
+and ``conftest.py`` only.
 
 A :class:`System` has one Infobip, one clock and any number of AWS regions; a :class:`Region` has secrets and runs the
 rotator. Tests assert what Infobip and Secrets Manager hold, exit codes, ``--json`` documents and audit lines.
@@ -20,11 +20,11 @@ from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimKey, SimUser
 from tests import leaks
 from tests.safety.aws_answers import AwsAnswers
-from tests.safety.infobip_faults import InfobipFaults
 from tests.support.commands import Ran, called
 from tests.support.faulty_infobip import FaultyInfobip
 from tests.support.local_world import DAY, HOUR, SCOPES, LocalWorld
 from tests.support.moto import Moto
+from tests.support.rotator import Rotator
 
 __all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "SCOPES", "InfobipServer", "Ran", "Region", "SimKey", "System"]
 
@@ -61,11 +61,6 @@ class System:
     aws: AwsAnswers
     environment: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def faults(self) -> InfobipFaults:
-        """What Infobip does wrong."""
-        return InfobipFaults(self.infobip)
-
     def advance(self, by: timedelta) -> None:
         self.clock.advance(by)
 
@@ -75,23 +70,15 @@ class System:
             self.infobip, self.infobip_url, self.moto.url, self.clock, self.moto.client(name), name, system=self
         )
 
-    def enabled(self) -> dict[str, SimKey]:
-        return {key.id: key for key in self.infobip.keys() if key.enabled}
-
-    def rotator_keys(self) -> list[SimKey]:
-        """Every key that a rotator named, oldest first."""
-        return [key for key in self.infobip.keys() if "/rotator:" in key.name]
-
-    def calls(self) -> list[str]:
-        """Method, path and the names of the parameters of every request that Infobip got."""
-        return [" ".join([call.method, call.path, *call.params]) for call in self.infobip.calls]
-
 
 @dataclass(repr=False)
-class Region(LocalWorld):
+class Region(LocalWorld, Rotator):
     """Secrets of one AWS region, and the rotator that runs there."""
 
     system: System = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.environment = self.system.environment
 
     # ---- Secrets Manager --------------------------------------------------------------------------------------------
 
@@ -108,9 +95,9 @@ class Region(LocalWorld):
         assert after != before
         return after
 
-    def unreadable(self, name: str) -> None:
-        """The value of that secret cannot be read by the rotator from now on."""
-        self.system.aws.denied.add(self.arn(name))
+    def unreadable(self, name: str, unreadable: bool = True) -> None:
+        denied = self.system.aws.denied
+        (denied.add if unreadable else denied.discard)(self.arn(name))
 
     # ---- the rotator ------------------------------------------------------------------------------------------------
 
@@ -125,15 +112,6 @@ class Region(LocalWorld):
         return self.run("plan", "--json", *arguments)
 
     def rotate(self, name: str) -> SimKey:
-        """``rotator rotate``; gives the new current key."""
         ran = self.run("rotate", name, "--reason", "test")
         assert ran.code == 0, ran.err
         return self.current_key(name)
-
-    def sweeps(self, count: int, every: timedelta = HOUR) -> list[Ran]:
-        """That many sweeps, each after that time."""
-        found = []
-        for _ in range(count):
-            self.system.advance(every)
-            found.append(self.sweep())
-        return found

@@ -28,7 +28,7 @@ def test_other_credentials_move_no_consumer(region: Region, other_infobip: Infob
 def test_disabled_key_is_no_other_account(region: Region) -> None:
     """A key that can be read by its id is this account's, disabled or not: it is replaced."""
     key = region.secret("prod/api")
-    region.system.infobip.change_key(key.id, enabled=False)
+    region.infobip.change_key(key.id, enabled=False)
     region.sweep()
     assert region.works(region.current_key("prod/api"))
 
@@ -37,13 +37,13 @@ def test_two_names_of_account_share_quota(region: Region) -> None:
     """Threat: two names for one Infobip account, to use its daily limit twice. They share one limit: the alert shared-
     account.
     """
-    region.management(next(iter(region.system.infobip.state.users.values())), account="second")
+    region.management(next(iter(region.infobip.state.users.values())), account="second")
     for number in range(4):
         region.secret(f"prod/first-{number}", left=20 * DAY)
         region.secret(f"prod/second-{number}", left=20 * DAY)
         region.tag(f"prod/second-{number}", account="second")
-    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
+    region.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
     ran = region.sweep()
-    assert len(region.system.rotator_keys()) <= 4, "more creates than the limit less the reserve"
+    assert len(region.rotator_keys()) <= 4, "more creates than the limit less the reserve"
     alerts = [json.dumps([account["account"], *account["alerts"]]) for account in ran.document["accounts"]]
     assert any("main" in text and "second" in text for text in alerts), "no alert says that two names are one account"

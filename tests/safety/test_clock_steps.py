@@ -18,7 +18,7 @@ def test_clock_step_shortens_no_grace(region: Region, step: timedelta) -> None:
     """
     old = region.secret("prod/api", left=20 * DAY)
 
-    region.system.faults.before_create(lambda: region.system.machine.be_wrong_by(step))
+    region.faults.before_create(lambda: region.system.machine.be_wrong_by(step))
     region.sweep()
     region.system.machine.be_wrong_by(timedelta(0))
     region.sweeps(3, every=23 * HOUR)
@@ -30,7 +30,7 @@ def test_clock_step_shortens_no_grace(region: Region, step: timedelta) -> None:
 def test_clock_far_ahead_revokes_nothing(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
-    region.system.advance(DAY)
+    region.pass_time(DAY)
     region.system.machine.be_wrong_by(60 * HOUR)
     ran = region.sweep()
     assert region.works(old)

@@ -105,7 +105,7 @@ def test_promoted_replica_revokes_nothing(region: Region, other_region: Region) 
     region.secret("prod/api", left=20 * DAY)
     in_use = region.rotate("prod/api")
     promote_replica(region, other_region, "prod/api")
-    region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
+    region.environment["ROTATOR_DEPLOYMENT"] = "recovery"
     other_region.sweep()
     other_region.rotate("prod/api")
     other_region.sweeps(5, every=DAY)
@@ -118,7 +118,7 @@ def test_promoted_replica_leaves_grace_alone(region: Region, other_region: Regio
     first = region.rotate("prod/api")
     region.rotate("prod/api")
     promote_replica(region, other_region, "prod/api")
-    region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
+    region.environment["ROTATOR_DEPLOYMENT"] = "recovery"
     ran = other_region.sweeps(12, every=DAY)[-1]
     assert region.works(first), "its own deployment has not swept, and it is not the other's"
     assert first.id in [alert["key_id"] for alert in ran.alerts("other-deployment-key")]
@@ -149,7 +149,7 @@ def test_each_region_revokes_its_old_keys(region: Region, other_region: Region) 
     regions = (region, other_region)
     old = [each.secret("prod/api", left=20 * DAY) for each in regions]
     for _ in range(6):
-        region.system.advance(DAY)
+        region.pass_time(DAY)
         for each in regions:
             each.sweep()
     assert [region.works(key) for key in old] == [False, False]

@@ -40,7 +40,7 @@ def test_forged_current_inherits_no_scopes(region: Region, text: str) -> None:
     region.put("dev/api", text, ["AWSCURRENT", f"rotator:key:{admin.id}"])
     ran = region.sweep()
     region.sweeps(2)
-    assert [key.id for key in region.system.enabled().values() if key.scopes != frozenset(SCOPES)] == []
+    assert [key.id for key in region.enabled().values() if key.scopes != frozenset(SCOPES)] == []
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
@@ -50,7 +50,7 @@ def test_live_admin_scopes_not_inherited(region: Region) -> None:
     region.secret("dev/api")
     region.put("dev/api", "any-text", ["AWSCURRENT", f"rotator:key:{admin.id}"])
     region.sweeps(2)
-    assert [key for key in region.system.rotator_keys() if key.scopes != frozenset(SCOPES)] == []
+    assert [key for key in region.rotator_keys() if key.scopes != frozenset(SCOPES)] == []
     assert region.works(admin)
 
 
@@ -60,7 +60,7 @@ def test_retire_label_on_unmanaged_key(region: Region) -> None:
     """
     unmanaged = region.key("of another team")
     region.secret("dev/api")
-    past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
+    past = f"{region.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}", f"rotator:retire:{unmanaged.id}:{past}"])
     ran = region.sweep()
     region.sweeps(2)
@@ -85,7 +85,7 @@ def test_other_secrets_value_is_no_proof(region: Region) -> None:
     """
     victim = region.secret("prod/api")
     region.secret("dev/api")
-    past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
+    past = f"{region.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     labels = [f"rotator:key:{victim.id}", f"rotator:retire:{victim.id}:{past}"]
     region.put("dev/api", {"api_key": victim.value}, labels)
     region.sweeps(3)
@@ -108,7 +108,7 @@ def test_rollback_needs_proven_version(region: Region) -> None:
     """Threat: forged labels before a rollback. No unproven version is promoted."""
     victim = region.secret("prod/api")
     region.secret("dev/api")
-    later = f"{region.system.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
+    later = f"{region.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
     forged = [f"rotator:key:{victim.id}", f"rotator:retire:{victim.id}:{later}", "AWSPREVIOUS"]
     region.put("dev/api", {"api_key": "any-text"}, forged)
     before = region.current_key("dev/api").id
@@ -123,9 +123,9 @@ def test_forged_newer_version_and_rollback(region: Region) -> None:
     """A label of any younger key would pass for a rollback that was done before."""
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
-    region.system.advance(DAY)
+    region.pass_time(DAY)
     younger = region.key("younger", age=HOUR)
-    later = f"{region.system.clock.now() + 9 * DAY:%Y%m%dT%H%M%SZ}"
+    later = f"{region.clock.now() + 9 * DAY:%Y%m%dT%H%M%SZ}"
     region.put("prod/api", "any-text", [f"rotator:key:{younger.id}", f"rotator:retire:{younger.id}:{later}"])
     ran = region.run("rollback", "prod/api", "--reason", "test")
     assert ran.code == 0
@@ -137,7 +137,7 @@ def test_forged_newer_version_and_rollback(region: Region) -> None:
 def test_past_retire_label_ends_no_grace(region: Region, time: str) -> None:
     """Threat: a retire label with a time before the replacement was created. It ends no grace period."""
     old = region.secret("prod/api", left=20 * DAY)
-    before = region.system.clock.now() - HOUR
+    before = region.clock.now() - HOUR
     region.sweep()
     (version,) = (v for v, labels in region.labels("prod/api").items() if f"rotator:key:{old.id}" in labels)
     for label in [label for label in region.labels("prod/api")[version] if label.startswith("rotator:retire:")]:

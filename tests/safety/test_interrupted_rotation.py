@@ -18,13 +18,13 @@ def stored(region: Region, **fields: str) -> tuple[SimKey, SimKey]:
     """A due key, and a replacement that another process made and stored twelve minutes ago, and did not promote."""
     old = region.secret(NAME, left=20 * DAY)
     region.put(NAME, {"api_key": old.value, **fields}, ["AWSCURRENT", f"rotator:key:{old.id}"])
-    region.system.advance(MINUTE)
+    region.pass_time(MINUTE)
     version = str(uuid.uuid4())
     new = region.key(region.key_name(NAME, version), left=90 * DAY, age=0 * DAY)
     own = {"key_id": new.id, "expires_at": f"{new.valid_to:%Y-%m-%dT%H:%M:%SZ}", "base_url": "https://x.example"}
     value = {"api_key": new.value, **fields, **own}
     region.put(NAME, value, ["AWSPENDING", f"rotator:key:{new.id}"], version)
-    region.system.advance(12 * MINUTE)
+    region.pass_time(12 * MINUTE)
     return old, new
 
 
@@ -55,7 +55,7 @@ def test_edit_stays(region: Region, change: str) -> None:
         return
     after = region.client.get_secret_value(SecretId=NAME, VersionStage="AWSCURRENT")["SecretString"]
     assert after.startswith("{") is (change != "the form")
-    current = region.system.infobip.key_of(json.loads(after)["api_key"] if after.startswith("{") else after)
+    current = region.infobip.key_of(json.loads(after)["api_key"] if after.startswith("{") else after)
     assert current is not None
     assert current.id not in (old.id, new.id)
     if change == "a field":

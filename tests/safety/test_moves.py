@@ -28,8 +28,8 @@ def wrong_credentials(region: Region, other: SimUser) -> None:
 
 
 def made_there(region: Region) -> list[SimKey]:
-    _, *rest = region.system.infobip.state.accounts
-    return [key for account in rest for key in region.system.infobip.keys(account)]
+    _, *rest = region.infobip.state.accounts
+    return [key for account in rest for key in region.infobip.keys(account)]
 
 
 @pytest.mark.parametrize("mistake", [wrong_tag, wrong_credentials])
@@ -43,7 +43,7 @@ def test_nothing_but_rotate_moves_secret(
     key = region.secret(NAME, left=20 * DAY, scopes="sms:manage")
     if rotated:
         key = region.rotate(NAME)
-        region.system.advance(75 * DAY)
+        region.pass_time(75 * DAY)
     mistake(region, other)
     for ran in region.sweeps(3):
         (alert,) = ran.alerts("key-not-found", NAME)
@@ -64,7 +64,7 @@ def test_documented_move_ends_without_alert(region: Region, other: SimUser) -> N
     names = (NAME, "prod/other-api")
     olds = [region.secret(name, scopes="sms:manage") for name in names]
     olds[0] = region.rotate(NAME)  # one key of the rotator's own, and another in its grace period
-    region.system.advance(2 * HOUR)
+    region.pass_time(2 * HOUR)
     for name in names:
         region.tag(name, account="other")
     for name in names:
@@ -80,7 +80,7 @@ def test_documented_move_ends_without_alert(region: Region, other: SimUser) -> N
         assert (program, "--account main" in detail) == ("rotator", True)
         revoked = region.run(*arguments, "--yes")
         assert revoked.code == 0, revoked.err
-        assert key_id not in region.system.enabled()
+        assert key_id not in region.enabled()
     region.sweep()
     assert [alert for ran in region.sweeps(2) for alert in ran.alerts()] == []
     assert not any(key_id in label for name in names for label in region.every_label(name) for key_id in standing)
@@ -91,7 +91,7 @@ def test_disabled_elsewhere_loses_labels(region: Region, other: SimUser) -> None
     old = region.secret(NAME, scopes="sms:manage")
     region.tag(NAME, account="other")
     region.rotate(NAME)
-    region.system.infobip.change_key(old.id, enabled=False)
+    region.infobip.change_key(old.id, enabled=False)
     ran = region.sweep()
     assert [each["key_id"] for each in ran.results("revoke")] == [old.id]
     assert ran.alerts() == []
@@ -101,7 +101,7 @@ def test_disabled_elsewhere_loses_labels(region: Region, other: SimUser) -> None
 def test_key_of_no_account_keeps_labels(region: Region, other: SimUser) -> None:
     old = region.secret(NAME, left=20 * DAY)
     region.sweep()
-    region.system.infobip.delete_key(old.id)
+    region.infobip.delete_key(old.id)
     alerts = [ran.alerts("key-not-found", NAME) for ran in region.sweeps(5, every=DAY)]
     assert [len(found) for found in alerts] == [1] * 5
     assert old.id in " ".join(region.every_label(NAME))
@@ -120,7 +120,7 @@ def test_key_of_no_account_keeps_labels(region: Region, other: SimUser) -> None:
 def test_silent_account_is_named(region: Region, other: SimUser) -> None:
     old = region.secret(NAME, left=20 * DAY)
     region.sweep()
-    region.system.infobip.delete_key(old.id)
+    region.infobip.delete_key(old.id)
     other.password = "changed-in-the-portal-1"
     (alert,) = region.sweep().alerts("key-not-found", NAME)
     assert "other" in alert["detail"].split()
@@ -130,6 +130,6 @@ def test_idle_sweep_asks_no_other_account(region: Region, other: SimUser) -> Non
     region.secret(NAME)
     region.rotate(NAME)
     region.sweep()
-    before = len(region.system.calls())
+    before = len(region.calls())
     region.sweep("--account", "main")
-    assert not [call for call in region.system.calls()[before:] if "api-keys/" in call]
+    assert not [call for call in region.calls()[before:] if "api-keys/" in call]

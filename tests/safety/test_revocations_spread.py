@@ -5,55 +5,56 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from tests.safety.harness import DAY, HOUR, Region, SimKey
+from tests.safety.harness import DAY, HOUR, SimKey
+from tests.support.rotator import Rotator
 
 MINUTE = timedelta(minutes=1)
 
 
-def rotated_fleet(region: Region, count: int) -> list[str]:
+def rotated_fleet(rotator: Rotator, count: int) -> list[str]:
     """That many secrets, rotated by one sweep; gives the ids of their old keys."""
-    old = [region.secret(f"prod/api-{number:02}", left=20 * DAY, grace="1h").id for number in range(count)]
-    region.sweep()
+    old = [rotator.secret(f"prod/api-{number:02}", left=20 * DAY, grace="1h").id for number in range(count)]
+    rotator.sweep()
     return old
 
 
-def sweep_within_limit(region: Region) -> set[str]:
+def sweep_within_limit(rotator: Rotator) -> set[str]:
     """One sweep; gives the ids of the keys that it revoked, at most a quarter of those enabled or five."""
-    before = region.system.enabled()
-    region.sweep()
-    revoked = before.keys() - region.system.enabled().keys()
+    before = rotator.enabled()
+    rotator.sweep()
+    revoked = before.keys() - rotator.enabled().keys()
     assert len(revoked) <= max(5, len(before) // 4)
     return revoked
 
 
-def orphans(region: Region, count: int) -> list[SimKey]:
+def orphans(rotator: Rotator, count: int) -> list[SimKey]:
     """Keys that were made for versions that no secret has."""
-    region.secret("prod/api")
-    names = [region.key_name("prod/api", str(uuid.uuid4())) for _ in range(count)]
-    return [region.key(name, age=40 * MINUTE) for name in names]
+    rotator.secret("prod/api")
+    names = [rotator.key_name("prod/api", str(uuid.uuid4())) for _ in range(count)]
+    return [rotator.key(name, age=40 * MINUTE) for name in names]
 
 
-def test_rotated_fleet_loses_its_old_keys(region: Region) -> None:
-    old = set(rotated_fleet(region, 10))
+def test_rotated_fleet_loses_its_old_keys(rotator: Rotator) -> None:
+    old = set(rotated_fleet(rotator, 10))
     for _ in range(4):
-        region.system.advance(HOUR)
-        sweep_within_limit(region)
-    assert not old & region.system.enabled().keys(), "revocations were postponed without anything being wrong"
+        rotator.pass_time(HOUR)
+        sweep_within_limit(rotator)
+    assert not old & rotator.enabled().keys(), "revocations were postponed without anything being wrong"
 
 
-def test_many_orphans_are_kept_with_alert(region: Region) -> None:
+def test_many_orphans_are_kept_with_alert(rotator: Rotator) -> None:
     """Threat: many keys that seem to be orphans. None is revoked without --force."""
-    made = orphans(region, 10)
-    ran = region.sweep()
-    region.sweeps(2)
-    assert all(region.works(key) for key in made)
+    made = orphans(rotator, 10)
+    ran = rotator.sweep()
+    rotator.sweeps(2)
+    assert all(rotator.works(key) for key in made)
     assert ran.alerts("too-many-orphans")
 
 
-def test_many_orphans_block_no_grace_over(region: Region) -> None:
+def test_many_orphans_block_no_grace_over(rotator: Rotator) -> None:
     """Threat: many apparent orphans that block the other revocations. Those continue."""
-    old = set(rotated_fleet(region, 3))
-    made = orphans(region, 10)
-    region.sweeps(2)
-    assert not old & region.system.enabled().keys()
-    assert all(region.works(key) for key in made)
+    old = set(rotated_fleet(rotator, 3))
+    made = orphans(rotator, 10)
+    rotator.sweeps(2)
+    assert not old & rotator.enabled().keys()
+    assert all(rotator.works(key) for key in made)
