@@ -52,31 +52,18 @@ class Stopped(BaseException):
     """The daemon is stopping. Not an ``Exception``, so that no handler treats it as a failure of one secret."""
 
 
-class StoppableClock:
-    """Wraps a clock so that ``sleep`` raises :class:`Stopped` when ``stopping`` is set."""
+class StoppableClock(SystemClock):
+    """The system clock; its ``sleep`` raises :class:`Stopped` as soon as ``stopping`` is set."""
 
-    def __init__(self, inner: Clock, stopping: threading.Event) -> None:
-        self._inner = inner
+    def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
 
-    def now(self) -> datetime:
-        """Return the inner clock's time."""
-        return self._inner.now()
-
-    def monotonic(self) -> float:
-        """Return the inner clock's seconds."""
-        return self._inner.monotonic()
-
     def sleep(self, seconds: float) -> None:
-        """Wait, in real time or by a clock that can be moved.
+        """Wait that many seconds.
 
         :raises Stopped: the daemon is stopping.
         """
-        if isinstance(self._inner, SystemClock):
-            self._stopping.wait(max(0.0, seconds))
-        elif not self._stopping.is_set():
-            self._inner.sleep(seconds)
-        if self._stopping.is_set():
+        if self._stopping.wait(max(0.0, seconds)):
             raise Stopped
 
 

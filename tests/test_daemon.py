@@ -63,6 +63,25 @@ class Lines(io.TextIOBase):
             return [line for line in self.kept if found(line)]
 
 
+class WorldClock(StoppableClock):
+    """The world's clock, which a wait moves at once."""
+
+    def __init__(self, world: World, stopping: threading.Event) -> None:
+        super().__init__(stopping)
+        self._clock = world.clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        if not self._stopping.is_set():
+            self._clock.sleep(seconds)
+        super().sleep(0)
+
+
 class Setup:
     """A world, a foundation on it, and a daemon."""
 
@@ -76,7 +95,7 @@ class Setup:
             settings=Settings(),
             redactor=self.world.redactor,
             session=None,
-            clock=StoppableClock(self.world.clock, self.stopping),
+            clock=WorldClock(self.world, self.stopping),
             store=self.world.store,
             audit=partial(Audit, stream, deployment="default", redactor=self.world.redactor, clock=self.world.clock),
             events=NoEvents,

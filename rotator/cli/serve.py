@@ -15,7 +15,6 @@ import click
 from rotator.cli.call import Call
 from rotator.cli.options import account_option, command
 from rotator.cli.process import Interrupted
-from rotator.clock import SystemClock
 from rotator.daemon import Daemon, StoppableClock
 from rotator.metrics_server import MetricsServer
 from rotator.telemetry.audit import Trigger
@@ -88,7 +87,7 @@ def serve(
 
 def _make_daemon(call: Call, schedule: Schedule, account: str | None) -> Daemon:
     stopping = threading.Event()
-    foundation = call.foundation(StoppableClock(SystemClock(), stopping), unattended=True)
+    foundation = call.foundation(StoppableClock(stopping), unattended=True)
     if isinstance(schedule, Every):  # else ROTATOR_SWEEP_EVERY stays
         foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=schedule.every))
     # If the file can't be written, fail now and not in every sweep.

@@ -12,7 +12,6 @@ from rotator.sandbox.exchange import Request, Response
 from tests.support.faulty_infobip import Fault, FaultKind, FaultyInfobip
 
 KEYS: Final = r"^/settings/2/api-keys$"
-ONE_KEY: Final = r"^/settings/2/api-keys/"
 THROTTLED: Final = 429
 
 
@@ -27,10 +26,6 @@ class InfobipFaults:
 
     def refuse_creates(self, status: int = THROTTLED) -> None:
         self._add(FaultKind.STATUS_BEFORE, "POST", KEYS, status=status)
-
-    def refuse_updates(self, status: int = THROTTLED) -> None:
-        """Every update is refused, so that no key can be revoked."""
-        self._add(FaultKind.STATUS_BEFORE, "PUT", ONE_KEY, status=status)
 
     def refuse_value_search(self, status: int = 503) -> None:
         """Every search by a key's value is refused."""
