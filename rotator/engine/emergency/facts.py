@@ -95,7 +95,7 @@ class Facts:
         current = next((suspect for suspect in found.keys if suspect.role == KeyRole.CURRENT), None)
         if current is None:
             labelled = (suspect.key.id for suspect, _ in found.unproven)
-            errors = (*found.errors, *(f"its label names key {key_id}, without a proof" for key_id in labelled))
+            errors = (*found.errors, *(f"only its label names key {key_id}" for key_id in labelled))
             why = "; ".join(error.removesuffix(".") for error in errors) or "its value is not a key here"
             raise Refused(f"the current key of {entry.name} can't be identified: {why}", reason=Reason.UNADOPTED)
         return current

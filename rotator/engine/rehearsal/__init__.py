@@ -36,7 +36,7 @@ def rehearsing(deployment: str) -> str:
     """Return the deployment name of a deployment's rehearsals: at most 32 characters, and no other deployment's."""
     if is_deployment(name := f"{deployment}.rehearsal"):
         return name
-    # Too long. Only a cut name ends so, and the digest tells the cut ones apart.
+    # Too long. Only a cut name ends so, and the digest distinguishes cut names.
     return f"{deployment[:5]}.{hashlib.sha256(deployment.encode()).hexdigest()[:16]}-rehearsal"
 
 

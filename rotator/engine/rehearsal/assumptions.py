@@ -96,7 +96,7 @@ names | informative | two keys can have the same name
 value-search | needed | a search by value returns the key with that value
   Pasted and leaked keys can't be identified.
 value-filter | needed | a search by an unknown value returns no key
-  The filter is ignored, so a value can't be told from another. Do not go live.
+  The filter is ignored, so a value does not identify a key. Do not go live.
 enabled-filter | informative | the filter `enabled` returns only such keys
   The rotator filters itself; each sweep lists the disabled keys as well.
 total-count | needed | totalCount is the number of keys
