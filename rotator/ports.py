@@ -89,6 +89,10 @@ class KeyProvider(Protocol):
     def account_id(self) -> str | None:
         """The account for new keys if a request names none; ``None`` means the user's own."""
 
+    @property
+    def named_wait(self) -> bool | None:
+        """Whether the last 429 named a time to wait; ``None`` if there was none."""
+
     def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
         """List all keys, or only the enabled or disabled ones, without values.
 

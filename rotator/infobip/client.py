@@ -91,6 +91,11 @@ class InfobipClient:
         """The account that the management secret names."""
         return self._account
 
+    @property
+    def named_wait(self) -> bool | None:
+        """Whether the last 429 named a time to wait; ``None`` if there was none."""
+        return self._transport.named_wait
+
     def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
         """List the keys, with one call per 100 keys."""
         return list_all(self._page, enabled)

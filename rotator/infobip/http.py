@@ -139,6 +139,8 @@ class Transport:
         self.host = urlsplit(base_url).netloc
         # The last Date minus our wall clock, and when it arrived by the wall and the monotonic clock.
         self._dated: tuple[timedelta, datetime, float] | None = None
+        self.named_wait: bool | None = None
+        """Whether the last 429 named a time to wait; ``None`` if there was none."""
         self._clock = clock
         self._rng = rng
         self._patience = patience
@@ -261,6 +263,8 @@ class Transport:
             kind = OutcomeUnknown if call.write and call.effort is Effort.ONCE else ContractViolation
             raise kind(f"{where}: HTTP {raw.status}, {wrong}", advice=advice)
         asked = retry_after(raw.headers.get("Retry-After"), self._clock)
+        if raw.status == 429:
+            self.named_wait = asked is not None
         return Answer(where, raw.status, body or b"", asked, maybe_done=raw.status >= 500)
 
     def _note_date(self, header: str, at: datetime, monotonic: float, trip: float) -> None:

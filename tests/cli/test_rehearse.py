@@ -237,11 +237,20 @@ def test_everything_holds(stack: Stack) -> None:
     ran = rehearsed(stack)
     assert ran.code == 0
     assert set(verdicts(ran)) == {each.id for each in ASSUMPTIONS.values() if each.part in DEFAULT_PARTS}
-    assert set(verdicts(ran).values()) == {"holds"}
+    assert {name for name, verdict in verdicts(ran).items() if verdict != "holds"} == {"retry-after"}  # no 429 came
     cost = ran.document["cost"]
     assert ran.document["creates"] == stack.infobip.creates_used(account) == cost["creates"]
     assert stack.infobip.updates_used(account) <= cost["updates"]
     assert {key.scopes for key in made_keys(stack)} == {frozenset({"sms:message:send"})}
+
+
+@pytest.mark.parametrize(("header", "verdict"), [("1", "holds"), (None, "differs")])
+@pytest.mark.parametrize(("method", "nth"), [("GET", 4), ("POST", 1)])
+def test_429_says_how_long_to_wait(stack: Stack, method: str, nth: int, header: str | None, verdict: str) -> None:
+    """Be it retried, or the end of the part."""
+    stack.account("main")
+    fault(stack, Fault(FaultKind.THROTTLE, method=method, path=f"^{KEYS}$", nth=nth, retry_after=header))
+    assert verdicts(rehearsed(stack, "--only", "infobip"))["retry-after"] == verdict
 
 
 @pytest.mark.parametrize("broken", [name_filter_ignored, slow_to_apply], ids=lambda broken: broken.__name__)

@@ -115,6 +115,8 @@ disabled-at-once | informative | a disabled key is refused at once
   A revoked key works for some seconds more; an emergency waits for it.
 disable-twice | needed | disabling a key twice is harmless
   Retried revocations fail.
+retry-after | informative | a 429 says in Retry-After how long to wait
+  A read that gets a 429 is retried after 1 to 8 s instead.
 """,
 )
 _FLOW: Final = _table(

@@ -38,6 +38,13 @@ class InfobipChecks:
 
     def rows(self) -> Iterator[CheckedAssumption]:
         """Try each assumption. What a failure makes impossible is left out; the caller reports it as not tested."""
+        try:
+            yield from self._rows()
+        finally:  # a 429 may have been that failure
+            named = self.provider.named_wait
+            yield checked("retry-after", named, "no 429 came" if named is None else "")
+
+    def _rows(self) -> Iterator[CheckedAssumption]:
         request = KeyRequest(self.name, self._in(LIFETIME), self.scopes, account_id=self.provider.account_id)
         try:
             first = self.provider.create_key(request)
