@@ -29,7 +29,7 @@ from rotator.lambda_.requests import (
     work_in,
 )
 from rotator.lambda_.runtime import Invocation
-from rotator.model import Outcome, SecretEntry
+from rotator.model import Location, Outcome, SecretEntry, StoreId
 from rotator.policy.labels import is_version_id
 from rotator.policy.tags import account_of
 from rotator.telemetry.audit import Trigger
@@ -99,14 +99,17 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
 def _react(event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
     """Take up the secret whose ``AWSCURRENT`` moved, or send it to the queue, if another process stored its value.
 
-    Such an event comes for every secret of the AWS account, for the rotator's own promotions, twice, late, or never. It
-    can be lost without harm, because the next sweep does the same; so nothing here is a failure, which would raise an
-    alarm and be repeated.
+    Such an event comes for every secret of an AWS account, for the rotator's own promotions, twice, late, or never; its
+    ARN says which store the secret is in. It can be lost without harm, because the next sweep does the same; so nothing
+    here is a failure, which would raise an alarm and be repeated.
     """
     update = label_update(event)
     if update is None:
         return {"outcome": "ignored"}
     app = invocation.start(Trigger.SECRETSMANAGER, AWS_ACTOR)
+    at = Location.of(update.arn)
+    if invocation.location is not None and at not in _locations(app, invocation.location):
+        return {"outcome": "ignored"}
     try:
         entry = stored_by_others(app.services.store, update.arn, update.version_id)
         if entry is None:
@@ -120,11 +123,17 @@ def _react(event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
             return {"outcome": "sent"}
         _log.warning("%s was not sent to the queue; the next sweep verifies it: %s", entry.name, lost)
     except StoreDenied as error:
-        if runtime.first_time(error.action):  # by IAM, it is the same for all secrets
+        if runtime.first_time(f"{error.action} {at}"):  # by IAM, it is the same for all secrets of a store
             _log.warning("new values are not verified before the next sweep: %s", error)
-    except RotatorError as error:  # also a secret that was deleted since, or one of another region
+    except RotatorError as error:  # also a secret that was deleted since
         _log.info("%s was not verified; the next sweep does it if it is managed: %s", update.arn, error)
     return {"outcome": "ignored"}
+
+
+def _locations(app: App, here: Location) -> set[Location]:
+    """Return where the stores are. ``here``: where this function is."""
+    stores = app.settings.stores or (StoreId(here.region),)
+    return {Location(each.account or here.aws_account, each.region) for each in stores}
 
 
 def _taken_up(app: App, entry: SecretEntry) -> dict[str, int]:

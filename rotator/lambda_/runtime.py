@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from rotator.bootstrap import App, Foundation, prepare
 from rotator.errors import RotatorError
+from rotator.model import Location
 from rotator.redaction.patterns import redact_key_values, redact_patterns
 from rotator.telemetry.audit import Trigger
 
@@ -53,6 +54,12 @@ class Invocation:
     def request_id(self) -> str | None:
         """The request id, which is the same in all of Lambda's retries of one asynchronous event."""
         return getattr(self.context, "aws_request_id", None) or None
+
+    @property
+    def location(self) -> Location | None:
+        """The AWS account and region of this function, if the runtime says so."""
+        arn = getattr(self.context, "invoked_function_arn", None)
+        return Location.of(arn) if arn else None
 
     @property
     def caller(self) -> str | None:

@@ -13,7 +13,6 @@ from itertools import chain
 from typing import Any
 from unittest.mock import patch
 
-import boto3
 import pytest
 from moto.iam.responses import IamResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
@@ -27,7 +26,7 @@ from rotator.errors import SecretNotFound, StoreError
 from rotator.metrics_server import PrometheusMetrics
 from rotator.model import SecretEntry, StoreId
 from rotator.reasons import Reason
-from rotator.sandbox.aws import AWS_ACCOUNT, DUMMY_CREDENTIALS
+from rotator.sandbox.aws import AWS_ACCOUNT
 from rotator.sandbox.clocks import VirtualClock
 from rotator.secret import Secret
 from rotator.telemetry.cloudwatch import EmbeddedMetrics
@@ -81,26 +80,10 @@ class Many:
             yield
 
 
-def _client(stack: Stack, region: str, service: str = "secretsmanager", **credentials: str) -> Any:
-    keys: dict[str, Any] = {name.lower(): text for name, text in DUMMY_CREDENTIALS.items()} | credentials
-    session = boto3.session.Session(region_name=region, **keys)
-    connect: Any = session.client
-    return connect(service, endpoint_url=stack.aws_url)
-
-
 @pytest.fixture
 def many(stack: Stack) -> Many:
     stack.account()
-    role = _client(stack, REGIONS[0], "sts").assume_role(RoleArn=ROLE, RoleSessionName="test")["Credentials"]
-    far = _client(
-        stack,
-        "eu-west-1",
-        aws_access_key_id=role["AccessKeyId"],
-        aws_secret_access_key=role["SecretAccessKey"],
-        aws_session_token=role["SessionToken"],
-    )
-    world = (stack.infobip, stack.infobip_url, stack.aws_url, stack.clock)
-    return Many(stack, LocalWorld(*world, _client(stack, REGIONS[1])), LocalWorld(*world, far))
+    return Many(stack, stack.elsewhere(REGIONS[1]), stack.elsewhere("eu-west-1", ROLE))
 
 
 def test_secrets_of_all_stores_rotate(many: Many) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from moto.moto_api import recorder
 
-from tests.deploy.actions import ANY, BUS, QUEUE
+from tests.deploy.actions import ANY, BUS, QUEUE, STORE
 
 _SERVICE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/(?P<service>[a-z0-9-]+)/aws4_request")
 _PERMISSION = {"sqs:SendMessageBatch": "sqs:SendMessage"}
@@ -45,13 +46,15 @@ def _called(client: Any, request: dict[str, Any]) -> tuple[str, str]:
     headers = {name.lower(): value for name, value in request["headers"].items()}
     found = _SERVICE.search(headers["authorization"])
     assert found is not None
+    raw = base64.b64decode(request["body"]).decode() if request["body_encoded"] else request["body"]
+    if found["service"] == "sts":
+        return f"sts:{parse_qs(raw)['Action'][0]}", STORE
     action = f"{found['service']}:{headers['x-amz-target'].rpartition('.')[2]}"
     action = _PERMISSION.get(action, action)
     if action.startswith("sqs:"):
         return action, QUEUE
     if action.startswith("events:"):
         return action, BUS
-    raw = base64.b64decode(request["body"]) if request["body_encoded"] else request["body"]
     secret = json.loads(raw).get("SecretId")
     if secret is None:
         return action, ANY

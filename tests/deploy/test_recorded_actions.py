@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from rotator import lambda_handlers
 from rotator.lambda_ import runtime
 from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke, rotation, sweep, worker
 from rotator.policy.labels import key_label, key_name, retire_label
 from tests import leaks
-from tests.deploy.actions import ANY, CALLED
+from tests.deploy.actions import ANY, CALLED, STORES
 from tests.deploy.recording import recording
 from tests.lambdas.conftest import stack
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
@@ -90,6 +91,17 @@ def test_worker(stack: LambdaStack, record: Record) -> None:
         assert worker(message("main"), Context()) == {"batchItemFailures": []}
     assert not stack.infobip.key(key.id).enabled
     assert calls == CALLED["worker"]
+
+
+@pytest.mark.parametrize("function", ["sweep", "worker", "revoke"])
+def test_stores_are_assumed(stack: LambdaStack, record: Record, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    monkeypatch.setenv("ROTATOR_STORES", f"{stack.region} arn:aws:iam::111122223333:role/rotator@eu-west-1")
+    runtime.forget()
+    stack.secret("prod/sms", stack.account())
+    event = {"sweep": {}, "worker": message("main")}.get(function, {"secret_id": "prod/sms", "reason": "leaked"})
+    with record() as calls:
+        getattr(lambda_handlers, function)(event, Context())
+    assert {pair for pair in calls if pair[0].startswith("sts:")} == STORES[function]
 
 
 def test_revoke(stack: LambdaStack, record: Record) -> None:

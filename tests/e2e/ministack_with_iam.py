@@ -2,18 +2,21 @@
 
 Run by the Python that has MiniStack (see .ci/e2e), in a process of its own: it imports nothing of this project. With
 ``AUTH=true`` MiniStack evaluates IAM policies, but it knows neither ``secretsmanager:ResourceTag/…`` nor
-``events:source``, asks for ``sqs:SendMessageBatch``, an action that IAM does not have, and takes plain HTTP for no TLS.
+``events:source``, asks for ``sqs:SendMessageBatch``, an action that IAM does not have, takes plain HTTP for no TLS, and
+gives a session's ARN as ``aws:PrincipalArn``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from ministack.core import iam_evaluator  # type: ignore[import-not-found]
 
 _enforce = iam_evaluator.enforce
 _pin_request_origin = iam_evaluator.pin_request_origin
+_resolve_condition_key = iam_evaluator._resolve_condition_key
 
 
 def enforce(
@@ -43,7 +46,16 @@ def pin_request_origin(source_ip: str, _secure_transport: bool) -> None:
     _pin_request_origin(source_ip, True)
 
 
+def resolve_condition_key(key: str, context: Any) -> Any:
+    """``aws:PrincipalArn`` of a session is its role's ARN."""
+    found = _resolve_condition_key(key, context)
+    if key.lower() == "aws:principalarn":
+        return re.sub(r":sts::(\d+):assumed-role/([^/]+)/.*", r":iam::\1:role/\2", found)
+    return found
+
+
 iam_evaluator.enforce = enforce
+iam_evaluator._resolve_condition_key = resolve_condition_key
 iam_evaluator.pin_request_origin = pin_request_origin
 
 if __name__ == "__main__":

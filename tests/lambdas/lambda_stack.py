@@ -21,6 +21,7 @@ class Context:
     """What the Lambda runtime hands to a handler. ``left``: seconds, or one number for each time that it is asked."""
 
     left: float | list[float] = 900.0
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:infobip-key-rotator-sweep"
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def get_remaining_time_in_millis(self) -> int:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rotator.sandbox.aws import REGION, consumer_value
+import boto3
+
+from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from tests.support.verbs import DAY, HOUR, SCOPES, Verbs, tags_named
@@ -30,6 +32,20 @@ class LocalWorld(Verbs):
     def world(self) -> InfobipWorld:
         """The former name of :attr:`infobip`."""
         return self.infobip
+
+    def elsewhere(self, region: str, role: str | None = None) -> LocalWorld:
+        """The secrets of another region, or of a role's AWS account, with the same Infobip and clock."""
+        keys = {name.lower(): text for name, text in DUMMY_CREDENTIALS.items()}
+        if role is not None:
+            assumed = self._client("sts", region, keys).assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+            names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+            keys = dict(zip(keys, (assumed[name] for name in names), strict=True))
+        client = self._client("secretsmanager", region, keys)
+        return LocalWorld(self.infobip, self.infobip_url, self.aws_url, self.clock, client, region)
+
+    def _client(self, service: str, region: str, keys: Mapping[str, Any]) -> Any:
+        connect: Any = boto3.client
+        return connect(service, region, endpoint_url=self.aws_url, **keys)
 
     def new_secret(self, name: str, tags: Mapping[str, str], value: str | None = None) -> str:
         arn = str(self.client.create_secret(Name=name, Tags=_listed(tags))["ARN"])
