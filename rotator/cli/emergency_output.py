@@ -144,7 +144,7 @@ def _key_text(plan: EmergencyPlan, report: EmergencyReport, step: EmergencyStep,
     if suspect.account != report.account:
         parts.append(f"of account {shown(suspect.account)}")
     if suspect.secret and (plan.secret is None or suspect.arn != plan.secret.arn):
-        parts.append(f"in {shown(suspect.secret)}")
+        parts.append(f"in {shown(suspect.title)}")
     return ", ".join(parts)
 
 

@@ -30,7 +30,7 @@ from rotator.sandbox.aws import AWS_ACCOUNT
 from rotator.sandbox.clocks import VirtualClock
 from rotator.secret import Secret
 from rotator.telemetry.cloudwatch import EmbeddedMetrics
-from rotator.telemetry.metrics import READY
+from rotator.telemetry.metrics import EXPIRATION
 from tests.cli.denying_proxy import simulated
 from tests.cli.local_stack import Ran, Stack
 from tests.doubles.memory_store import MemoryStore
@@ -132,7 +132,11 @@ def test_plan_shows_locations(many: Many, command: str, rows: str) -> None:
 
 def test_status_shows_locations(many: Many) -> None:
     _namesakes(many)
-    assert _places(many.run("status", "--json").document["secrets"]) == sorted(PLACES)
+    many.away.tag("prod/both", hold="vacation")
+    secrets = many.run("status", "--json").document["secrets"]
+    assert _places(secrets) == sorted(PLACES)
+    assert _places(each for each in secrets if each["hold"]) == PLACES[1:2]
+    assert _places(each for each in secrets if not each["overdue"]) == PLACES[1:2]
     assert _shown(many.run("status").out) == {*chain(*PLACES)}
     arn = many.far.arn("prod/both")
     assert _places(many.run("status", "--secret", arn, "--json").document["secrets"]) == PLACES[2:]
@@ -152,11 +156,18 @@ def test_report_shows_locations(many: Many) -> None:
 
 def test_audit_lines_have_locations(many: Many) -> None:
     old = _namesakes(many)
+    many.far.secret("prod/wrong", grace="soon")
     ran = many.run("run", "--json")
     many.home.clock.advance(96 * HOUR)
     lines = [*ran.audit, *many.run("run", "--json").audit]
     lines += many.run("revoke", "--secret", many.far.arn("prod/both"), "--reason", "leak", "--yes", "--json").audit
-    assert {each["event"] for each in lines} >= {"key.created", "secret.promoted", "key.revoked", "emergency.requested"}
+    assert {each["event"] for each in lines} >= {
+        "key.created",
+        "secret.promoted",
+        "key.revoked",
+        "emergency.requested",
+        "alert.raised",
+    }
     assert {*_places(lines)} == {*PLACES}
     revoked = {
         (each["key_id"], each["aws_account"], each["region"]) for each in lines if each["event"] == "key.revoked"
@@ -173,18 +184,23 @@ def test_one_store_shows_no_location(many: Many, stores: str) -> None:
         assert "aws_account" not in ran.out + ran.err
 
 
-def test_metrics_name_locations(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
-    _namesakes(many, held=True)
+def test_metrics_tell_namesakes_apart(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rotation of one of them changes only its own expiry."""
+    _namesakes(many)
+    for world in (many.away, many.far):
+        world.tag("prod/both", hold="vacation")
     prometheus, lines = PrometheusMetrics("blue"), io.StringIO()
     made = many.prepared(monkeypatch)
     for made.metrics in (prometheus, EmbeddedMetrics("Keys", "blue", str, lines)):
         app = made.start(trigger="manual", actor="test")
         Reconciler(app.services).sweep()
         app.close()
-    ready = next(family for family in prometheus.collect() if family.name == READY.name)
-    assert _places(sample.labels for sample in ready.samples) == sorted(PLACES)
+    samples = next(family for family in prometheus.collect() if family.name == EXPIRATION.name).samples
+    soon = (many.home.clock.now() + timedelta(days=30)).timestamp()
+    assert _places(each.labels for each in samples) == sorted(PLACES)
+    assert _places(each.labels for each in samples if each.value < soon) == sorted(PLACES[1:])
     embedded = [line for line in map(json.loads, lines.getvalue().splitlines()) if "secret" in line]
-    assert _places(embedded) == sorted(PLACES)
+    assert _places(embedded) == sorted(PLACES[1:])
 
 
 def test_unset_sees_one_store(many: Many) -> None:

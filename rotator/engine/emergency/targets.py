@@ -115,7 +115,7 @@ class Suspect(OfSecret):
     @property
     def shown(self) -> str:
         """The key and its secret, for messages."""
-        return f"key {self.key.id} of {self.secret}" if self.secret else f"key {self.key.id}"
+        return f"key {self.key.id} of {self.title}" if self.secret else f"key {self.key.id}"
 
     @property
     def fields(self) -> dict[str, Any]:
