@@ -77,82 +77,12 @@ def test_right_labels_are_read_once_daily(reveal: bool) -> None:
     assert reads(world)["read_many"] <= 24
 
 
-@pytest.mark.parametrize("reveal", [True, False])
-def test_wrong_label_is_corrected(reveal: bool) -> None:
-    """The label of another key, which exists: the value's own key is adopted."""
-    world = World(options=Options(reveal=reveal))
-    right, other = world.secret("prod/sms"), world.secret("prod/voice")
-    version = world.version_of("prod/sms", right)
-    world.store.label_by_hand("prod/sms", f"rotator:key:{right.id}", None, version)
-    spare = world.infobip.add_key(world.accounts["main"], "spare")
-    world.store.label_by_hand("prod/sms", f"rotator:key:{spare.id}", version)
-    results, alerts = day_of(world, hourly(world))
-    assert results == [("prod/sms", Reason.MISLABELLED, Outcome.DONE)]
-    assert [(a.kind, a.secret, a.key_id) for a in alerts] == [(Reason.UNPROVEN_LABEL, "prod/sms", spare.id)]
-    assert labels_of(world, "prod/sms") == {f"rotator:key:{right.id}"}
-    assert labels_of(world, "prod/voice") == {f"rotator:key:{other.id}"}
-    assert [line["label"] for line in world.events_named("secret.unlabelled")] == [f"rotator:key:{spare.id}"]
-    assert hourly(world, 1)[0].ok
-
-
 def edit_field(world: World, text: str = "not a key", name: str = "prod/sms") -> None:
     """Somebody overwrites the key in the stored version: a new version, and the label is moved along."""
     key = world.first_keys[name]
     old = world.version_of(name, key)
     new = world.store.put_value_by_hand(name, json.dumps({"api_key": text}), world.new_id())
     world.store.label_by_hand(name, f"rotator:key:{key.id}", new, old)
-
-
-def tag_field(world: World) -> None:
-    world.store.tag("prod/sms", {"rotator:value-field": "token"})
-
-
-@pytest.mark.parametrize("reveal", [True, False])
-@pytest.mark.parametrize("wrong", [edit_field, tag_field])
-def test_value_without_key_loses_label(reveal: bool, wrong: Any) -> None:
-    world = World(options=Options(reveal=reveal))
-    key = world.secret("prod/sms")
-    world.secret("prod/voice")
-    wrong(world)
-    found = hourly(world)
-    results, alerts = day_of(world, found)
-    assert results == [("prod/sms", Reason.MISLABELLED, Outcome.DONE)]
-    assert [(a.kind, a.secret, a.severity.value) for a in alerts] == [(Reason.UNPROVEN_LABEL, "prod/sms", "error")]
-    assert labels_of(world, "prod/sms") == set()
-    after = hourly(world, 1)[0]
-    assert [(s.secret, s.reason) for s in after.plan.accounts[0].skipped] == [("prod/sms", Reason.UNADOPTED)]
-    assert key.enabled
-
-
-def test_changed_field_with_another_key() -> None:
-    world = World()
-    key = world.secret("prod/sms", extra={})
-    second = world.infobip.add_key(world.accounts["main"], "second")
-    text = json.dumps({"api_key": key.value, "token": second.value})
-    version = world.new_id()
-    world.store.put_value_by_hand("prod/sms", text, version)
-    old = world.version_of("prod/sms", key)
-    world.store.label_by_hand("prod/sms", f"rotator:key:{key.id}", version, old)
-    world.store.tag("prod/sms", {"rotator:value-field": "token"})
-    hourly(world)
-    assert labels_of(world, "prod/sms") == {f"rotator:key:{second.id}"}
-
-
-@pytest.mark.parametrize("reveal", [True, False])
-@pytest.mark.parametrize("status", [429, 503, 403, 400])
-def test_search_that_fails_changes_nothing(status: int, reveal: bool) -> None:
-    world = World(options=Options(reveal=reveal))
-    world.secret("prod/sms")
-    world.secret("prod/voice")
-    edit_field(world, "0" * 32 + "-" + "11111111-1111-4111-8111-111111111111")
-    before = world.labels("prod/sms")
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, "GET", KEYS, when=by_value, count=None, status=status))
-    found = hourly(world)
-    results, alerts = day_of(world, found)
-    assert results == []
-    assert {a.kind for a in alerts} == {Reason.UNREADABLE}
-    assert world.labels("prod/sms") == before
-    assert all(sweep.succeeded for sweep in found)
 
 
 def empty_answer(_: Request, answer: Response | None) -> None:

@@ -81,12 +81,13 @@ def test_right_key_of_wrong_label_is_adopted(rotator: Rotator, masked: bool) -> 
     ran = rotator.sweeps(24)
     assert found(ran) == [("unproven-label", "warning")]
     assert removed(ran) == [f"rotator:key:{other.id}"]
+    assert [each["reason"] for done in ran for each in done.document["results"]] == ["mislabelled"]
     assert rotator.every_label("prod/api") == {"AWSCURRENT", f"rotator:key:{key.id}"}
     assert rotator.works(other)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["readable", "masked"])
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [429, 503, 403, 400])
 def test_search_that_fails_changes_nothing(rotator: Rotator, status: int, masked: bool) -> None:
     """Threat: a search by value that fails or is throttled. No label is changed."""
     rotator.secret("prod/api")
