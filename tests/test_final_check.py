@@ -461,16 +461,30 @@ def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budge
     what, key, version = Reason.ORPHAN, world.first_keys.get("orphan"), ORPHAN_VERSION
     if key is None:
         what, key, version = Reason.GRACE_OVER, old(world), retiring(world)[1]
-    services, reconciler = world.services(), world.reconciler()
-    (snapshot,), _ = reconciler.snapshots()
-    copies = {key.id: holders} if searched else {}
+    context = context_of(world, budget or Budget())
+    context.snapshot = replace(context.snapshot, copies={key.id: holders} if searched else {})
+    result, _ = apply(context, context.action(ActionKind.REVOKE, what, world.store.peek(NAME), key.id, version))
+    return result
+
+
+def context_of(world: World, budget: Budget) -> AccountContext:
+    (snapshot,), _ = world.reconciler().snapshots()
     management = world.store.peek("rotator/main")
     provider = world.connect(management, Secret(world.store.consumer_read(management.name)))
-    context = AccountContext(services, provider, replace(snapshot, copies=copies), budget or Budget())
-    entry = world.store.peek(NAME)
-    action = context.action(ActionKind.REVOKE, what, entry, key.id, version)
-    result, _ = apply(context, action)
-    return result
+    return AccountContext(world.services(), provider, snapshot, budget)
+
+
+def test_label_that_is_no_longer_stale_stays() -> None:
+    world = graced()
+    entry, context = world.store.peek(NAME), context_of(world, Budget())
+    (item,) = read_lifecycle(entry).retiring
+    action = context.action(
+        ActionKind.LABEL, Reason.STALE_LABEL, entry, read_lifecycle(entry).current_key, item.version_id
+    )
+    label = retire_label(item.key_id, item.revoke_at)
+    result, error = apply(context, replace(action, label=label))
+    assert (result.outcome, type(error)) == (Outcome.DEFERRED, StateChanged)
+    assert label in world.store.peek(NAME).versions[item.version_id]
 
 
 @pytest.mark.parametrize("make", [over, orphaned])

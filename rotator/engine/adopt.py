@@ -88,7 +88,7 @@ def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spe
         ) from None
     if resolution.known_foreign:
         raise Refused(f"{entry.name} was not adopted: {resolution.problem}", advice="Nothing was changed.")
-    value = decode(store.read_current(entry.arn).text, spec.value_field, entry.name).key
+    value = decode(store.read_current(entry.arn).text, spec.value_field, entry.name)
     if fetched.value is not None and fetched.value != value:
         raise Refused(
             f"the value of {entry.name} is not key {key_id}", advice="Nothing was changed.", reason=Reason.MISLABELLED

@@ -215,7 +215,7 @@ class _Rollback:
         :raises RotatorError: it can't be read, or is a different key.
         """
         stored = self.context.services.store.read_version(self.entry.arn, self.item.version_id)
-        value = decode(stored.text, self.spec.value_field, self.entry.name).key
+        value = decode(stored.text, self.spec.value_field, self.entry.name)
         changed: tuple[str, ...] = ()
         with contextlib.suppress(BadSecretValue, StoreError):  # for display only, so an error is ignored
             current = self.context.services.store.read_current(self.entry.arn).text

@@ -41,7 +41,7 @@ def key_in(text: Secret, entry: SecretEntry) -> Secret:
 
     :raises BadSecretValue: there is none.
     """
-    return decode(text, value_field(entry), entry.name).key
+    return decode(text, value_field(entry), entry.name)
 
 
 def stored_key(store: SecretStore, entry: SecretEntry, version_id: str) -> Secret | None:
@@ -87,12 +87,12 @@ def resolve_value(provider: KeyProvider, entry: SecretEntry, text: Secret) -> Re
     except BadSecretValue as error:
         return _no_key(provider, text, str(error))
     try:
-        found = _find_key(provider, value.key, recorded_key_id(text))
+        found = _find_key(provider, value, recorded_key_id(text))
     except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
         silent = isinstance(error, ProviderUnavailable)
         return Resolution(None, f"its key can't be identified: {error}", silent=silent)
     if found is None:
-        return _no_key(provider, text, _NO_KEY, asked=value.key)
+        return _no_key(provider, text, _NO_KEY, asked=value)
     others = others_fields(text, field, found.id, found.valid_to, provider.base_url)
     return Resolution(found.id, own_fields=others, key=found)
 

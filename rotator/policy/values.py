@@ -31,18 +31,6 @@ _MOST: Final = 512
 _FIELD_FIX: Final = "Store the key in that field, or set the tag rotator:value-field to the correct field."
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedValue:
-    """A secret's value, read.
-
-    :param key: the API key, without white space around it.
-    :param is_json: whether the key is in a JSON object; otherwise it is the whole text.
-    """
-
-    key: Secret
-    is_json: bool
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class _Member:
     """One field of a JSON object and the position of its value in the text; ``value`` only if it is a string."""
@@ -62,8 +50,8 @@ class _Fault:
     fix: str
 
 
-def decode(text: Secret, field: str, secret_name: str) -> DecodedValue:
-    """Read a secret's value: the field of a JSON object, or a text that is not JSON, which is the key itself.
+def decode(text: Secret, field: str, secret_name: str) -> Secret:
+    """Return the key in a secret's value: the field of a JSON object, or a text that is not JSON, without white space.
 
     :raises BadSecretValue: broken JSON, JSON that is not an object, a field named twice, a field that is missing or
         contains anything but a key, an empty value, or a key with characters that no key has.
@@ -238,7 +226,7 @@ def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:
     return tuple(sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name)))
 
 
-def _find(text: Secret, field: str) -> DecodedValue | _Fault:
+def _find(text: Secret, field: str) -> Secret | _Fault:
     members = _members(text)
     if isinstance(members, _Fault):
         return members
@@ -249,7 +237,7 @@ def _find(text: Secret, field: str) -> DecodedValue | _Fault:
         wrong = _wrong_with(plain)
         if wrong:
             return _Fault(f"is not JSON, and {wrong}", "Store an API key in it.")
-        return DecodedValue(plain, is_json=False)
+        return plain
     member = next((member for member in members if member.name == field), None)
     if member is None:
         return _Fault(f"has no field {quoted(field)}", _FIELD_FIX)
@@ -261,7 +249,7 @@ def _find(text: Secret, field: str) -> DecodedValue | _Fault:
     wrong = _wrong_with(key)
     if wrong:
         return _Fault(f"{wrong} in its field {quoted(field)}", _FIELD_FIX)
-    return DecodedValue(key, is_json=True)
+    return key
 
 
 def _replace(old: Secret | None, field: str, key: Secret, changes: dict[str, Secret | str | None]) -> Secret | _Fault:

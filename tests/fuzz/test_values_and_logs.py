@@ -40,15 +40,16 @@ def test_any_value_is_replaced_or_refused(text: str, field: str) -> None:
     secret = Secret(text)
 
     def replaced() -> None:
-        decoded = decode(secret, field, "prod/x")
+        decode(secret, field, "prod/x")
         new = encode_replacement(
             secret, field, key=Secret(OTHER), key_id="K9", expires_at=START, base_url="https://a.invalid"
         )
         # Read back, it is the new key, in the same kind of value, with nothing else lost.
         again = decode(new, field, "prod/x")
-        assert again.key == Secret(OTHER)
-        assert again.is_json == decoded.is_json
-        if decoded.is_json:
+        assert again == Secret(OTHER)
+        is_json = text.lstrip().startswith("{")
+        assert new.reveal().lstrip().startswith("{") is is_json
+        if is_json:
             assert set(json.loads(text, parse_int=str)) <= set(json.loads(new.reveal(), parse_int=str))
 
     _, error = result_of(replaced, BadSecretValue)

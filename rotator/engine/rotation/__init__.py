@@ -248,7 +248,7 @@ class Rotation:
             attempt = replace(attempt, old=key)
         compare(attempt, key, key_request(attempt), resumed=True)
         stored = self.context.services.store.read_version(entry.arn, version_id)
-        value = decode(stored.text, spec.value_field, entry.name).key
+        value = decode(stored.text, spec.value_field, entry.name)
         probe(attempt, key, value)
         check_again_if_stale(attempt, key, value)
         return key
