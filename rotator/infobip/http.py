@@ -141,6 +141,8 @@ class Transport:
         self._dated: tuple[timedelta, datetime, float] | None = None
         self.named_wait: bool | None = None
         """Whether the last 429 named a time to wait; ``None`` if there was none."""
+        self._silent = False
+        """Whether a repeated call got no response, and none since did. Until one does, calls are not repeated."""
         self._clock = clock
         self._rng = rng
         self._patience = patience
@@ -207,6 +209,7 @@ class Transport:
                 break
             maybe_done = maybe_done or answer.maybe_done
             self._clock.sleep(wait)
+        self._silent = bool(answer.lost) and (self._silent or tries > 1)
         if not answer.lost:
             return replace(answer, tries=tries, maybe_done=maybe_done)
         repeated = f", {tries} tries" if tries > 1 else ""
@@ -223,7 +226,9 @@ class Transport:
         :param attempts: how many attempts were made, not counting the one after renewed credentials.
         """
         never_sent = bool(answer.lost) and not answer.maybe_done and effort is not Effort.ONCE
-        most = self._patience.attempts if answer.lost else INFOBIP_ATTEMPTS
+        most = INFOBIP_ATTEMPTS
+        if answer.lost:
+            most = 1 if self._silent else self._patience.attempts
         if attempts >= most or not (never_sent or answer.status in effort.value):
             return None
         asked = answer.retry_after.total_seconds() if answer.retry_after is not None else 0.0

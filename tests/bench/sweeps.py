@@ -10,17 +10,19 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import requests
 
 from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.aws.stores import Member, Stores
 from rotator.engine.context import Services
 from rotator.engine.reconcile import Reconciler
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
-from rotator.model import Policy, SecretEntry
-from rotator.ports import KeyProvider
+from rotator.model import Policy, SecretEntry, StoreId
+from rotator.ports import KeyProvider, SecretStore
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
@@ -111,6 +113,10 @@ def daily_verification(say: Callable[[str], None]) -> dict[str, Any]:
 # ---- what is compared -----------------------------------------------------------------------------------------------
 
 
+def _store(fleet: SyntheticFleet, region: str, redactor: Redactor) -> SecretStore:
+    return SecretsManagerStore(fleet.own_client(region), redactor)
+
+
 def sweep(fleet: SyntheticFleet, *, verifies: bool = False) -> None:
     """The rotator's own, with everything but a connection.
 
@@ -131,7 +137,8 @@ def sweep(fleet: SyntheticFleet, *, verifies: bool = False) -> None:
         redactor=redactor,
         clock=fleet.clock,
     )
-    store = SecretsManagerStore(fleet.own_client(), redactor)
+    members = [Member(StoreId(region), partial(_store, fleet, region, redactor)) for region in fleet.regions]
+    store = Stores(members) if len(members) > 1 else members[0].store
     services = Services(store, connect, audit, NoEvents(), fleet.clock, Policy())
     services.previous = None if verifies else fleet.clock.now()
     done = Reconciler(services).sweep()

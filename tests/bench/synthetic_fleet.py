@@ -27,6 +27,7 @@ from rotator.sandbox.infobip import InfobipWorld
 from tests.doubles.in_process import InProcessAdapter
 
 NOW: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
+REGIONS: Final = ("eu-central-1", "us-east-1", "eu-west-1")
 PER_ACCOUNT: Final = 2500
 """Managed secrets of an Infobip account: about what 32 rotations a day keep fresh (see docs/scale.md)."""
 PAGE: Final = 100
@@ -39,12 +40,17 @@ class SyntheticFleet:
 
     :param count: managed secrets; every :data:`PER_ACCOUNT` of them share an Infobip account and management secret.
     :param masked: Infobip's list shows masks instead of keys' values.
+    :param stores: the regions among which the secrets are divided; the management secrets are in the first.
     """
 
-    def __init__(self, count: int, *, masked: bool = False) -> None:
+    def __init__(self, count: int, *, masked: bool = False, stores: int = 1) -> None:
         self.count = count
         self.masked = masked
         self.accounts = -(-count // PER_ACCOUNT)
+        self.regions = REGIONS[:stores]
+        ends = [count * number // stores for number in range(stores + 1)]
+        self._listed = [list(range(first, last)) for first, last in itertools.pairwise(ends)]
+        self._listed[0] += range(count, count + self.accounts)
         # Other keys than before, or what was learnt of those would spare work that a first sweep has.
         self._base = next(_bases) * 10_000_000
         self.clock = VirtualClock(NOW)
@@ -70,7 +76,7 @@ class SyntheticFleet:
             role, name, account = "management", f"infobip/{index - self.count}", index - self.count
             labels = {version_of(self._base + index): ["AWSCURRENT"]}
         return {
-            "ARN": f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}-AbCdEf",
+            "ARN": f"arn:aws:secretsmanager:{self._region_of(index)}:123456789012:secret:{name}-AbCdEf",
             "Name": name,
             "LastChangedDate": (NOW - 20 * DAY).timestamp(),
             "LastAccessedDate": (NOW - DAY).timestamp(),
@@ -81,6 +87,9 @@ class SyntheticFleet:
             ],
             "SecretVersionsToStages": labels,
         }
+
+    def _region_of(self, index: int) -> str:
+        return self.regions[0 if index >= self.count else index * len(self.regions) // self.count]
 
     def key_id(self, index: int) -> str:
         """A key's id."""
@@ -109,9 +118,9 @@ class SyntheticFleet:
 
     # ---- how it answers ---------------------------------------------------------------------------------------------
 
-    def own_client(self) -> Any:
+    def own_client(self, region: str = REGIONS[0]) -> Any:
         """The rotator's own Secrets Manager client, which ends here instead of in a connection."""
-        session = make_session("eu-central-1")
+        session = make_session(region)
         session.set_credentials("testing", "testing")
         return self._ends_here(make_client(session, "secretsmanager", attempts=1))
 
@@ -128,16 +137,16 @@ class SyntheticFleet:
         return client
 
     def _aws(self, request: Any, **_: Any) -> AWSResponse:
+        listed = next(here for here, region in zip(self._listed, self.regions, strict=True) if region in request.url)
         operation = request.headers["X-Amz-Target"]
         operation = (operation.decode() if isinstance(operation, bytes) else operation).partition(".")[2]
         self.called(operation)
         asked = json.loads(request.body)
         if operation == "ListSecrets":
             first = int(asked.get("NextToken", "0"))
-            last = min(first + PAGE, self.count + self.accounts)
-            answer: dict[str, Any] = {"SecretList": [self.secret(index) for index in range(first, last)]}
-            if last < self.count + self.accounts:
-                answer["NextToken"] = str(last)
+            answer: dict[str, Any] = {"SecretList": [self.secret(index) for index in listed[first : first + PAGE]]}
+            if first + PAGE < len(listed):
+                answer["NextToken"] = str(first + PAGE)
         elif operation == "BatchGetSecretValue":
             answer = {"SecretValues": [self._value(arn) for arn in asked["SecretIdList"]], "Errors": []}
         else:

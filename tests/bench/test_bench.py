@@ -102,6 +102,14 @@ def test_page_has_calls_of_idle_sweep() -> None:
     )
 
 
+def test_idle_sweep_calls_per_store() -> None:
+    fleet = SyntheticFleet(3_000, stores=3)
+    sweep(fleet)
+    assert fleet.calls == {"ListSecrets": 11 + 10 + 10, "GetSecretValue": 2, "GET keys": 30}
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert f"{fleet.calls['ListSecrets']} for 3,000 secrets in three stores" in page
+
+
 def test_synthetic_fleet_answers_script() -> None:
     fleet = SyntheticFleet(3)
     script(fleet, 3)

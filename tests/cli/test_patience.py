@@ -59,6 +59,16 @@ def test_hanging_infobip_is_named(stack: Stack, auth: str, path: str, tries: int
     assert path in said
 
 
+def test_hanging_infobip_bounds_emergency(stack: Stack) -> None:
+    """The plan's read and the first revocation are repeated; the check, and both again, are not: nothing answers."""
+    with hanging_server() as (url, connections):
+        stack.account("main", base_url=url)
+        command = ("revoke", "--key-id", "A" * 32, "--account", "main", "--reason", "leak", "--yes")
+        ran = stack.run(*command, "--timeout", "1", "--json")
+    assert (ran.code, [key["verified"] for key in ran.document["keys"]]) == (1, [False])
+    assert len(connections) == 2 + 2 + 3
+
+
 @pytest.mark.parametrize(
     ("command", "tries"), [(("revoke", "--secret", "s", "--reason", "leak", "--yes"), 2), (("run",), 4)]
 )

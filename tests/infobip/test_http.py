@@ -73,6 +73,18 @@ def test_read_that_succeeds_at_last(failure: Reply) -> None:
     assert len(clock.sleeps) == 2
 
 
+def test_silent_server_is_asked_once() -> None:
+    """After four attempts without a response each call is one attempt, until one gets a response."""
+    with FakeServer([*[drop] * 5, GOOD, drop, GOOD]) as server:
+        client = client_for(server.url, RecordingClock())
+        for _ in range(2):
+            with pytest.raises(ProviderUnavailable):
+                client.get_key("K1")
+        for _ in range(2):
+            assert client.get_key("K1").key.id == "K1"
+    assert len(server.seen) == 8
+
+
 def test_retry_after_up_to_thirty_seconds() -> None:
     clock = RecordingClock()
     date = format_datetime(clock.now() + timedelta(seconds=30 + 17), usegmt=True)
