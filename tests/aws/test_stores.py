@@ -304,7 +304,9 @@ class Liar(MemoryStore):
 
 
 def test_lying_store_changes_no_other() -> None:
-    """Threat: a member account hides a secret of the home account, or says that it contains another value."""
+    """Threat: a member account hides a secret of the home account, or says that it contains another value. Its
+    answers about it are ignored: store-mismatch.
+    """
     clock, tags = VirtualClock(), {"rotator:role": "key", "rotator:account": "main"}
     home, liar = MemoryStore(clock), Liar(clock, account=MEMBER, region="eu-west-1")
     arn, far = (store.create_secret(f"prod/{n}", tags, f"value {n}") for n, store in enumerate((home, liar)))
@@ -461,7 +463,9 @@ def test_doctor_simulates_writes_of_member(many: Many) -> None:
     ("trusted", "levels"), [(["ours", None], ["warn"]), (["ours"], []), (["another"], ["fail"])], ids=str
 )
 def test_doctor_checks_external_id(many: Many, trusted: list[str | None], levels: list[str]) -> None:
-    """Threat: a role that its trust policy lends without an external id, to any deployment of the rotator's account."""
+    """Threat: a role that its trust policy lends without an external id, to any deployment of the rotator's account.
+    rotator doctor reports it.
+    """
     original = TokenResponse.assume_role
 
     def assume(response: Any) -> Any:

@@ -310,7 +310,7 @@ def test_log_group_is_read_page_by_page(pack: Pack) -> None:
 
 
 def test_changed_files_are_named(pack: Pack) -> None:
-    """Threat: a table is edited, removed or added after the pack was made."""
+    """Threat: a table is edited, removed or added after the pack was made. The verification names it."""
     assert pack.make().code == 0
     with (pack.folder / "rotations.csv").open("a") as file:
         file.write("x\n")
@@ -323,7 +323,9 @@ def test_changed_files_are_named(pack: Pack) -> None:
 
 
 def test_signature_by_kms(pack: Pack) -> None:
-    """Threat: files and manifest are changed together, signed by another key, or no longer signed."""
+    """Threat: files and manifest are changed together, signed by another key, or no longer signed. The
+    verification says so.
+    """
     kms = client_of(pack.stack, "kms")
     key, other = (
         kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"] for _ in range(2)
