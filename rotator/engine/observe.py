@@ -107,12 +107,17 @@ class Fleet:
         entries = [*chain.from_iterable(self.managed.values()), *self.unassigned]
         regions = {entry.region for entry in entries}
         region = Location.of(secret).region
+        stores = self.unlisted or any(entry.location for entry in entries)
         advice = did_you_mean(secret, [entry.name for entry in entries])
-        if region and regions and region not in regions:
+        if self.unlisted:
+            advice = f"{', '.join(self.unlisted)} could not be searched for it. To find the cause: `rotator doctor`."
+        elif region and regions and region not in regions:
+            fix = "check ROTATOR_STORES" if stores else "use --region"
             here = ", ".join(sorted(regions))
-            advice = f"It is in region {printable(region)}, the secrets here are in {here}: use --region."
+            advice = f"It is in region {printable(region)}, the secrets here are in {here}: {fix}."
+        where = "the stores that could be searched" if stores else "this AWS account and region"
         return SecretNotFound(
-            f"{printable(secret)} is not a managed secret in this AWS account and region",
+            f"{printable(secret)} is not a managed secret in {where}",
             advice=advice
             or "Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
         )

@@ -539,3 +539,13 @@ def test_unreachable_store_of_name_is_named(many: Many) -> None:
     with many.refusing("describe_secret"):
         ran = many.run("rotate", "prod/far", "--reason", "test", "--json")
     assert (ran.code, FAR in ran.document["error"]["message"]) == (1, True)
+
+
+@pytest.mark.parametrize(("region", "lost"), [("eu-west-1", True), ("ap-south-1", False)])
+def test_unknown_secret_names_stores(many: Many, region: str, lost: bool) -> None:
+    for world in (many.home, many.far):
+        world.secret("prod/own")
+    arn = f"arn:aws:secretsmanager:{region}:{MEMBER}:secret:prod/other-AbCdEf"
+    with many.refusing(*(["list_secrets"] if lost else [])):
+        ran = many.run("plan", "--secret", arn, "--json")
+    assert (ran.code, (FAR if lost else "ROTATOR_STORES") in ran.document["error"]["advice"]) == (1, True)
