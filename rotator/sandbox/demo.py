@@ -105,20 +105,8 @@ class _Crash(BaseException):
     """A crash of the process. Not an ``Exception``, so that no code handles it."""
 
 
-class _Store(SecretsManagerStore):
-    """The real store, which can crash the process right before one of its calls."""
-
-    crash_before = ""
-
-    def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
-        if self.crash_before == "stage":
-            raise _Crash
-        super().stage(secret_id, version_id, text, labels)
-
-    def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
-        if self.crash_before == "promote":
-            raise _Crash
-        super().promote(secret_id, to_version, from_version)
+def _die(**_: object) -> None:
+    raise _Crash
 
 
 class _Story:
@@ -132,8 +120,9 @@ class _Story:
         self.chapters: list[Chapter] = []
         self._sandbox, self._world, self._audit_file, self._score = sandbox, sandbox.world, audit_file, score
         self._operator, self._clock = sandbox.client(), sandbox.clock
-        self._store = _Store(sandbox.client(), foundation.redactor)
-        self._foundation = dataclasses.replace(foundation, store=self._store)
+        self._client = sandbox.client()
+        store = SecretsManagerStore(self._client, foundation.redactor)
+        self._foundation = dataclasses.replace(foundation, store=store)
         self.referee = Referee(score, sandbox, SecretsManagerStore(self._operator), foundation.settings.policy)
         self._interrupted: set[str] = set()
         self._reported: set[tuple[str, str]] = set()
@@ -208,8 +197,8 @@ class _Story:
 
     def _crash(self, call: str, when: str) -> None:
         """A sweep that crashes right before a call to Secrets Manager; the next one starts an hour later."""
-        due = self._due()[:1]
-        self._store.crash_before = call
+        due, events = self._due()[:1], self._client.meta.events
+        events.register(f"before-call.secrets-manager.{call}", _die)
         try:
             with self.run() as reconciler:
                 reconciler.sweep()
@@ -218,7 +207,7 @@ class _Story:
             self._interrupted.update(due)
             self._add("CRASHED", "".join(due), when)
         finally:
-            self._store.crash_before = ""
+            events.unregister(f"before-call.secrets-manager.{call}", _die)
         self._score.sweeps += 1
         self.referee.step()
         self._clock.advance(_HOUR)
@@ -256,10 +245,10 @@ class _Story:
     def _crash_before_storing(self) -> None:
         text = "The process crashes at the worst moments. It keeps no state, so the next sweep simply continues."
         self.chapters.append(Chapter("Crashes mid-rotation", text))
-        self._crash("stage", "after the create, before the store")
+        self._crash("PutSecretValue", "after the create, before the store")
 
     def _crash_before_promoting(self) -> None:
-        self._crash("promote", "after the store, before promotion")
+        self._crash("UpdateSecretVersionStage", "after the store, before promotion")
 
     def _throttled(self) -> None:
         self.chapters.append(Chapter("Bad days at Infobip", "A daily limit, an outage, a lost response."))
@@ -306,7 +295,7 @@ class _Story:
         text = "This time Infobip does not return a key's value again: a key that was not stored becomes an orphan."
         self.chapters.append(Chapter("One more crash", text))
         self._world.options.reveal = False
-        self._crash("stage", "after the create, before the store")
+        self._crash("PutSecretValue", "after the create, before the store")
 
     def _leak(self) -> None:
         text = "Replaced first, then revoked immediately: the only case in which a caching consumer is refused."

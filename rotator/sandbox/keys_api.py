@@ -120,15 +120,9 @@ def update_key(state: WorldState, user: SimUser, key_id: str, request: Request) 
     now = state.clock.now()
     if state.options.refuse_past_end and fields.valid_to is not None and fields.valid_to <= now:
         raise Refusal(400, violations=(Violation("validTo", "must not be in the past"),))
-    changed = replace(
-        _apply_grants(state, user, key, fields),
-        account_id=fields.account_id or user.account_id,
-        name=key.name if fields.name is None else fields.name,
-        enabled=key.enabled if fields.enabled is None else fields.enabled,
-        valid_from=fields.valid_from or key.valid_from,
-        valid_to=fields.valid_to or key.valid_to,
-        allowed_ips=key.allowed_ips if fields.allowed_ips is None else fields.allowed_ips,
-    )
+    sent = {name: getattr(fields, name) for name in ("name", "enabled", "valid_from", "valid_to", "allowed_ips")}
+    given = {name: value for name, value in sent.items() if value is not None}
+    changed = replace(_apply_grants(state, user, key, fields), account_id=fields.account_id or user.account_id, **given)
     if fields.valid_from is not None or fields.valid_to is not None:
         check_times(changed.valid_from, changed.valid_to, changed.created_at)
     state.store(changed)
