@@ -52,9 +52,11 @@ def demo(call: Call, short: bool, seed: int) -> int:
       rotator demo --json --audit-file demo.jsonl
     """
     call.interrupted = "interrupted; nothing outside the sandbox was changed"
-    audit_file = Path(call.audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl")
+    folder = Path(tempfile.mkdtemp(prefix="rotator-demo-"))
+    audit_file, evidence = Path(call.audit_file or folder / "audit.jsonl"), folder / "evidence"
+    evidence.mkdir()
     with click.progressbar(length=DEMO_DAYS + 1, label="120 days", file=sys.stderr, hidden=not call.is_live) as bar:
-        result = story.play_demo(audit_file, seed=seed, on_day=lambda _day: bar.update(1))
+        result = story.play_demo(audit_file, evidence, seed=seed, on_day=lambda _day: bar.update(1))
     if call.json:
         call.document(_document(result))
         return 0 if result.ok else 1
@@ -63,7 +65,7 @@ def demo(call: Call, short: bool, seed: int) -> int:
         for chapter in result.chapters:
             call.text(*_chapter(chapter))
     call.text(*_end(result))
-    call.write(_next(audit_file))
+    call.write(_next(audit_file, result.evidence))
     return 0 if result.ok else 1
 
 
@@ -120,7 +122,7 @@ def _end(result: Demo) -> Iterator[RenderableType]:
     yield styled("Next", "bold")
 
 
-def _next(audit_file: Path) -> str:
+def _next(audit_file: Path, evidence: Path) -> str:
     """Return commands that work in the current directory. They are not wrapped, so that they can be copied."""
     program = called_as()
     sandbox, doctor = f"{program} sandbox", f"{program} doctor"
@@ -128,6 +130,7 @@ def _next(audit_file: Path) -> str:
         f"  {sandbox}  try every command on secrets like these\n"
         f"  {doctor:{len(sandbox)}}  check your account (README.md, Deploy)\n"
         f"  {program} audit verify {shlex.quote(str(audit_file))}\n"
+        f"  {program} evidence --verify {shlex.quote(str(evidence))}\n"
     )
 
 
@@ -153,4 +156,5 @@ def _document(result: Demo) -> dict[str, Any]:
         "problems": report.problem_count,
     }
     score = dataclasses.asdict(result.score)
-    return {**fields(result, "ok", "ended_at"), "score": score, "secrets": as_json(result.states), "audit": audit}
+    document = {**fields(result, "ok", "ended_at"), "score": score, "secrets": as_json(result.states), "audit": audit}
+    return document | {"evidence": str(result.evidence)}

@@ -76,9 +76,7 @@ def evidence(
     first, last = _moment("--from", begin), _moment("--to", end, whole_day=True)
     if not first < last <= first + _LONGEST:
         raise ConfigurationError("--from must be before --to, by at most ten years", advice="Swap or change them.")
-    sources: list[tuple[str, Callable[[int], bytes]]] = []
-    for name in files:
-        sources.append((name, call.closing.enter_context(open_lines(Path(name))).readline))
+    sources: list[tuple[str, Callable[[int], bytes]]] = [(name, open_lines(Path(name), call.closing)) for name in files]
     app = call.open()
     key = SigningKey.named(make_client(app.session, "kms"), kms_key) if kms_key else None
     if group:

@@ -509,13 +509,14 @@ class DemoAudit(TypedDict):
 
 
 class DemoDocument(TypedDict):
-    """``demo``."""
+    """``demo``. ``evidence``: the folder of the pack for an auditor."""
 
     ok: bool
     ended_at: Time
     score: dict[str, int]
     secrets: list[SecretStateShape]
     audit: DemoAudit
+    evidence: str
 
 
 class SandboxDocument(TypedDict):

@@ -141,8 +141,9 @@ class History:
         if self.has(at):
             source.in_period += 1
             self._hours.add((at - self.begin) // _HOUR)
-            if outcome in ("failure", "denied") and (event in _FAILURES or event == "alert.raised"):
-                self._exception(at, text("reason") if event == "alert.raised" else event, text)
+            kind = text("reason") if event == "alert.raised" else event if event in _FAILURES else ""
+            if kind == "hold" or (kind and outcome in ("failure", "denied")):
+                self._exception(at, kind, text)
         if event in ("key.created", "key.revoked") and outcome == "attempt":
             self.attempts.add(text("version_id" if event == "key.created" else "key_id"))
         if event in _STEPS and outcome == "success" and key_id:

@@ -11,6 +11,7 @@ from rotator.evidence.history import History, Row
 from rotator.evidence.tables import HEADS
 from rotator.render import counted, whole_ids
 from rotator.report.page import POLICY, make_environment
+from rotator.report.timeline import Axis
 
 _MOST_ROWS: Final = 50
 
@@ -27,12 +28,22 @@ def render_summary(
     :param shown: the rows as the tables have them.
     """
     template = make_environment(redact, Path(__file__).parent).get_template("summary.html.j2")
-    tables = [(name, HEADS[name], each[:_MOST_ROWS], len(each)) for name, each in shown.items()]
-    answers, tracks = _answers(rows), _tracks(rows, history, manifest)
+    axis = Axis(history.begin, history.end, history.end)
     with whole_ids(True):
         return template.render(
-            manifest=manifest, answers=answers, tracks=tracks, tables=tables, most=_MOST_ROWS, policy=POLICY
+            manifest=manifest,
+            answers=_answers(rows),
+            axis=axis,
+            tracks=_tracks(rows, history, axis, manifest),
+            tables=[(name, _heads(name, each), each[:_MOST_ROWS], len(each)) for name, each in shown.items()],
+            most=_MOST_ROWS,
+            policy=POLICY,
         )
+
+
+def _heads(name: str, rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the columns that say something; the page shows an ARN as the secret's name, so it is left out."""
+    return [head for head in HEADS[name] if head != "secret_arn" and any(row[head] for row in rows)]
 
 
 def _answers(rows: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
@@ -64,20 +75,17 @@ def _answers(rows: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
 
 
 def _tracks(
-    rows: Mapping[str, Sequence[Row]], history: History, manifest: Mapping[str, Any]
+    rows: Mapping[str, Sequence[Row]], history: History, axis: Axis, manifest: Mapping[str, Any]
 ) -> list[tuple[str, str, list[tuple[float, float]]]]:
     """Return the timeline: name, class, and marks (left and width, in per cent)."""
 
-    def left(at: datetime) -> float:
-        return round(100 * (at - history.begin) / (history.end - history.begin), 1)
-
     def marks(name: str, column: str) -> list[tuple[float, float]]:
-        return sorted({(left(row[column]), 0) for row in rows[name] if history.has(row.get(column))})
+        return sorted({(axis.position(row[column]), 0) for row in rows[name] if history.has(row.get(column))})
 
-    spans = [[datetime.fromisoformat(gap[name]) for name in ("from", "to")] for gap in manifest["gaps"]]
+    spans = [[axis.position(datetime.fromisoformat(gap[name])) for name in ("from", "to")] for gap in manifest["gaps"]]
     return [
-        ("rotations", "tick", marks("rotations", "promoted_at")),
+        ("rotations", "rotation", marks("rotations", "promoted_at")),
         ("revocations", "revocation", marks("revocations", "revoked_at")),
         ("emergencies", "now", marks("emergencies", "requested_at")),
-        ("no lines read", "before", [(left(begin), left(end) - left(begin)) for begin, end in spans]),
+        ("no lines read", "before", [(left, right - left) for left, right in spans]),
     ]

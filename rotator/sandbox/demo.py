@@ -15,8 +15,11 @@ from typing import Final
 
 from rotator import bootstrap
 from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.durations import DAY
 from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.reconcile import Reconciler
+from rotator.evidence.history import History
+from rotator.evidence.pack import write_pack
 from rotator.message import Message
 from rotator.model import ActionKind, Outcome, Result
 from rotator.policy.status import SecretState
@@ -29,7 +32,7 @@ from rotator.sandbox.infobip import KEYS_API, Answering
 from rotator.sandbox.launcher import Sandbox
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
-from rotator.telemetry.audit_verify import VerifyReport, verify
+from rotator.telemetry.audit_verify import VerifyReport, open_lines, verify
 from rotator.text import short_id
 
 DEMO_DAYS: Final = 120
@@ -73,14 +76,18 @@ class Demo:
     states: tuple[SecretState, ...]
     ended_at: datetime
     audit: VerifyReport
+    evidence: Path
 
 
-def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] = lambda _day: None) -> Demo:
+def play_demo(
+    audit_file: Path, evidence: Path, *, seed: int = 1, on_day: Callable[[int], None] = lambda _day: None
+) -> Demo:
     """Let 120 days of the example fleet pass in less than a minute, and judge them.
 
     Meanwhile, the sandbox's AWS settings replace the user's, so that no real account is reached.
 
     :param audit_file: gets the lines of every run.
+    :param evidence: an empty folder; gets an auditor's evidence for the 120 days.
     :param seed: of ids and values.
     :raises ConfigurationError: moto is missing, or the audit file can't be written.
     """
@@ -95,10 +102,17 @@ def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] 
             story.live(day)
         with story.run(Trigger.MANUAL) as reconciler:
             states, _ = reconciler.states()
+            history = History(foundation.settings.deployment, START, clock.now() + _HOUR)
+            with contextlib.ExitStack() as closing:
+                history.read(audit_file.name, open_lines(audit_file, closing))
+            daily = dataclasses.replace(foundation.settings.policy, sweep_every=DAY)
+            services = dataclasses.replace(reconciler.services, policy=daily)
+            write_pack(services, history, evidence, foundation.redactor)
         texts = [str(event.detail) for chapter in story.chapters for event in chapter.events]
-        story.referee.finish(audit_file.read_text(encoding="utf-8", errors="replace"), *texts)
+        files = (each.read_text(encoding="utf-8", errors="replace") for each in (audit_file, *evidence.iterdir()))
+        story.referee.finish(*files, *texts)
         report = verify(audit_file)
-        return Demo(score.ok and report.ok, score, story.chapters, states, clock.now(), report)
+        return Demo(score.ok and report.ok, score, story.chapters, states, clock.now(), report, evidence)
 
 
 class _Crash(BaseException):

@@ -14,11 +14,12 @@ import json
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from rotator.errors import ConfigurationError
 from rotator.telemetry.audit import NO_LINE
@@ -115,18 +116,19 @@ def verify(path: Path | str) -> VerifyReport:
     """
     path = Path(path)
     checker = AuditChecker(path)
-    with open_lines(path) as file:
-        checker.read(file.readline)
+    with ExitStack() as closing:
+        checker.read(open_lines(path, closing))
     return checker.report()
 
 
-def open_lines(path: Path) -> BinaryIO:
-    """Open an audit file, compressed by gzip or not.
+def open_lines(path: Path, closing: ExitStack) -> Callable[[int], bytes]:
+    """Open an audit file, compressed by gzip or not, and return its ``readline``.
 
+    :param closing: closes it.
     :raises ConfigurationError: it cannot be read.
     """
     try:
-        file = path.open("rb")
+        file = closing.enter_context(path.open("rb"))
         packed = file.peek(2)[:2] == b"\x1f\x8b"
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not a valid name"
@@ -134,7 +136,7 @@ def open_lines(path: Path) -> BinaryIO:
             f"The audit file {printable(str(path))} cannot be read: {why}",
             advice="Use a file that --audit-file wrote; it may be compressed by gzip.",
         ) from None
-    return io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
+    return io.BufferedReader(gzip.GzipFile(fileobj=file)).readline if packed else file.readline
 
 
 class AuditChecker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -19,12 +20,14 @@ import requests
 
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.cli import main
+from rotator.evidence.pack import FILES, MANIFEST
+from rotator.evidence.tables import HEADS
 from rotator.model import Policy
 from rotator.policy.labels import key_name
 from rotator.sandbox import demo
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo_score import CRASHES, Referee, Score
-from rotator.sandbox.launcher import Sandbox
+from rotator.sandbox.launcher import UNMANAGED_KEY, Sandbox
 from rotator.sandbox.state import value_observers
 from rotator.telemetry.audit_verify import verify
 from tests import leaks
@@ -86,7 +89,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
             patch.setenv(name, value)
         patch.delenv("HOME", raising=False)
         before = dict(os.environ)
-        played = demo.play_demo(audit)
+        evidence = audit.parent / "evidence"
+        evidence.mkdir()
+        played = demo.play_demo(audit, evidence)
         kept = dict(os.environ) == before
         patch.setattr(demo, "play_demo", lambda *_arguments, **_settings: played)
         code, screen = output("--audit-file", str(audit))
@@ -114,6 +119,24 @@ def test_every_promise_is_kept(shown: Shown) -> None:
     assert {secret["state"] for secret in shown.document["secrets"]} <= {"ok", "retiring"}
     assert len(shown.document["secrets"]) == 8
     assert shown.environment_kept
+
+
+def test_evidence_explains_every_change(shown: Shown) -> None:
+    """Twenty weeks of crashes, lost responses and an emergency: only the keys that an operator made are unexplained."""
+    folder = shown.audit.parent / "evidence"
+    rows = {name: list(csv.DictReader((folder / f"{name}.csv").read_text().splitlines())) for name in HEADS}
+    assert sum(bool(row["created_at"]) for row in rows["rotations"]) >= shown.score["rotations"]
+    assert len(rows["revocations"]) == shown.score["revocations"]
+    assert [row["incident"] for row in rows["emergencies"]] == [demo.INCIDENT]
+    assert {row["kind"] for row in rows["unexplained"]} == {"key-created"}
+    assert all(row["detail"].endswith(("made by hand", UNMANAGED_KEY)) for row in rows["unexplained"])
+    assert ("prod/marketing", "hold") in {(row["secret"], row["kind"]) for row in rows["exceptions"]}
+    assert json.loads((folder / MANIFEST).read_text())["gaps"] == []
+    excerpt = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text().split("```")[3].split("\n\n")
+    for name, part in zip(("emergencies", "exceptions", "unexplained"), excerpt, strict=True):
+        whole = (folder / f"{name}.csv").read_text().splitlines()
+        assert all(any(line.startswith(shown) for line in whole) for shown in part.strip().splitlines())
+    assert {each.name for each in folder.iterdir()} == {*FILES, MANIFEST}
 
 
 def test_audit_file_verifies(shown: Shown) -> None:
@@ -172,7 +195,7 @@ def test_screen_is_plain_and_shows_no_secret(shown: Shown) -> None:
         leaks.check(text, "the demo")
         assert not [secret for secret in shown.secrets if secret in text]
     assert not {"\x1b", "\r"} & set(shown.screen)
-    path = str(shown.audit)
+    path = str(shown.audit.parent)
     assert [line for line in shown.screen.splitlines() if len(line) > 80 and path not in line] == []
 
 
