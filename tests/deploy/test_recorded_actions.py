@@ -97,7 +97,7 @@ def test_worker(stack: LambdaStack, record: Record) -> None:
 def test_stores_are_assumed(stack: LambdaStack, record: Record, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setenv("ROTATOR_STORES", f"{stack.region} arn:aws:iam::111122223333:role/rotator@eu-west-1")
     runtime.forget()
-    stack.secret("prod/sms", stack.account())
+    stack.secret("prod/sms")
     event = {"sweep": {}, "worker": message("main")}.get(function, {"secret_id": "prod/sms", "reason": "leaked"})
     with record() as calls:
         getattr(lambda_handlers, function)(event, Context())
@@ -105,9 +105,8 @@ def test_stores_are_assumed(stack: LambdaStack, record: Record, monkeypatch: pyt
 
 
 def test_revoke(stack: LambdaStack, record: Record) -> None:
-    account = stack.account()
-    stack.secret("prod/sms", account)
-    stack.secret("prod/unadopted", account, adopted=False)
+    stack.secret("prod/sms")
+    stack.secret("prod/unadopted", adopted=False)
     event = {"secret_id": "prod/sms", "reason": "leaked", "incident": "INC-1"}
     with record() as calls:
         assert revoke(event, Context())["ok"]

@@ -49,7 +49,7 @@ def taken(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> Taken:
 
 
 def test_events_of_sweep_and_emergency(stack: LambdaStack, taken: Taken) -> None:
-    key = stack.secret("prod/sms", stack.account(), left=5 * DAY)
+    key = stack.secret("prod/sms", left=5 * DAY)
     sweep({}, Context())
     sent = {event["detail-type"]: event for event in taken()}
     assert set(sent) == {"API Key Rotated", "API Key Retired"}
@@ -67,7 +67,7 @@ def test_events_of_sweep_and_emergency(stack: LambdaStack, taken: Taken) -> None
 
 
 def test_event_of_failed_step(stack: LambdaStack, taken: Taken) -> None:
-    stack.secret("prod/sms", stack.account(), hold="audit freeze")
+    stack.secret("prod/sms", hold="audit freeze")
     token = stack.start_rotation("prod/sms")
     event = {"SecretId": "prod/sms", "ClientRequestToken": token, "Step": "createSecret"}
     with pytest.raises(RotatorError, match="hold"):
@@ -111,7 +111,7 @@ def test_lost_event_stops_nothing(
     else:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "no url")
     runtime.forget()
-    stack.secret("prod/sms", stack.account(), left=5 * DAY)
+    stack.secret("prod/sms", left=5 * DAY)
     assert sweep({}, Context())["done"] == 1
     logged = [line for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert len(logged) == 2

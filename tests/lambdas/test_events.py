@@ -68,7 +68,7 @@ BAD: list[tuple[str, Any, str]] = [  # handler, event, and the names that the er
 def standing(moto: Moto) -> Iterator[LambdaStack]:
     """One stack for every bad event: they change nothing."""
     with pytest.MonkeyPatch.context() as monkeypatch, made(moto, monkeypatch) as stack:
-        stack.secret("prod/sms", stack.account(), left=5 * DAY)
+        stack.secret("prod/sms", left=5 * DAY)
         yield stack
 
 
@@ -120,7 +120,7 @@ def test_bug_is_reported_with_redacted_text(stack: LambdaStack, lines: Callable[
 
 
 def test_answers_of_rotation_handler(stack: LambdaStack) -> None:
-    key = stack.secret("prod/sms", stack.account())
+    key = stack.secret("prod/sms")
     stack.put("prod/sms", {"api_key": key.value, "sender": "Example"}, ["AWSCURRENT", f"rotator:key:{key.id}"])
     token = stack.start_rotation("prod/sms")
     event = {"SecretId": stack.arn("prod/sms"), "ClientRequestToken": token, "RotationToken": "new in AWS"}

@@ -81,7 +81,7 @@ def alerts(lines: Lines) -> list[tuple[str, str, str]]:
 
 
 def test_pasted_key_is_adopted_at_once(stack: LambdaStack, calls: Calls, lines: Lines) -> None:
-    stack.secret(SMS, stack.account())
+    stack.secret(SMS)
     key = stack.key()
     came = paste(stack, key)
     before = stack.live()
@@ -187,7 +187,7 @@ def test_wrong_value_is_alert_and_no_change(
 ) -> None:
     monkeypatch.setenv("ROTATOR_DRY_RUN", str(dry_run).lower())
     runtime.forget()
-    stack.secret(SMS, stack.account())
+    stack.secret(SMS)
     came = paste(stack, make(stack))
     before = stack.state()
     assert sweep(came, Context())["outcome"] == "done"
@@ -199,7 +199,7 @@ def test_wrong_value_is_alert_and_no_change(
 
 @pytest.mark.parametrize(("tag", "found"), [("hold", []), ("grace", [("misconfigured", SMS, "failure")])])
 def test_skipped_secret_is_not_read(stack: LambdaStack, calls: Calls, lines: Lines, tag: str, found: list[Any]) -> None:
-    stack.secret(SMS, stack.account())
+    stack.secret(SMS)
     stack.tag(SMS, **{tag: "soon"})
     came = paste(stack, stack.key())
     before = stack.state()
@@ -210,7 +210,7 @@ def test_skipped_secret_is_not_read(stack: LambdaStack, calls: Calls, lines: Lin
 
 
 def test_key_seconds_old_is_probed_again(stack: LambdaStack, lines: Lines) -> None:
-    stack.secret(SMS, stack.account())
+    stack.secret(SMS)
     came = paste(stack, stack.key(age=timedelta(seconds=58)))
     faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "GET", "balance", status=401, count=1))
     sweep(came, Context())
@@ -296,7 +296,7 @@ def test_forged_event_is_one_look_at_most(
 ) -> None:
     """Threat: an event with forged details, by anyone who may invoke the function. It is one DescribeSecret at most."""
     take = queue(stack, monkeypatch) if over_queue else list
-    stack.secret(SMS, stack.account(), left=5 * DAY)
+    stack.secret(SMS, left=5 * DAY)
     before = stack.state()
     assert sweep({**moved(stack), **changed}, Context()) == IGNORED
     assert (take(), stack.state(), stack.infobip.calls) == ([], before, [])
@@ -307,7 +307,7 @@ def test_forged_event_is_one_look_at_most(
 @pytest.mark.parametrize("label", ["AWSCURRENT", "AWSPENDING", "rotator:key:1", None, [], HUGE])
 def test_true_arn_with_forged_detail(stack: LambdaStack, calls: Calls, version: Any, label: Any) -> None:
     """Threat: a pasted secret's ARN with another version or label. It is described, and its value is not read."""
-    stack.secret(SMS, stack.account(), adopted=False)
+    stack.secret(SMS, adopted=False)
     calls()
     assert sweep(event(stack.arn(SMS), version, label), Context()) == IGNORED
     assert set(calls()) <= {"DescribeSecret"}
@@ -316,7 +316,7 @@ def test_true_arn_with_forged_detail(stack: LambdaStack, calls: Calls, version: 
 
 def test_forged_secret_in_message_is_refused(stack: LambdaStack) -> None:
     """Threat: a message that names a secret as no event does. It fails by itself, unread, like any unreadable one."""
-    stack.secret(SMS, stack.account(), adopted=False)
+    stack.secret(SMS, adopted=False)
     for secret in (None, 7, "", SMS, HUGE, [stack.arn(SMS)]):
         failed = {"batchItemFailures": [{"itemIdentifier": "1"}]}
         assert worker(message(stack, secret=secret), Context()) == failed
@@ -324,7 +324,7 @@ def test_forged_secret_in_message_is_refused(stack: LambdaStack) -> None:
 
 
 def test_missing_permission_is_said_once(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
-    stack.secret(SMS, stack.account())
+    stack.secret(SMS)
     came = paste(stack, stack.key())
     with serving(aws_error("AccessDeniedException")) as denying:
         monkeypatch.setenv("AWS_ENDPOINT_URL", denying.url)

@@ -26,7 +26,7 @@ def test_metrics_are_on_stdout(
     monkeypatch.setenv("ROTATOR_METRIC_NAMESPACE", "Keys")
     monkeypatch.setenv("ROTATOR_DEPLOYMENT", "blue")
     runtime.forget()
-    stack.secret("prod/sms", stack.account(), left=5 * DAY)
+    stack.secret("prod/sms", left=5 * DAY)
     answer()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     plain = [line for line in lines if "rotator_creates_left" in line]
@@ -38,6 +38,6 @@ def test_metrics_are_on_stdout(
 
 
 def test_no_namespace_no_metrics(stack: LambdaStack, answer: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    stack.secret("prod/sms", stack.account(), left=5 * DAY)
+    stack.secret("prod/sms", left=5 * DAY)
     answer()
     assert capsys.readouterr().out == ""

@@ -161,7 +161,7 @@ def called(stack: LambdaStack, python: str, task: Path, beside: Path, handler: s
 
 @pytest.mark.parametrize("beside", ["the runtime's packages", "all packages"])
 def test_handler_loads_nothing_heavy(stack: LambdaStack, task: Path, runtime: Path, beside: str) -> None:
-    stack.secret("prod/sms", stack.account(), left=5 * DAY)
+    stack.secret("prod/sms", left=5 * DAY)
     place = runtime if beside == "the runtime's packages" else Path(pytest.__file__).parent.parent
     answer, modules = called(stack, sys.executable, task, place, "sweep", {})
     assert answer["done"] == 1
@@ -181,7 +181,7 @@ def test_byte_code_runs_on_lambdas_python(
     task = unpack(archive[0], tmp_path / "task")
     for source in task.rglob("*.py"):
         source.write_text("raise SystemExit('the source was run')", encoding="utf-8")
-    stack.secret("prod/sms", stack.account(), left=5 * DAY)
+    stack.secret("prod/sms", left=5 * DAY)
     answer, modules = called(stack, python, task, runtime, "sweep", {})
     assert answer["done"] == 1
     assert "structlog" in modules

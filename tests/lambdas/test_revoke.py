@@ -64,7 +64,7 @@ def test_one_key_of_account(stack: LambdaStack) -> None:
 
 
 def test_dry_run_says_what_would_be_done(stack: LambdaStack) -> None:
-    key = stack.secret(NAME, stack.account())
+    key = stack.secret(NAME)
     before = stack.state()
     answer = revoke({"secret_id": NAME, "reason": REASON, "dry_run": True}, Context())
     assert (answer["dry_run"], revoked(answer), replaced(answer)) == (True, [], [])
@@ -107,8 +107,7 @@ def test_what_stays_enabled_is_raised(stack: LambdaStack) -> None:
 
 @pytest.mark.parametrize("word", ["replaced", "strategy", "replace-first", NAME, "INC-2026-1", "planned"])
 def test_common_value_keeps_failure_report(stack: LambdaStack, word: str) -> None:
-    account = stack.account()
-    old = stack.secret(NAME, account)
+    old = stack.secret(NAME)
     faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     runtime.foundation().redactor.learn(word)
     with pytest.raises(RevocationFailed) as caught:
@@ -129,7 +128,7 @@ def test_common_value_keeps_failure_report(stack: LambdaStack, word: str) -> Non
     ],
 )
 def test_unknown_target_changes_nothing(stack: LambdaStack, event: dict[str, Any], said: str) -> None:
-    stack.secret(NAME, stack.account())
+    stack.secret(NAME)
     stack.account("other")
     before = stack.state()
     with pytest.raises(RotatorError, match=said):
@@ -138,7 +137,7 @@ def test_unknown_target_changes_nothing(stack: LambdaStack, event: dict[str, Any
 
 
 def test_infobip_out_of_reach_is_raised(stack: LambdaStack) -> None:
-    stack.secret(NAME, stack.account())
+    stack.secret(NAME)
     faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
     with pytest.raises(RotatorError):
         revoke({"secret_id": NAME, "reason": REASON}, Context())
@@ -168,7 +167,7 @@ def refused(stack: LambdaStack, **more: Any) -> str:
 
 @pytest.mark.parametrize("strategy", REPLACING)
 def test_retry_in_day_makes_no_second_key(stack: LambdaStack, strategy: str) -> None:
-    stack.secret(NAME, stack.account())
+    stack.secret(NAME)
     command(strategy=strategy)
     made = current_id(stack)
     stack.clock.advance(24 * HOUR - timedelta(minutes=2))
@@ -180,7 +179,7 @@ def test_retry_in_day_makes_no_second_key(stack: LambdaStack, strategy: str) -> 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
 def test_after_24_hours_name_is_refused(stack: LambdaStack, lines: Lines, strategy: str, dry_run: bool) -> None:
-    stack.secret(NAME, stack.account())
+    stack.secret(NAME)
     command()
     made = current_id(stack)
     stack.clock.advance(24 * HOUR + timedelta(minutes=1))
@@ -200,7 +199,7 @@ def test_after_24_hours_name_is_refused(stack: LambdaStack, lines: Lines, strate
 
 def test_rotated_key_still_dates_incident(stack: LambdaStack) -> None:
     """INC-1's key is revoked: its version is ``AWSPREVIOUS``."""
-    stack.secret(NAME, stack.account())
+    stack.secret(NAME)
     command("INC-1")
     made = stack.current_version(NAME)
     command("INC-2")
@@ -211,7 +210,7 @@ def test_rotated_key_still_dates_incident(stack: LambdaStack) -> None:
 
 
 def test_name_without_trace_is_new_incident(stack: LambdaStack) -> None:
-    stack.secret(NAME, stack.account())
+    stack.secret(NAME)
     for incident in ("INC-1", "INC-2", "INC-3"):
         command(incident)
     made = current_id(stack)
@@ -224,7 +223,7 @@ def test_name_without_trace_is_new_incident(stack: LambdaStack) -> None:
 @pytest.mark.parametrize("renamed", [True, False])
 def test_missing_key_is_dated_by_version(stack: LambdaStack, renamed: bool) -> None:
     """Or Infobip can't be asked. moto gives a version the date of the question, so it counts as new: a retry."""
-    old = stack.secret(NAME, stack.account())
+    old = stack.secret(NAME)
     faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed):
         command()
@@ -239,7 +238,7 @@ def test_missing_key_is_dated_by_version(stack: LambdaStack, renamed: bool) -> N
 
 
 def test_unrevoked_is_left_after_24_hours(stack: LambdaStack) -> None:
-    old = stack.secret(NAME, stack.account())
+    old = stack.secret(NAME)
     faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
     with pytest.raises(RevocationFailed):
         command()
@@ -252,7 +251,7 @@ def test_unrevoked_is_left_after_24_hours(stack: LambdaStack) -> None:
 @pytest.mark.parametrize("incident", ["INC-1", "INC-2"])
 def test_revoke_only_takes_current_key(stack: LambdaStack, incident: str) -> None:
     """It makes no key that would date the name; who asks for it gets it, even of the key that the incident made."""
-    key = stack.secret(NAME, stack.account())
+    key = stack.secret(NAME)
     for left in ([key.id], []):
         assert revoked(command("INC-2", "revoke-only")) == left
     command("INC-1")
@@ -269,9 +268,8 @@ def test_revoke_only_takes_current_key(stack: LambdaStack, incident: str) -> Non
 @pytest.mark.parametrize("strategy", REPLACING)
 def test_what_can_not_be_done_is_announced(stack: LambdaStack, proven: bool, strategy: str) -> None:
     """Cannot create a replacement key; or only a label says that a key is the secret's."""
-    account = stack.account()
-    key = stack.secret(NAME, account, grace="soon" if proven else "72h")
-    other = stack.secret("prod/other", account)
+    key = stack.secret(NAME, grace="soon" if proven else "72h")
+    other = stack.secret("prod/other")
     if not proven:
         labels = ["AWSCURRENT", f"rotator:key:{other.id}"]
         value = json.dumps({"api_key": key.value})

@@ -210,8 +210,7 @@ def test_worker_after_sweep_by_queue(stack: LambdaStack, lambdas: Lambdas) -> No
 
 
 def test_revoke(stack: LambdaStack, lambdas: Lambdas) -> None:
-    account = stack.account()
-    key = stack.secret("prod/sms", account)
+    key = stack.secret("prod/sms")
     function = lambdas.start("revoke")
     done = function.invoke({"secret_id": "prod/sms", "reason": "pasted in a ticket", "incident": "INC-1"})
     assert (done.kind, done.document["ok"]) == ("response", True)
@@ -224,7 +223,7 @@ def test_revoke(stack: LambdaStack, lambdas: Lambdas) -> None:
 
 
 def test_rotation(stack: LambdaStack, lambdas: Lambdas) -> None:
-    stack.secret("prod/sms", stack.account())
+    stack.secret("prod/sms")
     token = stack.start_rotation("prod/sms")
     function = lambdas.start("rotation")
     event = {"SecretId": stack.arn("prod/sms"), "ClientRequestToken": token}
@@ -237,7 +236,7 @@ def test_rotation(stack: LambdaStack, lambdas: Lambdas) -> None:
 
 
 def test_little_time_left(stack: LambdaStack, lambdas: Lambdas) -> None:
-    stack.secret("prod/sms", stack.account(), left=29.5 * DAY)  # due, and not overdue
+    stack.secret("prod/sms", left=29.5 * DAY)  # due, and not overdue
     before = stack.state()
     outcome = lambdas.start("sweep").invoke({}, seconds=50)
     assert (outcome.kind, outcome.document["deferred"], outcome.document["done"]) == ("response", 1, 0)
