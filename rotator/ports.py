@@ -157,7 +157,7 @@ class StoredValue:
 
 
 class Listing(tuple[SecretEntry, ...]):
-    """The secrets of several stores.
+    """Secrets, of one or several stores.
 
     :param unlisted: the stores that could not be listed. They are not empty.
     :param alerts: about these stores, and about secrets that were left out.
@@ -178,10 +178,8 @@ class Listing(tuple[SecretEntry, ...]):
 class SecretStore(Protocol):
     """AWS Secrets Manager. Every method raises :class:`~rotator.errors.StoreError`."""
 
-    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> Listing:
         """List the secrets with a ``rotator:role`` tag, including those pending deletion; up to 5 minutes stale.
-
-        Several stores return a :class:`Listing`.
 
         :param role: only those with this role.
         """

@@ -474,17 +474,18 @@ def context_of(world: World, budget: Budget) -> AccountContext:
     return AccountContext(world.services(), provider, snapshot, budget)
 
 
-def test_label_that_is_no_longer_stale_stays() -> None:
+@pytest.mark.parametrize("reason", [Reason.STALE_LABEL, Reason.MISLABELLED, Reason.UNADOPTED])
+def test_labels_of_superseded_version_stay(reason: Reason) -> None:
+    """A label that is no longer stale, and a version that is no longer current."""
     world = graced()
     entry, context = world.store.peek(NAME), context_of(world, Budget())
     (item,) = read_lifecycle(entry).retiring
-    action = context.action(
-        ActionKind.LABEL, Reason.STALE_LABEL, entry, read_lifecycle(entry).current_key, item.version_id
-    )
-    label = retire_label(item.key_id, item.revoke_at)
-    result, error = apply(context, replace(action, label=label))
+    key_id = None if reason is Reason.MISLABELLED else item.key_id
+    action = context.action(ActionKind.LABEL, reason, entry, key_id, item.version_id)
+    labels = {Reason.STALE_LABEL: retire_label(item.key_id, item.revoke_at), Reason.MISLABELLED: key_label(item.key_id)}
+    result, error = apply(context, replace(action, label=labels.get(reason)))
     assert (result.outcome, type(error)) == (Outcome.DEFERRED, StateChanged)
-    assert label in world.store.peek(NAME).versions[item.version_id]
+    assert world.store.peek(NAME).versions == entry.versions
 
 
 @pytest.mark.parametrize("make", [over, orphaned])

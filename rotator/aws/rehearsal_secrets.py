@@ -14,7 +14,7 @@ from rotator.aws.secretsmanager import SecretsManagerStore, entries_of
 from rotator.errors import Refused, SecretNotFound
 from rotator.model import SecretEntry
 from rotator.policy.tags import ACCOUNT_TAG, ROLE_TAG
-from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, SecretStore
+from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, Listing, SecretStore
 
 
 class RehearsalSecrets(SecretsManagerStore):
@@ -66,10 +66,10 @@ class _View(SecretsManagerStore):
     name: str
     tags: Mapping[str, str]
 
-    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> Listing:
         """Both secrets; never stale."""
         both = self.management, self.describe(self.arn)
-        return tuple(entry for entry in both if role in ("", entry.tags[ROLE_TAG]))
+        return Listing(entry for entry in both if role in ("", entry.tags[ROLE_TAG]))
 
     def describe(self, secret_id: str) -> SecretEntry:
         """Describe one of the two."""

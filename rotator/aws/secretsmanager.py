@@ -22,7 +22,7 @@ from rotator.errors import (
     StoreUnavailable,
 )
 from rotator.model import SecretEntry
-from rotator.ports import StoredValue
+from rotator.ports import Listing, StoredValue
 from rotator.redaction.patterns import redact_key_values
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
@@ -71,7 +71,7 @@ class SecretsManagerStore:
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register(f"response-received.{service}.*", self._note_attempt)
 
-    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> Listing:
         """List the secrets with a ``rotator:role`` tag, by name. One call per 100; up to 5 minutes stale."""
         found: dict[str, SecretEntry] = {}  # by ARN, since a secret that changes meanwhile may be on two pages
         filters = [{"Key": "tag-key", "Values": [_ROLE_TAG]}]
@@ -82,7 +82,7 @@ class SecretsManagerStore:
                 # AWS matches prefixes of tag keys and values, and a value of any tag.
                 if entry.tags.get(_ROLE_TAG, "").strip() == role if role else _ROLE_TAG in entry.tags:
                     found[entry.arn] = self._spared(entry)
-        return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
+        return Listing(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
 
     def describe(self, secret_id: str) -> SecretEntry:
         """Describe one secret (name or ARN)."""

@@ -24,7 +24,7 @@ from rotator.model import AccountSnapshot, Alert, Key, Location, SecretEntry, Se
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.tags import ACCOUNT_TAG, role
-from rotator.ports import KeyProvider, Listing, SecretStore
+from rotator.ports import KeyProvider, SecretStore
 from rotator.reasons import Reason
 from rotator.text import did_you_mean, printable, quoted
 
@@ -147,11 +147,9 @@ def observe_fleet(store: SecretStore, role_only: str = "") -> Fleet:
     """
     managements: dict[str, list[SecretEntry]] = defaultdict(list)
     managed: dict[str, list[SecretEntry]] = defaultdict(list)
-    alerts: list[Alert] = []
     unassigned: list[SecretEntry] = []
     listing = store.list_secrets(role_only)
-    unlisted = listing.unlisted if isinstance(listing, Listing) else ()
-    alerts += listing.alerts if isinstance(listing, Listing) else ()
+    alerts = [*listing.alerts]
     for entry in listing:
         account = entry.tags.get(ACCOUNT_TAG, "").strip()
         match role(entry.tags):
@@ -178,7 +176,7 @@ def observe_fleet(store: SecretStore, role_only: str = "") -> Fleet:
         tuple(alerts),
         Directory({**by_account, "": tuple(unassigned)} if unassigned else by_account).gather(),
         tuple(unassigned),
-        unlisted,
+        listing.unlisted,
     )
 
 

@@ -13,7 +13,7 @@ from rotator.policy.daily_limit import length_of, slots_used, uncounted
 from rotator.policy.draft import Draft, uses_quota
 from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
-from rotator.policy.revocation_limits import limit_revocations, limit_updates
+from rotator.policy.revocations import limit_revocations, limit_updates
 from rotator.policy.rules import BROKEN, ROTATE_WHEN, first
 from rotator.policy.scheduling import quota_window, schedule
 from rotator.policy.secret_draft import SecretDraft

@@ -25,6 +25,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.errors import SecretNotFound, StoreError
 from rotator.metrics_server import PrometheusMetrics
 from rotator.model import SecretEntry, StoreId
+from rotator.ports import Listing
 from rotator.reasons import Reason
 from rotator.sandbox.aws import AWS_ACCOUNT
 from rotator.sandbox.clocks import VirtualClock
@@ -292,9 +293,9 @@ class Liar(MemoryStore):
 
     lie: SecretEntry
 
-    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> Listing:
         primary = replace(self.lie, arn=self.lie.arn.replace(REGIONS[0], "eu-west-1"), primary_region=None)
-        return self.lie, primary, *super().list_secrets(role)
+        return Listing((self.lie, primary, *super().list_secrets(role)))
 
     def describe(self, secret_id: str) -> SecretEntry:
         return self.lie

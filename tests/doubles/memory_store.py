@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreDenied, StoreError, StoreRejected
 from rotator.model import SecretEntry
-from rotator.ports import Clock, StoredValue
+from rotator.ports import Clock, Listing, StoredValue
 from rotator.reasons import Reason
 from rotator.secret import Secret
 from tests.doubles.memory_secret import CURRENT, MAX_LABELS, PENDING, Record, Version, check_name, check_tags
@@ -71,12 +71,12 @@ class MemoryStore:
 
     # ---- what the rotator does --------------------------------------------------------------------------------------
 
-    def list_secrets(self, role: str = "") -> tuple[SecretEntry, ...]:
+    def list_secrets(self, role: str = "") -> Listing:
         """Every secret with a ``rotator:role`` tag, by name, as it was ``staleness`` ago."""
         with self._call("list_secrets", ""):
             shown = [entry for entry in self._listed(self.staleness) if _ROLE_TAG in entry.tags]
             shown = [entry for entry in shown if role in ("", entry.tags[_ROLE_TAG].strip())]
-            result = tuple(sorted(shown, key=lambda entry: (entry.name, entry.arn)))
+            result = Listing(sorted(shown, key=lambda entry: (entry.name, entry.arn)))
         return self._done("list_secrets", "", result)
 
     def describe(self, secret_id: str) -> SecretEntry:

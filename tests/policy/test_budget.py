@@ -12,7 +12,7 @@ from rotator.engine.context import LONGEST_WAIT, Budget, Limit
 from rotator.model import Action, ActionKind, Key, Policy, Quota
 from rotator.policy.daily_limit import UsedSlots, slots_used
 from rotator.policy.draft import Draft, Rank
-from rotator.policy.revocation_limits import limit_revocations
+from rotator.policy.revocations import limit_revocations
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, key, snap
 
