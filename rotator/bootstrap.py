@@ -71,6 +71,7 @@ class Foundation:
     events: Callable[[], EventSink]
     metrics: Metrics | None = None
     readers: ReaderLog | None = None
+    where: str = ""
 
     def start(
         self,
@@ -98,6 +99,7 @@ class Foundation:
             metrics=self.metrics,
             readers=self.readers,
             previous=previous,
+            where=self.where,
         )
         return App(self.settings, services, self.redactor, audit, self.session, self.clock)
 
@@ -164,6 +166,7 @@ def prepare(
             stream_level=audit_level,
         ),
         readers=readers,
+        where=" or ".join(map(str, settings.stores)) or f"region {session.get_config_variable('region')}",
     )
 
 

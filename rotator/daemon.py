@@ -32,6 +32,7 @@ from rotator.errors import RotatorError
 from rotator.message import utc_text
 from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock
+from rotator.reasons import Reason
 from rotator.redaction.patterns import redact_key_values
 from rotator.telemetry.audit import Trigger
 from rotator.timetable import Schedule
@@ -231,9 +232,11 @@ class Daemon:
         begun = app.clock.now()
         run.callback(app.close)
         done = Reconciler(app.services).sweep(account=self._account, dry_run=app.settings.dry_run)
-        level = logging.INFO if done.ok else logging.WARNING if done.succeeded else logging.ERROR
+        alerts = [alert for plan in done.plan.accounts for alert in plan.alerts]
+        nothing = [alert.detail for alert in alerts if alert.kind is Reason.NO_MANAGED_SECRET]
+        level = logging.INFO if done.ok and not nothing else logging.WARNING if done.succeeded else logging.ERROR
         run_id, dry_run = app.audit.run_id, app.settings.dry_run
-        extra = {"run_id": run_id, "dry_run": dry_run, "problems": list(problems(done)), **counts(done)}
+        extra = {"run_id": run_id, "dry_run": dry_run, "problems": [*problems(done), *nothing], **counts(done)}
         _LOG.log(level, "sweep finished", extra=extra)
         if self._account is None:
             self.metrics.keep_only(plan.account for plan in done.plan.accounts if plan.account != NO_ACCOUNT)

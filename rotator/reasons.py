@@ -67,3 +67,4 @@ class Reason(StrEnum):
     STORE_MISMATCH = "store-mismatch"
     MANAGEMENT_MISPLACED = "management-misplaced"
     AMBIGUOUS_NAME = "ambiguous-name"
+    NO_MANAGED_SECRET = "no-managed-secret"

@@ -26,7 +26,7 @@ from rotator.text import printable, short_id
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-NO_SECRETS: Final = "No secret in this AWS account and region has the tag rotator:role. Run `rotator doctor`."
+NO_SECRETS: Final = "No secret has the tag rotator:role=key. To diagnose: `rotator doctor`."
 
 # ---- times -----------------------------------------------------------------------------------------------------------
 

@@ -53,10 +53,12 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """Return ``Did you mean X?`` if one of the known names is close; else nothing."""
+    """Return ``Did you mean X?`` if one of the known names is close, its last part too; else nothing."""
     from difflib import get_close_matches  # only a mistake needs it
 
-    near = get_close_matches(text, known, n=1)
+    last = text.rpartition("/")[2]
+    close = get_close_matches(text, known, cutoff=0.75)
+    near = [each for each in close if get_close_matches(last, [each.rpartition("/")[2]])]
     return f"Did you mean {printable(near[0])}?" if near else ""
 
 

@@ -151,6 +151,14 @@ def test_each_sweep_is_its_own_run(setup: Setup, tmp_path: Path) -> None:
     assert {(line["seq"], line["trigger"], line["actor"]) for line in begun} == {(1, "schedule", "scheduler")}
 
 
+def test_fleet_without_secrets_is_warning(setup: Setup) -> None:
+    setup.foundation.where = "region eu-west-3"
+    setup.daemon().sweep()
+    (line,) = setup.lines.wait_for(setup.finished, 1)
+    assert (line["level"], len(line["problems"]), line["accounts"]) == ("warning", 1, 0)
+    assert "region eu-west-3" in line["problems"][0]
+
+
 def test_late_sweeps_verify_every_value(setup: Setup) -> None:
     """With its jitter an hourly daemon sweeps every 65 minutes; each value is verified once in a day all the same."""
     world = setup.world

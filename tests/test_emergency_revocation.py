@@ -342,6 +342,15 @@ def test_unreadable_current_known_by_name() -> None:
     assert [(suspect.key.id, suspect.secret) for suspect in plan.suspects] == [(current.id, NAME)]
 
 
+def test_other_rotations_key_is_pending() -> None:
+    world = World()
+    world.managed(NAME)
+    key = world.infobip.add_key(world.accounts["main"], "another function's")
+    world.store.start_rotation(NAME, "f" * 32, key.value)
+    roles = {suspect.key.id: suspect.role for suspect in plan_for(world, secret=NAME).suspects}
+    assert roles == {world.current_key(NAME).id: "current", key.id: "pending"}
+
+
 # ---- several accounts, and what is not found ------------------------------------------------------------------------
 
 
@@ -380,7 +389,7 @@ def test_unknown_value_is_refused(unreachable: bool) -> None:
     ("target", "error", "fact"),
     [
         ({"secret": "prod/nope"}, SecretNotFound, "prod/nope"),
-        ({"secret": "rotator/main"}, ConfigurationError, "rotator:role=key"),
+        ({"secret": "rotator/main"}, Refused, "rotator:role=key"),
         ({"secret": NAME, "account": "other"}, ConfigurationError, "other"),
         ({"key_id": "0" * 32, "account": "main"}, Refused, "0" * 32),
         ({"key_id": "1" * 32, "account": "nope"}, ConfigurationError, "nope"),

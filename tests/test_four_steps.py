@@ -272,7 +272,7 @@ def test_refused_rotation_changes_nothing(
     _old, token = begun(world)
     change(world, token)
     before = (world.labels(NAME), world.live())
-    kind = ConfigurationError if fact in ("rotator:role", "other") else Refused
+    kind = ConfigurationError if fact == "other" else Refused
     with refused(reason, fact, kind=kind):
         step(world, token, Step.CREATE)
     assert (world.labels(NAME), world.live()) == before

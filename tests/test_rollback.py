@@ -12,7 +12,7 @@ import pytest
 from rotator.engine.emergency import Strategy
 from rotator.engine.rollback import RolledBack, rollback
 from rotator.engine.rotate_now import rotate_now
-from rotator.errors import ConfigurationError, LostRace, ProviderUnavailable, SecretNotFound, StoreDenied
+from rotator.errors import LostRace, ProviderUnavailable, Refused, SecretNotFound, StoreDenied
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.reasons import Reason
@@ -354,6 +354,11 @@ REFUSED: dict[str, tuple[Callable[[World], object], Reason, str]] = {
     "its key's label is missing": (_without("key"), Reason.UNADOPTED, ROTATE),
     "its grace is over": (lambda world: world.pass_time(71 * HOUR), Reason.GRACE_OVER, ROTATE),
     "disabled": (_changed(enabled=False), Reason.KEY_DISABLED, ROTATE),
+    "disabled, its label is missing": (
+        lambda world: [arrange(world) for arrange in (_changed(enabled=False), _without("retire"))],
+        Reason.KEY_DISABLED,
+        ROTATE,
+    ),
     "gone": (lambda world: world.infobip.delete_key(_retiring(world).id), Reason.KEY_NOT_FOUND, ROTATE),
     "expired": (_changed(-MINUTE), Reason.EXPIRED, ROTATE),
     "ends soon": (_changed(59 * MINUTE), Reason.EXPIRING, ROTATE),
@@ -408,7 +413,7 @@ def test_without_value_or_tags() -> None:
     world.store.create_secret("prod/other", {})
     with refused(Reason.EMPTY, NAME):
         back(world)
-    with pytest.raises(ConfigurationError, match="prod/other"):
+    with pytest.raises(Refused, match="prod/other"):
         rollback(world.reconciler(), "prod/other", "test")
     with pytest.raises(SecretNotFound):
         rollback(world.reconciler(), "prod/none", "test")
@@ -447,6 +452,15 @@ def test_never_back_to_emergencys_key() -> None:
     for key in (old, leaked):
         with refused(Reason.EMERGENCY, key.id, ROTATE):
             back(world, key.id)
+
+
+def test_first_key_after_emergency() -> None:
+    """No sweep adds the retire label that such a key lacks."""
+    world = World()
+    old = world.managed(NAME, left=200 * DAY)
+    assert revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME).ok
+    with refused(Reason.EMERGENCY, old.id, ROTATE):
+        back(world)
 
 
 @pytest.mark.parametrize("back", [False, True])

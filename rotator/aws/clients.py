@@ -148,6 +148,8 @@ def make_client(
         with _MAKING:
             if session.get_credentials() is None:
                 raise botocore.exceptions.NoCredentialsError  # the same message as when a call finds out
+            if session.get_config_variable("region") == "":  # botocore would take it for the name of a region
+                raise botocore.exceptions.NoRegionError
             return session.create_client(service, config=config)
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         failure = _configuration(error, session)

@@ -227,7 +227,7 @@ class SecretsManagerStore:
         if content is None:
             raise BadSecretValue(
                 f"{secret_id}: version {version} has no SecretString (it is binary or empty)",
-                advice="Store the key as a SecretString: JSON or the bare key.",
+                advice="Store it as text (SecretString).",
             )
         return StoredValue(version, content, labels)
 

@@ -39,6 +39,8 @@ _WIDEST: Final = 1_000
 _LONGEST: Final = 4_000
 _LONGEST_BUG: Final = 500
 _NOT_PLAIN: Final = re.compile(r"[^\n -~]")
+_FACTS: Final = (Reason.UNKNOWN_ACCOUNT, Reason.DUPLICATE_MANAGEMENT)
+"""Reasons that say what was found, not what is wrong with the call."""
 _TRIGGERS: Final = ("manual", "schedule")
 
 
@@ -80,9 +82,8 @@ class Call:
         """Options for reporting an error raised before click has parsed the command line."""
         own = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = {f"{name}={value}" for name, value in pairwise(own)} | set(own)
-        return cls(
-            json="--json" in own, log_format="json" if "--log-format=json" in pairs else None, arguments=arguments
-        )
+        asked = next((name for name in ("json", "console") if f"--log-format={name}" in pairs), None)
+        return cls(json="--json" in own, log_format=asked, arguments=arguments)
 
     # ---- the program ------------------------------------------------------------------------------------------------
 
@@ -225,7 +226,7 @@ class Call:
             if isinstance(error, AmbiguousName):
                 error = AmbiguousName(error.name, error.arns, self.arguments)
             advice = error.advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
-            usage = isinstance(error, ConfigurationError) and error.reason is not Reason.UNKNOWN_ACCOUNT
+            usage = isinstance(error, ConfigurationError) and error.reason not in _FACTS
             code = EXIT_USAGE if usage else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)
         text = " ".join(redact(f"{type(error).__name__}: {error}").split())[:_LONGEST_BUG]

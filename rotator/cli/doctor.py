@@ -39,6 +39,8 @@ from rotator.errors import (
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import SecretEntry, Severity
 from rotator.policy.clock_skew import MAX_SKEW
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.ownership import other_deployments
 from rotator.policy.planner import MANAGEMENT_PASSWORD_OLD
 from rotator.policy.tags import GATE_TAG, spec_or_none, tag_problems
 from rotator.ports import SecretStore
@@ -143,7 +145,7 @@ def _checks(call: Call) -> Iterator[Check]:
         yield _failed("Secrets", error)
         return
     managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
-    yield from _tags(fleet, managed)
+    yield from _tags(fleet, managed, app.services.where)
     stores = app.services.store
     if isinstance(stores, Stores):
         for member in stores.members:
@@ -217,7 +219,7 @@ def _aws_skew(answer: dict[str, Any]) -> timedelta | None:
     return None if date.tzinfo is None else date - datetime.now(UTC)  # AWS signs by the machine's own clock
 
 
-def _tags(fleet: Fleet, managed: list[SecretEntry]) -> Iterator[Check]:
+def _tags(fleet: Fleet, managed: list[SecretEntry], where: str) -> Iterator[Check]:
     managements = sum(len(entries) for entries in fleet.managements.values())
     wrong = [(entry.name, problem) for entry in managed for problem in tag_problems(entry.tags)]
     stray = [alert for alert in fleet.alerts if alert.severity is Severity.ERROR and alert.secret is not None]
@@ -225,7 +227,7 @@ def _tags(fleet: Fleet, managed: list[SecretEntry]) -> Iterator[Check]:
     found = f"{managements} management, {len(managed)} managed, {invalid or 'none'} with invalid tags"
     if not managed and not managements:
         fix = "Add the tags rotator:role and rotator:account, or check the region and AWS account."
-        yield Check(Level.FAIL, "Secrets", "no secret in this AWS account and region has the tag rotator:role", fix)
+        yield Check(Level.FAIL, "Secrets", f"no secret in {where} has the tag rotator:role", fix)
         return
     yield Check(Level.OK, "Secrets", found)  # each mistake has a line of its own
     lines = [Check(Level.FAIL, "Tags", f"{name}: {each.tag} {each.detail}", each.fix) for name, each in wrong]
@@ -250,6 +252,12 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
         return
     method = _METHODS[credentials.auth]
     yield Check(Level.OK, subject, f"{method} as {credentials.username}: {len(listing.keys)} keys listed")
+    keys = {key.id: key for key in listing.keys}
+    current = [(each, keys.get(read_lifecycle(each).current_key or "")) for each in fleet.managed.get(account, ())]
+    if others := other_deployments(current, app.settings.deployment):
+        named, own = " or ".join(others), app.settings.deployment
+        detail = f"every key in use that a rotator created is named after deployment {named}, none after {own}"
+        yield Check(Level.WARN, subject, detail, "Set ROTATOR_DEPLOYMENT to that name, unless you are changing it.")
     if not listing.complete:
         fix = "Retry; if it still fails, contact Infobip support."
         yield Check(Level.WARN, subject, "its key list is inconsistent (pages and total do not match)", fix)

@@ -16,7 +16,7 @@ from rotator.engine.sweep import NO_ACCOUNT, errors_in
 from rotator.errors import RotatorError, sentence
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Plan, Result, Severity, Skip
 from rotator.reasons import Reason
-from rotator.render import NO_SECRETS, Grid, Row, absolute, counted, key_words, shown, styled
+from rotator.render import Grid, Row, absolute, counted, key_words, shown, styled
 from rotator.text import some_of
 
 MOST_ROWS: Final = 60
@@ -46,12 +46,16 @@ def plan_parts(found: Plan, unchanged: str, then: str) -> Iterator[RenderableTyp
         yield from account_parts(part, rows, (7, _NAME, 16), "nothing to do")
     kinds = Counter(action.kind for part in found.accounts for action in part.actions)
     yield summary(found.accounts, [f"{kinds[kind]} to {kind}" for kind in ActionKind if kinds[kind]], "Nothing to do")
-    if any(part.error is not None for part in found.accounts):
+    if needs_doctor(found.accounts):
         then = SEE_DOCTOR
     elif not kinds:
         then = ""
-    if found.accounts:
-        yield f"{unchanged} {then}".rstrip()
+    yield f"{unchanged} {then}".rstrip()
+
+
+def needs_doctor(plans: Sequence[AccountPlan]) -> bool:
+    """Whether an account could not be read, or no secret is managed."""
+    return any(plan.error is not None for plan in plans) or all(plan.account == NO_ACCOUNT for plan in plans)
 
 
 def account_parts(
@@ -97,7 +101,8 @@ def unobserved(plan: AccountPlan, what: str = "could not be read", then: str = "
     :param then: what was not changed, and what comes next.
     """
     if plan.error is None:
-        yield from (f"{shown(alert.title)}: {shown(alert.message)}" for alert in plan.alerts)
+        named = (f"{shown(alert.title)}: " if alert.title else "" for alert in plan.alerts)
+        yield from (name + shown(alert.message) for name, alert in zip(named, plan.alerts, strict=True))
         return
     rows: list[Row] = [(styled(what, "red"), f"{sentence(shown(plan.error))} {then}".rstrip())]
     if plan.skipped:
@@ -124,8 +129,6 @@ def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, faile
     :param nothing: the text if there is nothing to count; omitted if no account could be read.
     :param failed: what happened to the other accounts.
     """
-    if not plans:
-        return NO_SECRETS
     seen = [plan for plan in plans if plan.error is None]
     parts = counts or ([nothing] if seen else [])
     skipped = len({(plan.account, skip.which) for plan in plans for skip in _only_skipped(plan)})
@@ -144,6 +147,8 @@ def _action_row(action: Action, now: datetime) -> Row:
         detail = f"{key_words(action.key_id)}, {detail}" if detail else key_words(action.key_id)
     if action.deadline is not None and action.reason in _BY_EXPIRY:
         verb = "expires " if action.deadline > now else ""  # "expired 3 d ago, 20 Nov 10:00 CET"
+        if action.reason is Reason.REQUESTED and action.key_id is not None:
+            verb = f"{key_words(action.key_id)} {verb}"
         detail = f"{detail}, {verb}{absolute(action.deadline, now)}"
     style = "red" if action.kind is ActionKind.REVOKE else "cyan"
     return styled(str(action.kind), style), shown(action.title), str(action.reason), detail

@@ -160,7 +160,9 @@ def _end_parts(report: RehearsalReport, again: str, *, partial: bool) -> Iterato
         yield styled(shown(error, 400), "red")
     if report.left:
         yield f"To remove what is left: {again}"
+    informative = sum(row.verdict is Verdict.DIFFERS and not row.breaks for row in report.rows)
     used = f"Used {counted(report.creates, 'create')} and {counted(report.updates, 'update')}."
+    used = f"Informative differences: {informative}. {used}" if informative else used
     if broken:
         yield f"{counted(len(broken), 'needed assumption')} differ: do not go live on this account yet. {used}"
     else:

@@ -84,13 +84,11 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     yield Grid(
         [(key, f"current again, expires {when(done.expires_at, now)}"), (key_words(done.retired_key_id), until)], (16,)
     )
-    if done.dry_run:
-        yield "Nothing was changed. To roll back: omit --dry-run."
-        return
     yield "Consumers that cached the newer value can use it until then."
     if done.changed_fields:
         changed = ", ".join(shown(field, 60) for field in done.changed_fields)
-        yield styled(f"Other fields of the value were rolled back too: {changed}.", "yellow")
+        yield styled(f"The rollback includes other fields of the value: {changed}.", "yellow")
+    status = "Nothing was changed. To roll back: omit --dry-run." if done.dry_run else status
     if done.due is None:
         if done.next_rotation_at is not None:
             yield f"Its next rotation is due {when(done.next_rotation_at, now)}."
@@ -103,3 +101,5 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     yield "To keep it, tag the secret before then:"
     yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
     yield "    --tags Key=rotator:hold,Value=rolled-back"
+    if done.dry_run:
+        yield status

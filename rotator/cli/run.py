@@ -18,6 +18,7 @@ from rotator.cli.plan_text import (
     RESULT_LIMITS,
     SEE_DOCTOR,
     account_parts,
+    needs_doctor,
     plan_parts,
     result_row,
     summary,
@@ -79,13 +80,13 @@ def _parts(done: Sweep, unchanged: str, now: datetime) -> Iterator[RenderableTyp
     outcomes = Counter(result.outcome for result in done.results)
     counts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome]]
     yield summary(done.plan.accounts, counts, "Nothing was due", "were not swept")
-    if any(plan.error is not None for plan in done.plan.accounts):
+    if needs_doctor(done.plan.accounts):
         yield SEE_DOCTOR
     elif outcomes[Outcome.FAILED] or outcomes[Outcome.DEFERRED]:
         yield f"{_RETRIES} Current state: `rotator status`."
     elif not done.ok:
         yield "Fix the errors above, then run `rotator plan`."
-    elif done.plan.accounts:
+    else:
         yield "Next actions and times: `rotator status`."
 
 

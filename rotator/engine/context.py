@@ -42,6 +42,7 @@ class Services:
     :param may_start: whether a sweep may begin one more action; false if the process will soon be stopped.
     :param metrics: where sweeps are measured, if anywhere.
     :param readers: the access log; read only for secrets with the tag ``rotator:gate``.
+    :param where: the region or stores whose secrets are listed, for messages.
     :param previous: when this process's previous sweep began, if it knows; else sweeps come every ``sweep_every``.
     """
 
@@ -56,6 +57,7 @@ class Services:
     metrics: Metrics | None = None
     readers: ReaderLog | None = None
     previous: datetime | None = None
+    where: str = "this AWS account and region"
 
 
 @dataclass

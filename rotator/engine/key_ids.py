@@ -15,11 +15,20 @@ from rotator.text import printable
 
 _SHORT: Final = re.compile(r"([0-9A-Za-z]{4})(?:…|\.{2,3})([0-9A-Za-z]{4})")
 _MOST_NAMED: Final = 10
+_LENGTH: Final = 32
+"""Of Infobip's ids."""
 
 
 def is_short(text: str) -> bool:
     """Whether it is a short form."""
     return _SHORT.fullmatch(text) is not None
+
+
+def how_to_shorten(text: str) -> str:
+    """Return the advice for an id that is not found and looks like a part of one; else nothing."""
+    return (
+        "" if len(text) >= _LENGTH else f" Use the full id, or its first and last four characters: {text[:4]}...BBC4."
+    )
 
 
 def whole_key_id(text: str, known: Iterable[str], where: str) -> str:

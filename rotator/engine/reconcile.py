@@ -313,12 +313,15 @@ class Reconciler:
         return AccountPlan(account, self._unused_quota(), skipped=skipped, alerts=alerts, error=str(error))
 
     def _stray(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[AccountPlan, ...]:
-        """Return a plan for secrets without a valid account tag, under a placeholder account.
+        """Return a plan for secrets without a valid account tag, or if none is managed, under a placeholder account.
 
         A store that can't be listed is in it even if only one account or secret is asked for.
         """
         some = account is not None or secret is not None
         alerts = tuple(a for a in fleet.alerts if not some or a.kind is Reason.STORE_UNREACHABLE)
+        if not some and not fleet.managed:
+            message = "no secret in {where} has the tag rotator:role=key; check the region and the AWS account"
+            alerts += (Alert(Reason.NO_MANAGED_SECRET, Message.of(message, where=self.services.where)),)
         if not alerts:
             return ()
         skipped = tuple(

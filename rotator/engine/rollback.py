@@ -146,7 +146,7 @@ def rollback(
             until = next((item.revoke_at for item in retiring if item.key_id == newer[1]), None)
             others = tuple(item.key_id for item in retiring)
             return replace(_result(context, make_view(snapshot, entry), newer, until), already=True, others=others)
-        item = previous_key(entry, life, dates, key_id)
+        item = previous_key(entry, life, dates, keys, services.clock.now(), key_id)
         return _Rollback(context, entry, spec, life, item, reason).carry_out(dry_run=dry_run)
 
 
@@ -238,7 +238,7 @@ class _Rollback:
             fetched = provider.get_key(key_id)
         except KeyNotFound:
             fetched = None
-        key = check_usable(self.entry, self.item, fetched.key if fetched else None, now)
+        key = check_usable(self.entry, key_id, fetched.key if fetched else None, now)
         if fetched is not None and fetched.value is not None and fetched.value != value:
             raise self._mislabelled("contains a different value")
         self.key, self.verified_at = key, now

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.errors import BadSecretValue, ConfigurationError, Refused, SecretNotFound, StateChanged
+from rotator.errors import BadSecretValue, Refused, SecretNotFound, StateChanged
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import CURRENT, PREVIOUS
@@ -19,16 +19,16 @@ from rotator.text import printable
 def managed_account(entry: SecretEntry) -> str:
     """The account that a managed secret belongs to.
 
-    :raises ConfigurationError: it is not tagged as managed.
+    :raises Refused: it is not tagged as managed.
     """
     account = account_of(entry.tags)
     if role(entry.tags) == "management":
-        raise ConfigurationError(
+        raise Refused(
             f"{printable(entry.name)} is a management secret: it contains Infobip credentials, not a key",
             advice="Use a secret that contains a key; `rotator status` lists them.",
         )
     if role(entry.tags) != "key" or not account:
-        raise ConfigurationError(
+        raise Refused(
             f"{printable(entry.name)} is not managed",
             advice=(
                 "Tag it: aws secretsmanager tag-resource --secret-id "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from rotator.bootstrap import App, Foundation, prepare
 from rotator.errors import RotatorError
 from rotator.model import Location
 from rotator.redaction.patterns import redact_key_values, redact_patterns
+from rotator.redaction.redactor import Redactor
 from rotator.telemetry.audit import Trigger
+from rotator.telemetry.logs import LineStream, configure
 
 ENOUGH_SECONDS: Final = 60.0
 """No rotation starts with less time left. It takes seconds, or up to a minute if a new key takes effect slowly."""
@@ -125,6 +128,8 @@ def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, conte
 
     :raises RotatorError: the class is that of the original error.
     """
+    if not _kept:  # an error before the settings are read is a JSON line, too
+        configure(LineStream(sys.stderr), Redactor())
     invocation = Invocation(context)
     try:
         return work(event, invocation)

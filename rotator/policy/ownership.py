@@ -9,6 +9,7 @@ value was read, and this is the only key with that value at Infobip.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
@@ -97,6 +98,16 @@ class Ownership:
         if self._names is None:
             self._names = Counter(each.name for each in self._snapshot.keys.values() if each.enabled)
         return self._names
+
+
+def other_deployments(current: Iterable[tuple[SecretEntry, Key | None]], deployment: str) -> tuple[str, ...]:
+    """Return the other deployments that created all keys in use that a rotator created; none if this one created any.
+
+    :param current: secrets with their current keys.
+    """
+    names = ((entry, parse_key_name(key.name)) for entry, key in current if key is not None)
+    found = {name.deployment for entry, name in names if name is not None and name.is_for(entry.name, entry.arn)}
+    return () if deployment in found else tuple(sorted(found))
 
 
 def is_current(entry: SecretEntry, version_id: str) -> bool:

@@ -13,6 +13,7 @@ from rotator.policy.daily_limit import length_of, slots_used, uncounted
 from rotator.policy.draft import Draft, uses_quota
 from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
+from rotator.policy.ownership import other_deployments
 from rotator.policy.revocations import limit_revocations, limit_updates
 from rotator.policy.rules import BROKEN, ROTATE_WHEN, first
 from rotator.policy.scheduling import quota_window, schedule
@@ -46,6 +47,7 @@ def plan_account(
     if (stopped := _wrong_clock(snapshot, quota)) is not None:
         return stopped
     draft = Draft(snapshot, policy, now, moves, since)
+    _report_other_deployments(draft)
     if not snapshot.complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
     if not snapshot.history_complete:
@@ -167,6 +169,20 @@ def _infobip_account(draft: Draft) -> str | None:
     keys = [draft.snapshot.keys.get(key_id) for view in draft.views for key_id in view.life.named]
     ids = {key.account_id for key in keys if key is not None and key.account_id is not None}
     return ids.pop() if len(ids) == 1 else None
+
+
+def _report_other_deployments(draft: Draft) -> None:
+    """Suspect the setting if it explains why no key in use is this deployment's."""
+    deployment = draft.policy.deployment
+    others = other_deployments(((view.entry, view.key) for view in draft.views), deployment)
+    if others:
+        message = Message.of(
+            "every key in use that a rotator created is named after deployment {others}, none after {deployment}; "
+            "unless you are changing it, set ROTATOR_DEPLOYMENT to that name",
+            others=" or ".join(others),
+            deployment=deployment,
+        )
+        draft.alerts.append(Alert(Reason.OTHER_DEPLOYMENT_KEY, message))
 
 
 def _report_old_credentials(draft: Draft) -> None:

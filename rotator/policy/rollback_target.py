@@ -30,27 +30,38 @@ def previous_key(
     entry: SecretEntry,
     life: Lifecycle,
     dates: Mapping[str, datetime],
+    keys: Mapping[str, Key],
+    now: datetime,
     wanted: str | None = None,
 ) -> Retiring:
     """Return the superseded version to roll back to: the requested one, else the one that was current last.
 
     :param dates: when versions were created; needed if an emergency created one (see :func:`emergency_versions`).
+    :param keys: the secret's keys that Infobip lists now, by id.
     :param wanted: the key id that the operator specified.
     :raises Refused: there is none, or it can't be used.
     """
     found = [item for item in life.retiring if wanted in (None, item.key_id)]
     if not found:
+        for version, key_id in life.superseded:  # without a retire label yet, as after an emergency
+            if wanted in (None, key_id) and PREVIOUS in entry.versions.get(version, ()):
+                _refuse_leaked(entry, version, key_id, dates)
+                check_usable(entry, key_id, keys.get(key_id), now)
         raise _not_in_grace(printable(entry.name), life, wanted)
     item = max(found, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
     if life.holders.get(item.key_id) != item.version_id:
         raise cant_go_back(entry, item.key_id, "no label shows the version that contains it", Reason.UNADOPTED)
-    made = dates.get(item.version_id)
+    _refuse_leaked(entry, item.version_id, item.key_id, dates)
+    return item
+
+
+def _refuse_leaked(entry: SecretEntry, version_id: str, key_id: str, dates: Mapping[str, datetime]) -> None:
+    made = dates.get(version_id)
     for version in emergency_versions(entry):
         # A version of unknown age counts as older: refusing is safer than returning to a leaked key.
-        if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
+        if version != version_id and (made is None or made <= dates.get(version, LAST)):
             why = "an emergency revocation replaced it, so it may be compromised"
-            raise cant_go_back(entry, item.key_id, why, Reason.EMERGENCY)
-    return item
+            raise cant_go_back(entry, key_id, why, Reason.EMERGENCY)
 
 
 def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]) -> tuple[str, str] | None:
@@ -73,16 +84,16 @@ def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[st
     return max(newer, key=age, default=None)
 
 
-def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datetime) -> Key:
+def check_usable(entry: SecretEntry, key_id: str, key: Key | None, now: datetime) -> Key:
     """Return the key if consumers can use it.
 
     :raises Refused: it is not found, disabled or expired, or expires within an hour.
     """
     if key is None:
         why = "the secret's Infobip account does not have it"
-        raise cant_go_back(entry, item.key_id, why, Reason.KEY_NOT_FOUND)
+        raise cant_go_back(entry, key_id, why, Reason.KEY_NOT_FOUND)
     if not key.enabled:
-        raise cant_go_back(entry, item.key_id, "it is disabled", Reason.KEY_DISABLED)
+        raise cant_go_back(entry, key_id, "it is disabled", Reason.KEY_DISABLED)
     if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:
         at = f"{date_text(key.valid_to)} UTC"
         if key.expired(now):

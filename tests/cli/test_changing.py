@@ -148,6 +148,8 @@ def test_rollback_shows_current_and_next(stack: Stack) -> None:
     keys = stack.seed()
     old = keys["prod/sms/otp"]
     assert stack.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
+    ran = stack.run("rollback", "prod/sms/otp", "--reason", "a scope is missing", "--dry-run")
+    assert (ran.code, "rotator:hold" in ran.out) == (0, True), "what comes next is known before"
     ran = stack.run("rollback", "prod/sms/otp", "--reason", "a scope is missing")
     assert ran.code == 0
     assert all(len(line) <= 80 for line in ran.out.splitlines())

@@ -109,6 +109,17 @@ def test_kms_key_is_simulated(stack: Stack, proxy: DenyingProxy, key: str, decis
     ]
 
 
+def test_other_deployments_keys_are_warning(stack: Stack) -> None:
+    account = stack.account("main")
+    stack.secret("app/key", account)
+    assert stack.run("rotate", "app/key", "--reason", "test").code == 0
+    for deployment, warnings in (("default", 0), ("blue", 1)):
+        checks = stack.run("doctor", "--json", env={"ROTATOR_DEPLOYMENT": deployment}).document["checks"]
+        found = of(checks, "Infobip main", "warn")
+        assert len(found) == warnings
+        assert all("deployment default" in text for text in found)
+
+
 HTML = b"<html><body><p>Sign in<br></body></html>"
 NO_ANSWERS = {
     "html": (200, HTML),

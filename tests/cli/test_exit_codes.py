@@ -68,6 +68,27 @@ def test_no_credentials_is_exit_2(stack: Stack, command: str) -> None:
     assert "AWS_PROFILE" in ran.sentence + ran.out
 
 
+@pytest.mark.parametrize("command", ["adopt", "consumers", "plan", "revoke", "rollback", "rotate"])
+def test_unmanaged_secret_is_exit_1(stack: Stack, command: str) -> None:
+    stack.seed()
+    stack.client.create_secret(Name="prod/other", SecretString="text")
+    for name in ("prod/other", "infobip/main"):
+        target = ("--secret", name) if command in ("plan", "revoke") else (name,)
+        ran = stack.run(command, *target, *(R if command in ("revoke", "rollback", "rotate") else ()))
+        assert (ran.code, name in ran.sentence) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["doctor", "forecast", "plan", "run", "status"])
+def test_region_without_secrets_is_named(stack: Stack, command: str) -> None:
+    """Threat: a wrong region looks like a fleet on which nothing is due."""
+    stack.seed()
+    elsewhere = stack.run(command, env={"AWS_REGION": "eu-west-3"})
+    assert elsewhere.code == (1 if command == "doctor" else 0)
+    assert "region eu-west-3" in elsewhere.out
+    assert "eu-west-3 or eu-west-1" in stack.run(command, env={"ROTATOR_STORES": "eu-west-3 eu-west-1"}).out
+    assert stack.run(command, env={"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}).code == 2
+
+
 def test_broken_aws_file_is_named(stack: Stack, tmp_path: object) -> None:
     from pathlib import Path
 
@@ -82,8 +103,27 @@ def test_broken_aws_file_is_named(stack: Stack, tmp_path: object) -> None:
     assert "wJalr" not in ran.err + ran.out
 
 
+def test_cut_key_id_names_short_form(stack: Stack) -> None:
+    key_id = stack.seed()["prod/sms/otp"].id
+    for arguments in (
+        ("revoke", "--key-id", key_id[:4], "--account", "main", *R),
+        ("adopt", "prod/sms/otp", "--key-id", key_id[:4]),
+    ):
+        ran = stack.run(*arguments)
+        assert (ran.code, f"{key_id[:4]}..." in ran.sentence) == (1, True)
+
+
+def test_value_in_arguments_keeps_log_format(stack: Stack) -> None:
+    value = stack.seed()["prod/sms/otp"].value
+    for log_format in ("json", "console"):
+        ran = stack.run("--log-format", log_format, "plan", "--secret", value)
+        assert (ran.code, ran.err.startswith("{")) == (2, log_format == "json")
+
+
 def test_dry_runs_change_nothing(stack: Stack) -> None:
     stack.seed()
+    assert "expires" in (text := stack.run("rotate", "prod/sms/otp", *R, "--dry-run").out)
+    assert f"key {stack.current_key('prod/sms/otp').id[:4]}…" in text, "which key expires"
     for arguments in (("rotate", "prod/sms/otp"), ("rotate", "prod/billing/sms"), ("rollback", "prod/billing/sms")):
         before = stack.state()
         planned = stack.run(*arguments, *R, "--dry-run", "--json")
@@ -102,7 +142,10 @@ def test_dry_runs_change_nothing(stack: Stack) -> None:
 
 
 def test_dry_run_is_refused_as_real_one(stack: Stack) -> None:
-    stack.seed()
+    keys = stack.seed()
+    text = json.dumps({"api_key": keys["prod/billing/sms"].value, "other": "x" * 65_000})
+    stack.client.put_secret_value(SecretId="prod/billing/sms", SecretString=text)
+    assert [stack.run("rotate", "prod/billing/sms", *R, *more).code for more in (("--dry-run",), ())] == [1, 1]
     stack.tag("prod/sms/otp", hold="frozen")
     for command in ("rotate", "rollback"):
         said = [stack.run(command, "prod/sms/otp", *R, *more).sentence for more in (("--dry-run",), ())]

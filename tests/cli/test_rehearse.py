@@ -260,6 +260,8 @@ def test_text_says_what_it_means(stack: Stack, broken: Callable[[Stack], None]) 
     text = stack.run(*COMMAND[:-1]).out
     for assumption in BROKEN[broken][1]:
         assert ASSUMPTIONS[assumption].means.split()[0] in text
+    informative = [each for each in BROKEN[broken][1] if not ASSUMPTIONS[each].needed]
+    assert f"differences: {len(informative)}." in text
 
 
 def test_plan_changes_nothing(stack: Stack) -> None:
@@ -479,7 +481,10 @@ def test_killed_before_each_call(stack: Stack) -> None:
 def test_others_are_untouched(stack: Stack) -> None:
     stack.account("main")
     keys, secrets = alike(stack)
-    assert stack.run(*COMMAND).code == 0
+    ran = stack.run(*COMMAND)
+    assert (ran.code, [line for line in ran.audit if line["event"] == "alert.raised"]) == (0, []), (
+        "the account's other keys are no subject of a rehearsal"
+    )
     assert stack.run("rehearse", "--clean", "--account", "main").code == 0
     assert secrets_of(stack) == secrets
     assert [stack.infobip.key(key.id) for key in keys] == keys

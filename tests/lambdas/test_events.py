@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,7 +89,10 @@ def test_bad_event_changes_nothing(
         getattr(lambda_handlers, handler)(event, Context())
     assert all(name in str(caught.value) for name in named.split())
     assert VALUE not in str(caught.value)
-    assert VALUE not in capsys.readouterr().err
+    written = capsys.readouterr().err
+    assert VALUE not in written
+    (line,) = map(json.loads, written.splitlines())
+    assert (line["level"], line["class"]) == ("error", "BadEvent")
     assert stack.state() == before
     assert stack.infobip.calls == []
 

@@ -180,6 +180,12 @@ PROOFS = table(
         s {v1 CURRENT key:K1 value=foreign}; K1 left=1d -> skip s unproven-label; error unproven-label s K1
     not rotated by its label: the value can't be read
         s {v1 CURRENT key:K1 value=unreadable}; K1 left=1d -> skip s unreadable; error unreadable s K1
+    every key here is another deployment's: the setting is suspected
+        s; t {v1 CURRENT key:K2}; K1 for=s@v1@blue; K2
+        -> warning other-deployment-key - -; warning other-deployment-key s K1; read s v1
+    one key is this deployment's: the setting is right
+        s; t {v1 CURRENT key:K2}; K1 for=s@v1@blue; K2 for=t@v1
+        -> warning other-deployment-key s K1; read s v1
     an idle sweep asks for nothing
         s; K1
     """,

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.message import KeyId, Message
-from rotator.text import ELLIPSIS, Unreadable, printable, quoted, short_id
+from rotator.text import ELLIPSIS, Unreadable, did_you_mean, printable, quoted, short_id
 
 anything = st.text(st.characters(codec=None))
 
@@ -89,6 +89,22 @@ def test_long_text_is_not_read_to_its_end() -> None:
 )
 def test_short_id(identifier: str, shown: str) -> None:
     assert short_id(identifier) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("prod/sms/opt", "prod/sms/otp"),
+        ("mian", "main"),
+        ("prod/foo", ""),
+        ("prod/sms/new", ""),
+        ("plain", ""),
+        ("pln", "plan"),
+    ],
+)
+def test_only_close_names_are_suggested(text: str, meant: str) -> None:
+    said = did_you_mean(text, ["prod/sms/otp", "prod/new", "main", "plan"])
+    assert said == (f"Did you mean {meant}?" if meant else "")
 
 
 def test_unreadable_keeps_its_parts() -> None:

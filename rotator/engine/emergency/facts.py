@@ -200,7 +200,7 @@ class Facts:
             where = KeyRole.OTHER_FIELD
         elif version == life.current_version:
             where = KeyRole.CURRENT
-        elif version == life.pending_version:
+        elif version in (life.pending_version, life.foreign_pending):
             where = KeyRole.PENDING
         elif revoke_at is not None:
             where = KeyRole.RETIRING

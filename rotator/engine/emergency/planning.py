@@ -12,7 +12,7 @@ from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts, Use
 from rotator.engine.emergency.targets import EmergencyPlan, KeyRole, Located, Strategy, Suspect, Target
-from rotator.engine.key_ids import account_key_id
+from rotator.engine.key_ids import account_key_id, how_to_shorten
 from rotator.engine.version_values import value_field
 from rotator.errors import (
     ConfigurationError,
@@ -107,7 +107,7 @@ class Planner:
 
     def _not_in(self, account: str, key_id: str) -> Refused:
         """The error for a key that the named account does not have; its advice names the account that has it."""
-        advice = "Nothing was changed. Check the id and the account."
+        advice = f"Nothing was changed. Check the id and the account.{how_to_shorten(printable(key_id, 40))}"
         with suppress(RotatorError):
             elsewhere = self.accounts.with_id(key_id, None)
             if elsewhere is not None:
@@ -210,7 +210,7 @@ class Planner:
         entry, stale = self._described(secret)
         owner = account_of(entry.tags)
         if role(entry.tags) in (None, "management"):
-            raise ConfigurationError(
+            raise Refused(
                 f"{printable(entry.name)} is not managed: it is not tagged rotator:role=key",
                 advice="Use the secret that contains the key, or specify the key by its id or value.",
             )

@@ -10,7 +10,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from rotator.engine.context import InfobipClock, Services
 from rotator.engine.observe import connected, management_of, observe_account, observe_fleet
@@ -25,7 +25,7 @@ from rotator.model import Key, Quota, SecretEntry, Spec
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import parse_key_name
 from rotator.policy.tags import ACCOUNT_TAG, ROLE_TAG, SCOPES_TAG, VALIDITY_TAG, parse_spec
-from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, KeyProvider, RehearsalStore
+from rotator.ports import REHEARSAL_PREFIX, REHEARSAL_TAG, AuditSink, KeyProvider, RehearsalStore
 from rotator.telemetry.consumer_events import NoEvents
 
 ACCOUNT_NOTE_TAG: Final = "rotator:rehearsal-account"
@@ -99,6 +99,18 @@ class RehearsalReport:
         return self.error is None and not self.left and not any(row.breaks for row in self.rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _NoAlerts:
+    """An audit without alerts: the account's other keys and a grace period of a second concern no operator here."""
+
+    audit: AuditSink
+
+    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+        """Write one line."""
+        if event != "alert.raised":
+            self.audit.emit(event, outcome, **fields)
+
+
 class Rehearsal:
     """One account's rehearsals.
 
@@ -110,6 +122,7 @@ class Rehearsal:
         self.services = replace(
             services,
             store=store,
+            audit=_NoAlerts(services.audit),
             events=NoEvents(),
             metrics=None,
             readers=None,
