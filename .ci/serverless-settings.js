@@ -1,13 +1,14 @@
 // Checks what neither osls nor CloudFormation can, before anything is deployed: without its file a stage would go back to the
 // defaults, dry-run among them; a misspelled name would be ignored; with a reserve that leaves nothing no function
 // starts, not even the one for emergencies; with another sweep-every than the schedule's, some values would never be verified.
+// What CloudFormation would refuse only after the upload (dry-run: "yes"), and a package that is not there, are refused here, too.
 // Returns the parts of stores, which CloudFormation can't take apart.
 const { existsSync } = require("fs");
 
 module.exports = async ({ options, resolveVariable }) => {
   const names = ["daily-limit", "reserve", "schedule", "sweep-every", "stores"].map((name) => `param:${name}`);
-  const [limit, reserve, schedule, every, stores, region, stage, settings, known] = await Promise.all(
-    [...names, "opt:region, param:region", "sls:stage", "self:custom.stage, null", "self:params.default"].map(resolveVariable),
+  const [limit, reserve, schedule, every, stores, region, stage, settings, known, artifact] = await Promise.all(
+    [...names, "opt:region, param:region", "sls:stage", "self:custom.stage, null", "self:params.default", "param:package"].map(resolveVariable),
   );
   const file = `stage.${stage}.yml`;
   const refuse = (message) => {
@@ -30,6 +31,17 @@ module.exports = async ({ options, resolveVariable }) => {
   const bare = entries.filter(([, value]) => typeof value === "boolean").map(([name, value]) => `${name}: "${value}"`);
   if (bare.length) {
     refuse(`${file}: true and false need quotes: ${bare.join(", ")}`);
+  }
+  for (const name of Object.keys(known)) {
+    const parameter = name.replace(/(?:^|-)(.)/g, (_, letter) => letter.toUpperCase());
+    const variables = [`param:${name}`, `self:resources.Parameters.${parameter}.AllowedValues, null`];
+    const [value, values] = await Promise.all(variables.map(resolveVariable));
+    if (values && !values.includes(String(value))) {
+      refuse(`${name}: "${value}" is not valid; use one of ${values.join(", ")}`);
+    }
+  }
+  if (process.argv.some((word) => word === "deploy" || word === "package") && !artifact.includes("://") && !existsSync(artifact)) {
+    refuse(`package: ${artifact} does not exist; run \`make package\`, or set package to a release's zip (docs/deploy.md)`);
   }
   if (!(Number(reserve) < Number(limit))) {
     refuse(`reserve must be less than daily-limit: ${reserve} of ${limit} leaves nothing for scheduled rotations`);

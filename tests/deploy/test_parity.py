@@ -339,6 +339,8 @@ def test_stages_file_keeps_its_settings(tmp_path: Path, params: tuple[str, ...],
     [
         ('dry_run: "false"', ("stage.dev.yml", "dry_run")),
         ("dry-run: false", ("stage.dev.yml", 'dry-run: "false"')),
+        ('dry-run: "yes"', ("dry-run", '"yes"', "true, false")),
+        ("log-level: loud", ("log-level", '"loud"', "debug")),
         (None, ("stage.dev.yml", "docs/deploy.md")),
     ],
 )
@@ -354,6 +356,17 @@ def test_meaningless_stage_file_is_refused(tmp_path: Path, settings: str | None,
     assert done.returncode != 0
     assert all(each in printed for each in named), printed
     assert "serverless-settings.js:" not in printed
+
+
+def test_missing_package_says_how_to_get_one(tmp_path: Path) -> None:
+    environment = service(tmp_path)
+    (tmp_path / "dist" / "rotator-lambda.zip").unlink()
+    command = ["node_modules/.bin/osls", "package", "--stage", STAGE]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    printed = done.stdout + done.stderr
+    assert (done.returncode, "make package" in printed, "ENOENT" in printed) == (1, True, False), printed
 
 
 def test_unknown_param_is_refused(tmp_path: Path) -> None:
