@@ -157,6 +157,20 @@ def test_jobs_with_write_access_run_no_code() -> None:
     assert not writing & running
 
 
+@pytest.mark.parametrize(("tag", "marked"), [("v1.0.0", False), ("v1.0.0rc1", True), ("v1.0.0.dev1", True)])
+def test_tag_with_letters_is_pre_release(tag: str, marked: bool) -> None:
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    (script,) = (part for part in re.findall(r"run: \|\n((?: {10}.*\n)+)", text) if "gh release create" in part)
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"gh() {{ echo $*; }}\n{script}"],
+        env={"GITHUB_REF_NAME": tag, "GITHUB_REPOSITORY": "owner/name"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (tag in ran.stdout, "--prerelease" in ran.stdout) == (True, marked)
+
+
 def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {}

@@ -58,11 +58,10 @@ def inventory(call: Call, account: str | None, every: bool) -> int:
     """
     app = call.open()
     now = app.clock.now()
-    snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
+    snapshots, broken = Reconciler(app.services).snapshots(account=account, history=True)
     found = [take_inventory(snapshot, app.services.policy, now, disabled=every) for snapshot in snapshots]
-    broken = [plan for plan in plans if plan.error is not None]
     call.result(inventory_document(found, broken, now), _parts(found, broken, now))
-    return 1 if broken else 0
+    return 1 if any(plan.error is not None for plan in broken) else 0
 
 
 def _parts(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Iterator[RenderableType]:

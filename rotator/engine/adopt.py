@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.key_ids import account_key_id, how_to_shorten
+from rotator.engine.key_ids import account_key_id
 from rotator.engine.observe import Fleet, connected, find_secret, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
@@ -83,7 +83,7 @@ def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spe
     except KeyNotFound:
         raise Refused(
             f"the Infobip account {spec.account} has no key {key_id}",
-            advice=f"Nothing was changed. Check the id and the tag rotator:account.{how_to_shorten(key_id)}",
+            advice="Nothing was changed. Check the id and the tag rotator:account.",
             reason=Reason.KEY_NOT_FOUND,
         ) from None
     if resolution.known_foreign:

@@ -78,7 +78,7 @@ def test_unmanaged_secret_is_exit_1(stack: Stack, command: str) -> None:
         assert (ran.code, name in ran.sentence) == (1, True)
 
 
-@pytest.mark.parametrize("command", ["doctor", "forecast", "plan", "run", "status"])
+@pytest.mark.parametrize("command", ["doctor", "forecast", "inventory", "plan", "run", "status"])
 def test_region_without_secrets_is_named(stack: Stack, command: str) -> None:
     """Threat: a wrong region looks like a fleet on which nothing is due."""
     stack.seed()
@@ -104,13 +104,9 @@ def test_broken_aws_file_is_named(stack: Stack, tmp_path: object) -> None:
 
 
 def test_cut_key_id_names_short_form(stack: Stack) -> None:
-    key_id = stack.seed()["prod/sms/otp"].id
-    for arguments in (
-        ("revoke", "--key-id", key_id[:4], "--account", "main", *R),
-        ("adopt", "prod/sms/otp", "--key-id", key_id[:4]),
-    ):
-        ran = stack.run(*arguments)
-        assert (ran.code, f"{key_id[:4]}..." in ran.sentence) == (1, True)
+    cut = stack.seed()["prod/sms/otp"].id[:4]
+    ran = stack.run("revoke", "--key-id", cut, "--account", "main", *R)
+    assert (ran.code, f"{cut}..." in ran.sentence) == (1, True)
 
 
 def test_value_in_arguments_keeps_log_format(stack: Stack) -> None:
@@ -143,8 +139,9 @@ def test_dry_runs_change_nothing(stack: Stack) -> None:
 
 def test_dry_run_is_refused_as_real_one(stack: Stack) -> None:
     keys = stack.seed()
-    text = json.dumps({"api_key": keys["prod/billing/sms"].value, "other": "x" * 65_000})
-    stack.client.put_secret_value(SecretId="prod/billing/sms", SecretString=text)
+    text = json.dumps({"api_key": keys["prod/billing/sms"].value, "other": ""})
+    full = text.replace('""', f'"{"x" * (65_536 - len(text))}"')  # no room for the fields of a replacement
+    stack.client.put_secret_value(SecretId="prod/billing/sms", SecretString=full)
     assert [stack.run("rotate", "prod/billing/sms", *R, *more).code for more in (("--dry-run",), ())] == [1, 1]
     stack.tag("prod/sms/otp", hold="frozen")
     for command in ("rotate", "rollback"):

@@ -97,8 +97,8 @@ def test_short_id(identifier: str, shown: str) -> None:
         ("prod/sms/opt", "prod/sms/otp"),
         ("mian", "main"),
         ("prod/foo", ""),
-        ("prod/sms/new", ""),
-        ("plain", ""),
+        ("prod/sms/sent", ""),
+        ("pending", ""),
         ("pln", "plan"),
     ],
 )
