@@ -94,7 +94,7 @@ class Foundation:
             audit=audit,
             events=self.events(),
             clock=self.clock,
-            policy=self.settings.policy,
+            policy=self.settings,
             may_start=may_start,
             metrics=self.metrics,
             readers=self.readers,

@@ -360,7 +360,10 @@ class Quota:
 class Policy:
     """The deployment's own settings that decisions depend on.
 
-    :param sweep_every: the time between sweeps, used to compute when a used slot can be used again.
+    :param deployment: separates deployments: two of them on one Infobip account never change each other's keys.
+    :param daily_limit: how many creates (and as many updates) Infobip allows an account in 24 hours.
+    :param reserve: how many of them scheduled work leaves for emergencies.
+    :param sweep_every: the time between sweeps, which also decides how soon a free slot is used again.
     :param rotation_function: the ARN of this deployment's function for Secrets Manager's own rotation, if it is known.
     """
 

@@ -41,42 +41,27 @@ SWEEP_AT_MOST: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings from the ``ROTATOR_*`` variables.
+class Settings(Policy):
+    """The settings from the ``ROTATOR_*`` variables: the policy, and what only the programs need.
 
-    :param deployment: separates deployments: two of them on one Infobip account never change each other's keys.
-    :param daily_limit: how many creates (and as many updates) Infobip allows an account in 24 hours.
-    :param reserve: how many of them scheduled work leaves for emergencies.
     :param queue_url: the queue for one message per account; ``None``: sweeps do the work themselves.
     :param event_bus: name or ARN; ``None``: no events.
     :param dry_run: sweeps plan and report, and change nothing.
     :param log_level: one of :data:`LOG_LEVELS`.
     :param metric_namespace: the CloudWatch namespace for the Lambda functions' metrics; ``None``: no metrics.
-    :param sweep_every: the time between sweeps, which also decides how soon a free slot is used again.
-    :param rotation_function: the ARN of this deployment's function for Secrets Manager's own rotation.
     :param stores: where secrets are, the first with the management secrets; empty: the session's region.
     :param external_id: for the roles of stores in other AWS accounts.
     :param allowed_hosts: hosts that a management secret may name besides Infobip's; may include ``*.example.com``.
     """
 
-    deployment: str = "default"
-    daily_limit: int = 40
-    reserve: int = 8
     queue_url: str | None = None
     event_bus: str | None = None
     dry_run: bool = False
     log_level: str = "info"
     metric_namespace: str | None = None
-    sweep_every: timedelta = timedelta(hours=1)
-    rotation_function: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     stores: tuple[StoreId, ...] = ()
     external_id: str | None = None
-
-    @property
-    def policy(self) -> Policy:
-        """The settings that decisions depend on."""
-        return Policy(self.deployment, self.daily_limit, self.reserve, self.sweep_every, self.rotation_function)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

@@ -137,7 +137,7 @@ class _Story:
         self._client = sandbox.client()
         store = SecretsManagerStore(self._client, foundation.redactor)
         self._foundation = dataclasses.replace(foundation, store=store)
-        self.referee = Referee(score, sandbox, SecretsManagerStore(self._operator), foundation.settings.policy)
+        self.referee = Referee(score, sandbox, SecretsManagerStore(self._operator), foundation.settings)
         self._interrupted: set[str] = set()
         self._reported: set[tuple[str, str]] = set()
         self._events: dict[int, Callable[[], None]] = {
