@@ -105,7 +105,7 @@ def play_demo(
             history = History(foundation.settings.deployment, START, clock.now() + _HOUR)
             with contextlib.ExitStack() as closing:
                 history.read(audit_file.name, open_lines(audit_file, closing))
-            daily = dataclasses.replace(foundation.settings.policy, sweep_every=DAY)
+            daily = dataclasses.replace(foundation.settings, sweep_every=DAY)
             services = dataclasses.replace(reconciler.services, policy=daily)
             write_pack(services, history, evidence, foundation.redactor)
         texts = [str(event.detail) for chapter in story.chapters for event in chapter.events]

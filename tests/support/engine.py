@@ -23,7 +23,7 @@ class Engine(MemoryWorld, Rotator):
 
     def sweep(self) -> Ran:
         read = len(self.stream.getvalue())
-        self = Settings.from_env(self.environment).policy
+        self.policy = Settings.from_env(self.environment)
         done = self.reconciler().sweep()
         return self._ran("run", 0 if done.succeeded else 1, sweep_document(done.plan, done.results), read)
 
