@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 from moto.iam.responses import IamResponse
+from moto.cloudtrail.responses import CloudTrailResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.sts.responses import TokenResponse
 
@@ -407,6 +408,23 @@ def test_denied_role_is_store_unreachable(many: Many) -> None:
     assert (ran.code, [each["secret"] for each in ran.results("rotate")]) == (1, ["prod/home"])
     (alert,) = ran.alerts("store-unreachable")
     assert all(part in alert["detail"] for part in (FAR, "AccessDenied", "ROTATOR_EXTERNAL_ID"))
+
+
+def test_readers_are_those_of_own_store(many: Many) -> None:
+    """CloudTrail is asked in the store's AWS account and region, with its role."""
+    asked: list[tuple[str, str]] = []
+    for world in (many.home, many.away, many.far):
+        world.secret("prod/both")
+
+    def lookup(response: Any) -> str:
+        asked.append((response.current_account, response.region))
+        return '{"Events": []}'
+
+    with patch.object(CloudTrailResponse, "lookup_events", lookup):
+        for world in (many.home, many.away, many.far):
+            many.run("consumers", world.arn("prod/both"))
+    places = [(AWS_ACCOUNT, REGIONS[0]), (AWS_ACCOUNT, REGIONS[1]), (MEMBER, "eu-west-1")]
+    assert list(dict.fromkeys(asked)) == places
 
 
 def test_arn_means_one_of_two_namesakes(many: Many) -> None:

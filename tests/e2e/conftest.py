@@ -30,6 +30,8 @@ PACKAGE = ROOT / "dist" / "rotator-lambda.zip"
 REGION = "eu-central-1"
 STAGE = "e2e"
 NAME = f"infobip-key-rotator-{STAGE}"
+MEMBER, FAR = "222222222222", "prod/far/sms"
+"""Another AWS account, and its secret."""
 SECRETS = ("prod/sms/otp", "prod/billing/sms", "prod/voice/alerts")
 
 
@@ -52,12 +54,17 @@ class Cloud:
     account: SimAccount
     folder: Path
     environment: dict[str, str]
+    iam: bool = False
+    seeded: dict[str, str] = field(default_factory=dict)
     consumers: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def client(self, name: str) -> Any:
-        """A boto3 client for MiniStack, with the root user's credentials."""
+    def client(self, name: str, account: str = "test") -> Any:
+        """A boto3 client for MiniStack, with the credentials of an AWS account's root user: their id is the account's.
+
+        ``test`` is that of the rotator's own AWS account.
+        """
         config = Config(retries={"max_attempts": 1}, read_timeout=120)
-        credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        credentials = {"aws_access_key_id": account, "aws_secret_access_key": "test"}
         return boto3.client(  # type: ignore[call-overload]
             name, endpoint_url=self.url, region_name=REGION, config=config, **credentials
         )
@@ -79,9 +86,9 @@ class Cloud:
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def current(self, secret: str) -> dict[str, Any]:
+    def current(self, secret: str, account: str = "test") -> dict[str, Any]:
         """The JSON value that consumers read."""
-        client = self.client("secretsmanager")
+        client = self.client("secretsmanager", account)
         found: dict[str, Any] = json.loads(
             client.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"]
         )
@@ -159,7 +166,7 @@ def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
         try:
             wait_for("MiniStack", lambda: answers(url), 60)
             account = world.add_account()
-            made = Cloud(url, infobip, account, checkout(tmp_path / "checkout"), environment)
+            made = Cloud(url, infobip, account, checkout(tmp_path / "checkout"), environment, request.param)
             seed(made, world)
             yield made
             made.explain()
@@ -193,17 +200,18 @@ def checkout(folder: Path) -> Path:
 
 
 def seed(cloud: Cloud, world: InfobipWorld) -> None:
-    """One management secret; three managed secrets whose keys expire in five days."""
-    client = cloud.client("secretsmanager")
+    """One management secret; managed secrets whose keys expire in five days: three, and one in the other account."""
     user = world.add_user(cloud.account, "ops-rotator")
 
     def create(name: str, value: dict[str, str], **tags: str) -> None:
         pairs = [{"Key": f"rotator:{key}", "Value": text} for key, text in tags.items()]
+        client = cloud.client("secretsmanager", MEMBER if name == FAR else "test")
         client.create_secret(Name=name, SecretString=json.dumps(value), Tags=pairs)
 
     login = {"base_url": cloud.infobip.url, "username": user.username, "password": user.password}
     create("infobip/management", login, role="management", account="main")
     now = world.clock.now()
-    for name in SECRETS:
+    for name in (*SECRETS, FAR):
         key = world.add_key(cloud.account, name, created_at=now - timedelta(days=85), valid_to=now + timedelta(days=5))
+        cloud.seeded[name] = str(key.value)
         create(name, {"api_key": key.value, "sender": "Example"}, role="key", account="main")

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import NAME, REGION, SECRETS, STAGE, Cloud, wait_for
+from tests.e2e.conftest import FAR, MEMBER, NAME, REGION, ROOT, SECRETS, STAGE, Cloud, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 EMAIL = "oncall@example.com"
+HOME = "000000000000"
 # The keys have no scope for what the consumers ask for; a key that does not work would be answered 401.
 AUTHENTICATED = 403
 SETTINGS = f"""\
@@ -21,6 +22,8 @@ alarm-email: {EMAIL}
 dry-run: "false"
 schedule: rate(1 minute)
 sweep-every: 1m
+stores: {REGION} arn:aws:iam::{MEMBER}:role/infobip-key-rotator@{REGION}
+external-id: a-shared-word
 """
 
 
@@ -54,6 +57,37 @@ def verified_at_once(cloud: Cloud) -> None:
     print(f"from put-secret-value: {alerted:.1f} s to the alert, {adopted:.1f} s to the label")
 
 
+def member_account(cloud: Cloud, external_id: str) -> None:
+    """Deploy docs/examples/member-account.yaml to the other AWS account, or update it."""
+    given = {"RotatorRoleArn": f"arn:aws:iam::{HOME}:role/{NAME}-*", "ExternalId": external_id}
+    client = cloud.client("cloudformation", MEMBER)
+    change = client.update_stack if client.list_stacks()["StackSummaries"] else client.create_stack
+    change(
+        StackName="member",
+        TemplateBody=(ROOT / "docs" / "examples" / "member-account.yaml").read_text(),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    stack = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    wait_for("the stack", lambda: client.describe_stacks()["Stacks"][0]["StackStatus"] in stack or None, 60)
+
+
+def other_account_is_served(cloud: Cloud) -> None:
+    """Its secret is rotated once the role's trust policy has the rotator's external id; a leaked key is revoked."""
+    if cloud.iam:
+        assert "store-unreachable" in cloud.logs("worker")
+        assert len(cloud.infobip.world.keys()) == 2 * len(SECRETS) + 1
+    member_account(cloud, "a-shared-word")
+    first = cloud.seeded[FAR]
+    wait_for("a rotation in the other account", lambda: cloud.current(FAR, MEMBER)["api_key"] != first or None)
+    leaked = cloud.current(FAR, MEMBER)["api_key"]
+    arn = cloud.client("secretsmanager", MEMBER).describe_secret(SecretId=FAR)["ARN"]
+    answer = cloud.invoke("revoke", {"secret_id": arn, "reason": "pasted in a ticket", "actor": "on-call"})
+    assert {(key["outcome"], key["verified"]) for key in answer["keys"]} == {("done", True)}, answer
+    works = [cloud.infobip.world.authenticates(each) for each in (leaked, cloud.current(FAR, MEMBER)["api_key"])]
+    assert works == [False, True]
+
+
 def test_schedule_rotates_emergency_revokes(cloud: Cloud) -> None:
     world = cloud.infobip.world
     old = {name: cloud.current(name)["api_key"] for name in SECRETS}
@@ -65,6 +99,7 @@ def test_schedule_rotates_emergency_revokes(cloud: Cloud) -> None:
         return all(cloud.current(name)["api_key"] != old[name] for name in SECRETS) or None
 
     (cloud.folder / f"stage.{STAGE}.yml").write_text(SETTINGS)
+    member_account(cloud, "another-word")
     output = cloud.osls("deploy", "--verbose")
     assert "Mode: LIVE" in output
     wait_for("three rotations by the schedule", rotated)
@@ -76,6 +111,7 @@ def test_schedule_rotates_emergency_revokes(cloud: Cloud) -> None:
         assert world.authenticates(old[name])
         assert world.authenticates(cloud.current(name)["api_key"])
 
+    other_account_is_served(cloud)
     verified_at_once(cloud)
     leaked = cloud.current(SECRETS[0])
     event = {"secret_id": SECRETS[0], "reason": "pasted in a ticket", "incident": "INC-4711", "actor": "on-call"}
