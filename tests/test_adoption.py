@@ -121,7 +121,7 @@ def test_failing_search_needs_operator(reveal: bool) -> None:
     """The search shows neither another key nor none. The key's own value decides, or else that it is in use."""
     world = World(options=Options(reveal=reveal))
     key, other = world.secret(NAME, adopted=False), world.secret("prod/other")
-    search = Fault(FaultKind.STATUS_BEFORE, when=lambda each: "apiKeySecret" in each.query, count=None, status=500)
+    search = Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", count=None, status=500)
     world.infobip.faults.add(search)
     with pytest.raises(Refused):
         adopt(world.reconciler(), NAME)

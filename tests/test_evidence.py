@@ -67,10 +67,7 @@ def old_key(world: World) -> SimKey:
 
 def refuse_value_search(world: World, status: int) -> None:
     """Infobip, or a filter in front of it, does not answer which key a value is."""
-    searched = Fault(
-        FaultKind.STATUS_BEFORE, when=lambda request: "apiKeySecret" in request.query, status=status, count=None
-    )
-    world.infobip.faults.add(searched)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", status=status, count=None))
 
 
 def test_idle_plan_reads_no_value() -> None:
@@ -217,9 +214,7 @@ def test_unfindable_copy_protects_its_key() -> None:
     def finds_nothing(request: Request, _answer: Response | None) -> None:
         cast(dict[str, str], request.query)["apiKeySecret"] = "another"
 
-    world.infobip.faults.add(
-        Fault(FaultKind.HOOK_BEFORE, when=lambda each: "apiKeySecret" in each.query, hook=finds_nothing, count=None)
-    )
+    world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, param="apiKeySecret", hook=finds_nothing, count=None))
     world.pass_time(80 * HOUR)
     skipped = world.sweep().plan.accounts[0].skipped
     (message,) = (skip.message for skip in skipped if (skip.secret, skip.reason) == ("a/one", Reason.SHARED_KEY))

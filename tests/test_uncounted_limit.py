@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import datetime, timedelta
 
@@ -12,22 +11,10 @@ from rotator.engine.sweep import Sweep
 from rotator.model import Policy
 from rotator.policy.daily_limit import begin_of
 from rotator.reasons import Reason
-from rotator.sandbox.exchange import Request, Response
-from tests.support.faulty_infobip import Fault, FaultKind
+from tests.support.infobip_faults import InfobipFaults
 from tests.world import DAY, HOUR, World
 
 MINUTE = timedelta(minutes=1)
-
-
-def of_disabled(request: Request) -> bool:
-    return request.query.get("enabled") == "false"
-
-
-def cut(_: Request, answer: Response | None) -> None:
-    """The list of disabled keys counts more of them than its pages show, and shows none of them."""
-    if answer is not None and answer.status == 200:
-        body = {"apiKeys": [], "paging": {"page": 0, "size": 100, "totalPages": 300, "totalCount": 30_000}}
-        object.__setattr__(answer, "body", json.dumps(body).encode())
 
 
 def busy_world(count: int, every: timedelta, *, left: timedelta = 20 * DAY, grace: str = "72h") -> World:
@@ -35,8 +22,7 @@ def busy_world(count: int, every: timedelta, *, left: timedelta = 20 * DAY, grac
     world = World(policy=Policy(sweep_every=every))
     for number in range(count):
         world.secret(f"prod/{number:03}", left=left, grace=grace)
-    path = "^/settings/2/api-keys$"
-    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, "GET", path, when=of_disabled, count=None, hook=cut))
+    InfobipFaults(world.infobip).cut_the_list_of_disabled_keys()
     return world
 
 

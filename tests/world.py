@@ -28,7 +28,7 @@ from tests.doubles.in_process import InProcessAdapter
 from tests.doubles.memory_store import MemoryStore
 from tests.support.commands import assert_documented
 from tests.support.faulty_infobip import FaultyInfobip
-from tests.support.verbs import DAY, HOUR, KEY, PLAIN, Account, Verbs, tags_named
+from tests.support.verbs import CURRENT, DAY, HOUR, KEY, PLAIN, Account, Value, Verbs, tags_named
 
 __all__ = ["DAY", "HOUR", "KEY", "PLAIN", "START", "Events", "MemoryWorld", "World", "with_policy"]
 
@@ -117,13 +117,7 @@ class MemoryWorld(Verbs):
     def new_secret(self, name: str, tags: Mapping[str, str], value: str | None = None) -> str:
         return self.store.create_secret(name, tags, value)
 
-    def put(
-        self,
-        name: str,
-        value: str | bytes | Mapping[str, Any],
-        labels: Iterable[str] = ("AWSCURRENT",),
-        version: str | None = None,
-    ) -> str:
+    def put(self, name: str, value: Value, labels: Iterable[str] = CURRENT, version: str | None = None) -> str:
         text = value if isinstance(value, str | bytes) else json.dumps(value)
         return self.store.put_value_by_hand(name, text, version, labels)
 

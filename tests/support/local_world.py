@@ -12,7 +12,7 @@ import boto3
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
-from tests.support.verbs import DAY, HOUR, SCOPES, Verbs, tags_named
+from tests.support.verbs import CURRENT, DAY, HOUR, SCOPES, Value, Verbs, tags_named
 
 __all__ = ["DAY", "HOUR", "SCOPES", "LocalWorld"]
 
@@ -53,13 +53,7 @@ class LocalWorld(Verbs):
             self.put(name, value)
         return arn
 
-    def put(
-        self,
-        name: str,
-        value: str | bytes | Mapping[str, Any],
-        labels: Iterable[str] = ("AWSCURRENT",),
-        version: str | None = None,
-    ) -> str:
+    def put(self, name: str, value: Value, labels: Iterable[str] = CURRENT, version: str | None = None) -> str:
         text = value if isinstance(value, str | bytes) else json.dumps(value)
         stored = {"SecretBinary": text} if isinstance(text, bytes) else {"SecretString": text}
         token = {"ClientRequestToken": version} if version else {}

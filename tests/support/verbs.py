@@ -22,6 +22,9 @@ KEY: Final = "key"
 """A secret's value that is its key, as JSON."""
 PLAIN: Final = "plain"
 """A secret's value that is its key, and nothing else."""
+CURRENT: Final = ("AWSCURRENT",)
+Value = str | bytes | Mapping[str, Any]
+"""A secret's text, its bytes, or its fields."""
 Account = SimAccount | str
 """A simulated account, or its name, which is also the one in tags; one that is new is made."""
 
@@ -40,13 +43,7 @@ class Verbs(ABC):
         """A secret; gives its ARN."""
 
     @abstractmethod
-    def put(
-        self,
-        name: str,
-        value: str | bytes | Mapping[str, Any],
-        labels: Iterable[str] = ("AWSCURRENT",),
-        version: str | None = None,
-    ) -> str:
+    def put(self, name: str, value: Value, labels: Iterable[str] = CURRENT, version: str | None = None) -> str:
         """Store a value with any labels, as any principal with write access can; gives the version's id."""
 
     @abstractmethod
