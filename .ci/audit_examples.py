@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from unittest.mock import patch
 
+from rotator.audit_events import Event
 from rotator.cli import main
 from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import ErrorStyle, Request, Response
@@ -24,7 +25,7 @@ from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 SECRET: Final = "prod/sms/otp"
 ALWAYS: Final = frozenset({"level", "event", "outcome", "actor", "trigger"})
 EXAMPLE: Final = re.compile(r"(?<=```json\n)(\{\"[^\n]*\"event\": [^\n]*\})(?=\n```)")
-ROW: Final = re.compile(r"(?<=\n)\| `([a-z]+\.[a-z_]+)` \| ([^|\n]*) \|[^|\n]*\|(?=\n)")
+ROWS: Final = re.compile(r"(?<=\| event \| when \| further fields \|\n\|---\|---\|---\|\n)(\| `[^\n]*\n)+")
 KEYS: Final = "/settings/2/api-keys"
 
 
@@ -55,12 +56,12 @@ def audit_page(text: str, sandbox: Sandbox) -> str:
         shown = re.sub(r"127\.0\.0\.1:\d+", "abc123.api.infobip.com", json.dumps(line))
         return re.sub(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", steady, shown)
 
-    def row(found: re.Match[str]) -> str:
-        names = {name: None for line in lines if line["event"] == found[1] for name in line if name not in FIELDS}
+    def row(event: Event) -> str:
+        names = {name: None for line in lines if line["event"] == event for name in line if name not in FIELDS}
         fields = f" {', '.join(f'`{name}`' for name in names)} " if names else " "
-        return f"| `{found[1]}` | {found[2]} |{fields}|"
+        return f"| `{event}` | {event.when} |{fields}|\n"
 
-    return ROW.sub(row, EXAMPLE.sub(example, text))
+    return ROWS.sub("".join(map(row, Event)), EXAMPLE.sub(example, text))
 
 
 def _lines(sandbox: Sandbox) -> Iterator[dict[str, Any]]:

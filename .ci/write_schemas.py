@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from rotator.audit_events import Event
 from rotator.cli.shapes import DOCUMENTS, ErrorDocument, OfSecretShape
 from rotator.engine.emergency import Strategy
 from rotator.engine.emergency.leak_intake import LeakOutcome
@@ -117,7 +118,7 @@ def _audit_line() -> Schema:
     special: Schema = {
         "timestamp": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"},
         "level": {"type": "string", "examples": ["info", "warning", "error"]},
-        "event": {"type": "string"},
+        "event": {"type": "string", "enum": [str(event) for event in Event]},
         "outcome": {"type": "string", "examples": [str(each) for each in AuditOutcome]},
         "run_id": {"type": "string"},
         "seq": {"type": "integer"},

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from rotator.audit_events import Event
 from rotator.errors import StoreError
 from rotator.model import Alert, Key, Platform, Reads, SecretEntry, Write
 from rotator.secret import Secret
@@ -262,7 +263,7 @@ class ReaderLog(Protocol):
 class AuditSink(Protocol):
     """Writes audit lines. Adds timestamp, run, sequence and digest, and redacts."""
 
-    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+    def emit(self, event: Event, outcome: str, **fields: Any) -> None:
         """Write one line. ``fields`` are those of audit lines: account, secret, version_id, key_id, reason, error, …"""
 
 

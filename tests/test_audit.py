@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.audit_events import Event
 from rotator.errors import BadCredentials, ConfigurationError, MissingRole, OutcomeUnknown, Refused, StoreDenied
 from rotator.ports import AuditSink
 from rotator.redaction.patterns import SENSITIVE_NAME
@@ -58,7 +59,9 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_line_has_fields_then_extras() -> None:
     stream = io.StringIO()
     audit: AuditSink = make(stream, run_id="run-1")
-    audit.emit("key.created", "success", secret="prod/sms/otp", key_id="A1", strategy="replace-first", duration_ms=12)
+    audit.emit(
+        Event.KEY_CREATED, "success", secret="prod/sms/otp", key_id="A1", strategy="replace-first", duration_ms=12
+    )
     (line,) = lines(stream)
     assert tuple(line) == (*FIELDS, "strategy")
     assert line == dict.fromkeys(FIELDS) | {
@@ -105,9 +108,9 @@ def test_unwritable_line_is_refused() -> None:
     stream = io.StringIO()
     audit = make(stream)
     with pytest.raises(ValueError, match="succeeded"):
-        audit.emit("key.created", "succeeded")
+        audit.emit(Event.KEY_CREATED, "succeeded")
     with pytest.raises(ValueError, match="seq"):
-        audit.emit("key.created", "success", seq=7)
+        audit.emit(Event.KEY_CREATED, "success", seq=7)
     with pytest.raises(ConfigurationError, match="schedule"):
         make(stream, trigger="cron")
     assert stream.getvalue() == ""
@@ -120,7 +123,7 @@ def test_everything_from_outside_is_redacted(used_secrets: Callable[[str], str])
     stream = io.StringIO()
     audit = make(stream, redactor=redactor, actor=f"me {secret}")
     values = {"reason": f"leaked {secret}", "incident": secret, "error": ValueError(f"Bearer {secret}")}
-    audit.emit("key.created", "failure", **values, nested={secret: [secret]}, **{secret: 1})
+    audit.emit(Event.KEY_CREATED, "failure", **values, nested={secret: [secret]}, **{secret: 1})
     assert secret not in stream.getvalue()
     (line,) = lines(stream)
     assert line["error"] == f"ValueError: Bearer {REDACTED}"
@@ -191,7 +194,7 @@ class TestChange:
     def test_intent_before_result_after(self) -> None:
         stream = io.StringIO()
         audit = make(stream)
-        with change(audit, "key.created", secret="prod/x", reason="expiring") as result:
+        with change(audit, Event.KEY_CREATED, secret="prod/x", reason="expiring") as result:
             assert [line["outcome"] for line in lines(stream)] == ["attempt"]
             result["key_id"] = "A1"
         attempt, success = lines(stream)
@@ -214,7 +217,7 @@ class TestChange:
     )
     def test_error_is_written_down_and_goes_on(self, error: BaseException, outcome: str, said: str) -> None:
         stream = io.StringIO()
-        with pytest.raises(type(error)) as caught, change(make(stream), "key.revoked", key_id="A1"):
+        with pytest.raises(type(error)) as caught, change(make(stream), Event.KEY_REVOKED, key_id="A1"):
             raise error
         assert caught.value is error
         last = lines(stream)[-1]
@@ -222,13 +225,13 @@ class TestChange:
 
     def test_changes_error_wins_over_files(self, tmp_path: Path) -> None:
         audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
-        with pytest.raises(OutcomeUnknown), change(audit, "key.created"):
+        with pytest.raises(OutcomeUnknown), change(audit, Event.KEY_CREATED):
             audit.close()
             raise OutcomeUnknown("no answer")
 
     def test_file_failing_later_fails_run(self, tmp_path: Path) -> None:
         audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
-        with pytest.raises(AuditUnavailable), change(audit, "key.created"):
+        with pytest.raises(AuditUnavailable), change(audit, Event.KEY_CREATED):
             audit.close()
 
 
@@ -236,7 +239,7 @@ class TestStream:
     def test_terminal_gets_text_and_file_json(self, tmp_path: Path) -> None:
         stream = io.StringIO()
         audit = make(stream, audit_file=tmp_path / "audit.jsonl", console=True)
-        audit.emit("key.revoked", "success", secret="prod/x", reason="a\x1b[31mb\nc")
+        audit.emit(Event.KEY_REVOKED, "success", secret="prod/x", reason="a\x1b[31mb\nc")
         shown = stream.getvalue()
         assert "key.revoked" in shown
         assert "prod/x" in shown
@@ -293,7 +296,7 @@ class TestFile:
         before = path.read_bytes()
         changed = False
         full = file_size_limit(len(before) + 10)
-        with full, pytest.raises(AuditUnavailable, match=r"audit\.jsonl"), change(audit, "key.revoked"):
+        with full, pytest.raises(AuditUnavailable, match=r"audit\.jsonl"), change(audit, Event.KEY_REVOKED):
             changed = True
         assert not changed
         assert path.read_bytes() == before

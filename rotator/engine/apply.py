@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from rotator.audit_events import Event
 from rotator.engine.context import AccountContext
 from rotator.engine.label_writes import label_key, retire_version, unlabel
 from rotator.engine.revoke import read_again, revoke
@@ -86,11 +87,11 @@ def _do(context: AccountContext, action: Action, audit_reason: str, *, moves: bo
 
 def report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
     """Write a failed action to the audit; unless it was a revocation, send an event too."""
-    event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
+    event = Event.REVOCATION_FAILED if action.kind is ActionKind.REVOKE else Event.ROTATION_FAILED
     what = {**action.secret_fields, "version_id": action.version_id, "key_id": action.key_id}
     fields = {**what, "reason": str(action.reason), "error": f"{type(error).__name__}: {error}"}
     context.emit(event, "failure", **fields)
-    if event == "rotation.failed":
+    if event is Event.ROTATION_FAILED:
         context.publish(FAILED, secret_arn=action.arn, **fields)
 
 

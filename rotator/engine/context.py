@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from rotator.audit_events import Event
 from rotator.durations import DAY, human_duration
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry, Spec
@@ -232,13 +233,13 @@ class AccountContext:
     def verify(self, spec: Spec, value: Secret, **fields: object) -> Probe | None:
         """Use a key once, and write the result to the audit; ``None`` if ``rotator:verify`` is ``skip``."""
         if not spec.verify:
-            self.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+            self.emit(Event.KEY_VERIFIED, "success", **fields, detail="not probed: rotator:verify=skip")
             return None
         found = self.provider.probe(value, spec.verify_path)
         if found.verdict is ProbeVerdict.AUTHENTICATES:
-            self.emit("key.verified", "success", **fields, detail=found.detail)
+            self.emit(Event.KEY_VERIFIED, "success", **fields, detail=found.detail)
         else:
-            self.emit("key.verified", "failure", **fields, error=found.detail)
+            self.emit(Event.KEY_VERIFIED, "failure", **fields, error=found.detail)
         return found
 
     # ---- for the record ---------------------------------------------------------------------------------------------
@@ -259,11 +260,11 @@ class AccountContext:
             location=entry.location,
         )
 
-    def change(self, event: str, **fields: Any) -> AbstractContextManager[dict[str, Any]]:
+    def change(self, event: Event, **fields: Any) -> AbstractContextManager[dict[str, Any]]:
         """Audit a change: its intent before it and its result after it; see :func:`~rotator.telemetry.audit.change`."""
         return change(self.services.audit, event, account=self.account, **fields)
 
-    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+    def emit(self, event: Event, outcome: str, **fields: Any) -> None:
         """Write one audit line."""
         self.services.audit.emit(event, outcome, account=self.account, **fields)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
+from rotator.audit_events import Event
 from rotator.engine.context import AccountContext
 from rotator.errors import LostRace, Refused, SecretNotFound, StoreError
 from rotator.message import utc_text
@@ -49,7 +50,7 @@ def label_key(context: AccountContext, entry: SecretEntry, key_id: str, version_
     if holder is not None:
         release_pending(context, entry, holder, reason)
     fields = {**entry.secret_fields, "version_id": version_id, "key_id": key_id, "reason": reason}
-    with context.change("key.adopted", **fields):
+    with context.change(Event.KEY_ADOPTED, **fields):
         context.services.store.add_label(entry.arn, key_label(key_id), version_id, remove_from=holder)
 
 
@@ -67,7 +68,7 @@ def retire_version(
             "it was not retired"
         )
     fields = {**entry.secret_fields, "version_id": version_id, "key_id": key_id, "reason": reason}
-    with context.change("key.retiring", **fields) as out:
+    with context.change(Event.KEY_RETIRING, **fields) as out:
         label = retire_label(key_id, revoke_at)
         context.services.store.add_label(entry.arn, label, version_id)
         _, revoke_at = parse_retire_label(label) or (key_id, revoke_at)  # whole seconds
@@ -79,7 +80,7 @@ def retire_version(
 def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:
     """Take a label off, and write that to the audit. A label that is not found is no error."""
     fields = {**entry.secret_fields, "version_id": version_id, "reason": reason, "label": label}
-    with context.change("secret.unlabelled", **fields), suppress(SecretNotFound):
+    with context.change(Event.SECRET_UNLABELLED, **fields), suppress(SecretNotFound):
         context.services.store.remove_label(entry.arn, label, version_id)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from rotator.audit_events import Event
 from rotator.durations import DAY
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
@@ -146,12 +147,12 @@ class Reconciler:
         :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
         """
         audit, begun = self.services.audit, self.services.clock.now()
-        audit.emit("sweep.started", "attempt", account=account, secret=secret)
+        audit.emit(Event.SWEEP_STARTED, "attempt", account=account, secret=secret)
         try:
             fleet = observe_fleet(self.services.store)
             names = fleet.chosen(account, secret)
         except RotatorError as error:
-            audit.emit("sweep.completed", "failure", account=account, secret=secret, error=_text(error))
+            audit.emit(Event.SWEEP_COMPLETED, "failure", account=account, secret=secret, error=_text(error))
             if not dry_run and not isinstance(error, ConfigurationError | SecretNotFound):
                 publish(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
             raise
@@ -167,7 +168,7 @@ class Reconciler:
         problems = [f"{failed} actions failed"] if failed else []
         problems += [f"accounts not swept: {', '.join(not_swept)}"] if not_swept else []
         audit.emit(
-            "sweep.completed",
+            Event.SWEEP_COMPLETED,
             "success" if sweep.succeeded else "failure",
             account=account,
             secret=secret,
@@ -267,10 +268,10 @@ class Reconciler:
                     fields = {**alert.secret_fields, "key_id": alert.key_id, "reason": str(alert.kind)}
                     outcome = "failure" if alert.severity is Severity.ERROR else "success"
                     self.services.audit.emit(
-                        "alert.raised", outcome, account=plan.account, **fields, detail=alert.detail
+                        Event.ALERT_RAISED, outcome, account=plan.account, **fields, detail=alert.detail
                     )
             if wanted is None and plan.error is not None and not plan.alerts:
-                self.services.audit.emit("rotation.failed", "failure", account=plan.account, error=plan.error)
+                self.services.audit.emit(Event.ROTATION_FAILED, "failure", account=plan.account, error=plan.error)
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.audit_events import Event
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import search_again
 from rotator.engine.label_writes import clean_labels
@@ -46,7 +47,7 @@ def revoke(context: AccountContext, action: Action) -> None:
         "reason": reason,
     }
     if action.reason is Reason.ORPHAN:
-        context.emit("key.orphan_found", "success", **fields)
+        context.emit(Event.KEY_ORPHAN_FOUND, "success", **fields)
     if _revokes(action):
         if not context.use_update():
             raise StateChanged(
@@ -105,5 +106,5 @@ def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict
     expiry = now.replace(microsecond=0)
     if target.valid_from is not None and expiry <= target.valid_from:
         expiry = target.valid_from + timedelta(seconds=1)
-    with context.change("key.revoked", **fields):
+    with context.change(Event.KEY_REVOKED, **fields):
         context.provider.revoke_key(target, expiry)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.audit_events import Event
 from rotator.durations import human_duration
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
@@ -196,7 +197,7 @@ class _Rollback:
         if hurried or clock.now() - self.verified_at > MAX_CHECK_AGE:
             self._verify(value)
         fresh = self._describe_again()
-        with self.context.change("secret.rolled_back", **self._fields(), from_key_id=self.life.current_key):
+        with self.context.change(Event.SECRET_ROLLED_BACK, **self._fields(), from_key_id=self.life.current_key):
             store, before = self.context.services.store, self.life.current_version
             move_current(store, self.entry, self.item.version_id, before, advice=_REPEAT)
         return self._done(self._retire_newer(fresh), changed)

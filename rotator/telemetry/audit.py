@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import structlog
 
+from rotator.audit_events import Event
 from rotator.errors import BadCredentials, ConfigurationError, MissingRole, Refused, RotatorError, StoreDenied
 from rotator.message import utc_text
 from rotator.ports import AuditSink, Clock
@@ -233,7 +234,7 @@ class Audit:
 
     def _stamp(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         bad = entry["outcome"] in (AuditOutcome.FAILURE, AuditOutcome.DENIED)
-        level = "warning" if entry["event"] == "alert.raised" else "error" if bad else "info"
+        level = "warning" if entry["event"] == Event.ALERT_RAISED else "error" if bad else "info"
         return {"timestamp": utc_text(self._clock.now(), "milliseconds"), "level": level, **entry}
 
     def _redact(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
@@ -248,7 +249,7 @@ class Audit:
 
 
 @contextmanager
-def change(audit: AuditSink, event: str, **fields: Any) -> Iterator[dict[str, Any]]:
+def change(audit: AuditSink, event: Event, **fields: Any) -> Iterator[dict[str, Any]]:
     """Write a change's intent, run the body that makes it, and write the result.
 
     Yields a dict for more fields of the result's line, such as a ``key_id`` that is known only after the change.

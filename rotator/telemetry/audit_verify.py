@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from rotator.audit_events import Event
 from rotator.errors import ConfigurationError
 from rotator.telemetry.audit import NO_LINE
 from rotator.text import printable
@@ -35,7 +36,10 @@ _LINK_WINDOW: Final = 256
 # How many of a run's line numbers are remembered, to detect duplicates.
 _SEEN: Final = 64
 
-_ENDS: Final = {"sweep.completed": "sweep.started", "emergency.completed": "emergency.requested"}
+_ENDS: Final[dict[str, Event]] = {
+    Event.SWEEP_COMPLETED: Event.SWEEP_STARTED,
+    Event.EMERGENCY_COMPLETED: Event.EMERGENCY_REQUESTED,
+}
 
 
 class ProblemKind(StrEnum):

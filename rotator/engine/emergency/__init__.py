@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rotator.audit_events import Event
 from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.execution import Execution
@@ -81,8 +82,8 @@ class Emergency:
             return dataclasses.replace(plan, notes=(*plan.notes, *unlisted))
         except RotatorError as error:
             fields = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
-            self.services.audit.emit("emergency.requested", "attempt", **fields, strategy=str(strategy))
-            self.services.audit.emit("emergency.completed", "denied", **fields, error=error)
+            self.services.audit.emit(Event.EMERGENCY_REQUESTED, "attempt", **fields, strategy=str(strategy))
+            self.services.audit.emit(Event.EMERGENCY_COMPLETED, "denied", **fields, error=error)
             raise
         finally:
             self._close()
@@ -116,7 +117,7 @@ class Emergency:
         begun = clock.now()
         named = plan.named.key.id if plan.named is not None else None
         fields = {"account": plan.account, **plan.secret_fields, "key_id": named}
-        audit.emit("emergency.requested", "attempt", **fields, strategy=str(plan.strategy))
+        audit.emit(Event.EMERGENCY_REQUESTED, "attempt", **fields, strategy=str(plan.strategy))
         self.running = (plan, report)
         try:
             self._carry_out(self.services, plan, report)
@@ -131,7 +132,7 @@ class Emergency:
         done = {"revoked": list(report.revoked), "replaced": list(report.replaced)}
         duration = int((clock.now() - begun).total_seconds() * 1000)
         error = "; ".join(report.errors) or None
-        audit.emit("emergency.completed", outcome, **fields, error=error, **done, duration_ms=duration)
+        audit.emit(Event.EMERGENCY_COMPLETED, outcome, **fields, error=error, **done, duration_ms=duration)
         # The event shows the key that was named, or else the one that was current, with its secret and version.
         leaked = plan.named or next(iter(plan.suspects), None)
         arn = plan.secret.arn if plan.secret else leaked.arn if leaked else None
@@ -178,7 +179,7 @@ class _Record:
         self._bound = {name: value for name, value in bound.items() if value is not None}
         self._held: list[tuple[str, dict[str, Any]]] = []
 
-    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+    def emit(self, event: Event, outcome: str, **fields: Any) -> None:
         """Write one line."""
         if not self._muted:
             self._audit.emit(event, outcome, **{**fields, **self._bound})

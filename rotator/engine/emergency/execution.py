@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from rotator.audit_events import Event
 from rotator.engine.apply import label_current, report_failed
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.accounts import Accounts
@@ -136,7 +137,7 @@ class Execution:
         self._add(EmergencyStep.revoking(suspect, "failed", error))
         with suppress(RotatorError):  # the account's management secret may be what failed
             context = self._context(suspect.account)
-            context.emit("revocation.failed", "failure", **suspect.fields, error=why)
+            context.emit(Event.REVOCATION_FAILED, "failure", **suspect.fields, error=why)
 
     def _make_due(self, suspect: Suspect) -> bool:
         """Set the retire label of a superseded key to now; false if a sweep will not revoke it."""

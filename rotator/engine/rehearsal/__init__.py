@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from rotator.audit_events import Event
 from rotator.engine.context import InfobipClock, Services
 from rotator.engine.observe import connected, management_of, observe_account, observe_fleet
 from rotator.engine.reconcile import Reconciler
@@ -105,9 +106,9 @@ class _NoAlerts:
 
     audit: AuditSink
 
-    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+    def emit(self, event: Event, outcome: str, **fields: Any) -> None:
         """Write one line."""
-        if event != "alert.raised":
+        if event is not Event.ALERT_RAISED:
             self.audit.emit(event, outcome, **fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from rotator.audit_events import Event
 from rotator.engine.rotation.attempt import Attempt
 from rotator.errors import OutcomeUnknown, ProviderError, Refused, ReplacementRejected, StateChanged
 from rotator.model import Key
@@ -71,7 +72,7 @@ def key_request(attempt: Attempt) -> KeyRequest:
 
 
 def _create(attempt: Attempt, request: KeyRequest) -> FetchedKey:
-    with attempt.context.change("key.created", **attempt.fields(None)) as out:
+    with attempt.context.change(Event.KEY_CREATED, **attempt.fields(None)) as out:
         fetched = attempt.context.provider.create_key(request)
         out["key_id"] = fetched.key.id
         if fetched.key.id in attempt.context.snapshot.keys:
@@ -117,7 +118,7 @@ def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
         attempt.checked_at = attempt.now()
         fetched = context.provider.get_key(key.id)
         if fetched.value is not None:
-            context.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
+            context.emit(Event.KEY_CREATED, "success", **attempt.fields(key.id), detail="found by its name")
             return fetched
     for key in made:
         if not attempt.revoke_own(key):
@@ -144,7 +145,7 @@ def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = 
     if not differences:
         return
     error = f"key {key.id} differs from the request in {', '.join(differences)}"
-    attempt.context.emit("key.rejected", "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}")
+    attempt.context.emit(Event.KEY_REJECTED, "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}")
     attempt.give_up(key)
     raise ReplacementRejected(
         f"the replacement for {attempt.entry.name} was rejected and revoked: {error}",

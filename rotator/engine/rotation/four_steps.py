@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from rotator.audit_events import Event
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock
 from rotator.engine.observe import connected, observe_fleet, with_secret
@@ -86,7 +87,7 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
         account = entry.tags.get(ACCOUNT_TAG) if entry is not None else None
         text = f"{type(error).__name__}: {error}"
         outcome = "denied" if isinstance(error, Refused) else "failure"
-        services.audit.emit("rotation.failed", outcome, account=account, **fields, error=text, step=str(step))
+        services.audit.emit(Event.ROTATION_FAILED, outcome, account=account, **fields, error=text, step=str(step))
         arn = entry.arn if entry is not None else None
         publish(services.events, FAILED, account=account, secret_arn=arn, **fields, error=text)
         raise

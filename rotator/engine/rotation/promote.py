@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator.audit_events import Event
 from rotator.engine.label_writes import move_current, retire_version
 from rotator.engine.probing import PROPAGATION, probe_until
 from rotator.engine.rotation.attempt import STALE_CREATE, Attempt
@@ -58,7 +59,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
     store, arn, version_id = attempt.context.services.store, attempt.entry.arn, attempt.version_id
     labels = (PENDING, key_label(key.id))
     try:
-        with attempt.context.change("secret.staged", **attempt.fields(key.id)):
+        with attempt.context.change(Event.SECRET_STAGED, **attempt.fields(key.id)):
             try:
                 store.stage(arn, version_id, text, labels)
             except StoreError as error:
@@ -114,15 +115,15 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
         since = attempt.asked_at or key.valid_from
         if since is not None:
             clock.sleep((since + PROPAGATION - attempt.now()).total_seconds())
-        emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+        emit(Event.KEY_VERIFIED, "success", **fields, detail="not probed: rotator:verify=skip")
         return
     until, wanted = attempt.now() + PROPAGATION, ProbeVerdict.AUTHENTICATES
     found = probe_until(attempt.context.provider, clock, value, spec.verify_path, wanted, until)
     if found.verdict is wanted:
-        emit("key.verified", "success", **fields, detail=found.detail)
+        emit(Event.KEY_VERIFIED, "success", **fields, detail=found.detail)
         return
     if found.verdict is ProbeVerdict.INCONCLUSIVE:
-        emit("key.verified", "failure", **fields, error=f"ProviderUnavailable: {found.detail}")
+        emit(Event.KEY_VERIFIED, "failure", **fields, error=f"ProviderUnavailable: {found.detail}")
         if not attempt.staged:
             attempt.give_up(key)
         raise ProviderUnavailable(
@@ -133,7 +134,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     advice = "Check rotator:verify-path and the key's permissions."
     if key.allowed_ips:
         advice = "If its allowedIPs exclude the rotator on purpose, add the tag rotator:verify=skip."
-    emit("key.rejected", "failure", **fields, error=f"ReplacementRejected: {found.detail}")
+    emit(Event.KEY_REJECTED, "failure", **fields, error=f"ReplacementRejected: {found.detail}")
     attempt.give_up(key)
     raise ReplacementRejected(
         f"the new key {key.id} for {name} does not authenticate ({found.detail}); it was revoked", advice=advice
@@ -150,7 +151,7 @@ def promote(attempt: Attempt, key: Key) -> Promoted:
     """
     context, entry, life = attempt.context, attempt.entry, attempt.life
     try:
-        with context.change("secret.promoted", **attempt.fields(key.id)):
+        with context.change(Event.SECRET_PROMOTED, **attempt.fields(key.id)):
             move_current(context.services.store, entry, attempt.version_id, life.current_version)
     except LostRace:
         attempt.give_up(key, contested=True)
