@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from botocore import exceptions as boto
@@ -61,8 +62,7 @@ class CloudTrail:
     """
 
     def __init__(self, connect: Callable[[], Any], clock: Clock, *, pages: int = PAGES) -> None:
-        self._connect = connect
-        self._client: Any = None
+        self._client = cache(connect)
         self._clock = clock
         self._pages = pages
         self._lock = threading.Lock()
@@ -136,10 +136,9 @@ class CloudTrail:
 
     def _call(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
         self._wait_for_interval()
-        if self._client is None:
-            self._client = self._connect()
+        client = self._client()
         try:
-            answer = self._client.lookup_events(**query)
+            answer = client.lookup_events(**query)
             if isinstance(answer, Mapping) and isinstance(answer.get("Events"), list):
                 return answer
             failure: RotatorError = _unknown("the response did not come from CloudTrail")

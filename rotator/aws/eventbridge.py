@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from botocore.exceptions import ConnectionClosedError
@@ -34,9 +35,8 @@ class EventBridge:
 
     def __init__(self, bus: str, connect: Callable[[], Any], redactor: Redactor) -> None:
         self._bus = bus
-        self._connect = connect
+        self._client = cache(connect)
         self._redactor = redactor
-        self._client: Any = None
         self._stopped = False
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
@@ -69,10 +69,8 @@ class EventBridge:
             "EventBusName": self._bus,
             "Resources": [arn] if arn else [],
         }
-        if self._client is None:
-            self._client = self._connect()
         try:
-            answer = self._client.put_events(Entries=[entry])
+            answer = self._client().put_events(Entries=[entry])
         except ConnectionClosedError:  # a pooled connection that the server closed meanwhile
-            answer = self._client.put_events(Entries=[entry])
+            answer = self._client().put_events(Entries=[entry])
         return bool(answer.get("FailedEntryCount"))

@@ -235,7 +235,7 @@ def test_missing_credentials_are_error(aws: FakeAws, credentials: pytest.MonkeyP
 
         raise NoCredentialsError
 
-    trail._connect().meta.events.register_first("before-sign.cloudtrail.LookupEvents", lost)
+    trail._client().meta.events.register_first("before-sign.cloudtrail.LookupEvents", lost)
     assert isinstance(fails(trail), ConfigurationError)
 
 
