@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rotator.audit_events import Event
 from rotator.durations import DAY, human_duration
+from rotator.engine.probing import probe_until
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry, Spec
 from rotator.policy.clock_skew import MAX_SKEW
@@ -230,13 +231,17 @@ class AccountContext:
         # Infobip shows whole seconds: if the clocks differ, its time may be up to a second later.
         return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
 
-    def verify(self, spec: Spec, value: Secret, **fields: object) -> Probe | None:
-        """Use a key once, and write the result to the audit; ``None`` if ``rotator:verify`` is ``skip``."""
+    def verify(self, spec: Spec, value: Secret, until: datetime | None = None, /, **fields: object) -> Probe | None:
+        """Use a key, and write the result to the audit; ``None`` if ``rotator:verify`` is ``skip``.
+
+        :param until: until when it may be too new to authenticate; by default it is used once.
+        """
         if not spec.verify:
             self.emit(Event.KEY_VERIFIED, "success", **fields, detail="not probed: rotator:verify=skip")
             return None
-        found = self.provider.probe(value, spec.verify_path)
-        if found.verdict is ProbeVerdict.AUTHENTICATES:
+        clock, wanted = self.services.clock, ProbeVerdict.AUTHENTICATES
+        found = probe_until(self.provider, clock, value, spec.verify_path, wanted, until or clock.now())
+        if found.verdict is wanted:
             self.emit(Event.KEY_VERIFIED, "success", **fields, detail=found.detail)
         else:
             self.emit(Event.KEY_VERIFIED, "failure", **fields, error=found.detail)

@@ -101,15 +101,12 @@ def _identify(context: AccountContext, entry: SecretEntry) -> tuple[Secret | Non
 
 
 def _probe(context: AccountContext, entry: SecretEntry, key: Key, text: Secret) -> tuple[Alert, ...]:
-    """Use the key once, and once more if it is too new to be known everywhere; alert if Infobip rejects it."""
+    """Use the key, again while it may be too new to be known everywhere; alert if Infobip rejects it."""
     spec, value = parse_spec(entry.tags, entry.name), key_in(text, entry)
     version = read_lifecycle(entry).current_version
     fields = {**entry.secret_fields, "version_id": version, "key_id": key.id, "reason": str(Reason.UNADOPTED)}
-    probe = context.verify(spec, value, **fields)
-    wait = (key.valid_from + PROPAGATION - context.now()).total_seconds() if key.valid_from is not None else 0
-    if probe is not None and probe.verdict is ProbeVerdict.REJECTED and wait > 0:
-        context.services.clock.sleep(wait)
-        probe = context.verify(spec, value, **fields)
+    until = key.valid_from + PROPAGATION if key.valid_from is not None else None
+    probe = context.verify(spec, value, until, **fields)
     if probe is None or probe.verdict is not ProbeVerdict.REJECTED:
         return ()
     template = "Infobip rejects key {key}, the current key ({detail}); store a key that works"
