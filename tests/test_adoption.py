@@ -98,8 +98,7 @@ def test_label_is_no_proof(with_id: bool) -> None:
     world = World()
     key, other = world.secret(NAME), world.secret("prod/other")
     for value in (other.value, "a" * 69):
-        version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": value}))
-        world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version, world.version_of(NAME, key))
+        world.put(NAME, {"api_key": value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
         with pytest.raises(Refused):
             adopt(world.reconciler(), NAME, key.id if with_id else None)
 

@@ -275,8 +275,7 @@ def test_promotion_between_looks_keeps_label() -> None:
     def promote(operation: str, name: str) -> None:
         if (operation, name) == ("read_version", "prod/sms"):
             world.store.before = None
-            version = world.store.put_value_by_hand("prod/sms", json.dumps({"api_key": new.value}))
-            world.store.label_by_hand("prod/sms", f"rotator:key:{new.id}", version)
+            world.put("prod/sms", {"api_key": new.value}, ["AWSCURRENT", f"rotator:key:{new.id}"])
 
     world.store.before = promote
     world.sweep()

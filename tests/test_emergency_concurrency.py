@@ -155,8 +155,7 @@ def test_earlier_incident_revokes_older_keys() -> None:
     for _ in range(2):
         world.pass_time(timedelta(seconds=5))
         key = world.infobip.add_key(world.accounts["main"], "by hand")
-        version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value}))
-        world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version)
+        world.put(NAME, {"api_key": key.value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
         newer.append(key)
     # What a superseded version keeps while AWSPREVIOUS is elsewhere: its retire label tells that it was current once.
     stamp = f"{world.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
@@ -368,12 +367,10 @@ def test_copy_with_another_key_is_skipped() -> None:
     world = World(staleness=timedelta(minutes=5))
     key = world.secret(NAME)
     world.secret("prod/copy")
-    version = world.store.put_value_by_hand("prod/copy", json.dumps({"api_key": key.value}))
-    world.store.label_by_hand("prod/copy", f"rotator:key:{key.id}", version)
+    world.put("prod/copy", {"api_key": key.value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
     world.pass_time(timedelta(minutes=6))
     own = world.infobip.add_key(world.accounts["main"], "its own", scopes=["sms:manage"])
-    version = world.store.put_value_by_hand("prod/copy", json.dumps({"api_key": own.value}))
-    world.store.label_by_hand("prod/copy", f"rotator:key:{own.id}", version)
+    world.put("prod/copy", {"api_key": own.value}, ["AWSCURRENT", f"rotator:key:{own.id}"])
     world.pass_time(timedelta(minutes=1))
     report = revoke(world)
     assert report.ok, report.errors

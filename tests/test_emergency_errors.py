@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -64,8 +63,7 @@ def _store(**fields: object) -> Callable[[World], None]:
     def arrange(world: World) -> None:
         key = world.current_key(NAME)
         before = world.version_of(NAME, key)
-        version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value, **fields}))
-        world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version, before)
+        world.put(NAME, {"api_key": key.value, **fields}, ["AWSCURRENT", f"rotator:key:{key.id}"])
         if "AWSPENDING" in world.labels(NAME)[before]:
             world.store.label_by_hand(NAME, "AWSPENDING", None, before)
 

@@ -145,8 +145,7 @@ def test_other_holder_of_retiring_key() -> None:
     retiring = next(iter(world.labels("prod/copy")))
     world.store.label_by_hand("prod/copy", f"rotator:retire:{older.id}:20260310T000000Z", retiring)
     shared = world.secret(NAME, left=5 * DAY)
-    version = world.store.put_value_by_hand("prod/copy", json.dumps({"api_key": shared.value}))
-    world.store.label_by_hand("prod/copy", f"rotator:key:{shared.id}", version)
+    world.put("prod/copy", {"api_key": shared.value}, ["AWSCURRENT", f"rotator:key:{shared.id}"])
     assert world.sweep(secret=NAME).ok
     assert world.current_key("prod/copy").id == shared.id != world.current_key(NAME).id
     report = revoke(world)
@@ -344,7 +343,7 @@ def test_unreadable_current_known_by_name() -> None:
 
 def test_other_rotations_key_is_pending() -> None:
     world = World()
-    world.managed(NAME)
+    world.secret(NAME)
     key = world.infobip.add_key(world.accounts["main"], "another function's")
     world.store.start_rotation(NAME, "f" * 32, key.value)
     roles = {suspect.key.id: suspect.role for suspect in plan_for(world, secret=NAME).suspects}

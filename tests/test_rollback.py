@@ -457,7 +457,7 @@ def test_never_back_to_emergencys_key() -> None:
 def test_first_key_after_emergency() -> None:
     """No sweep adds the retire label that such a key lacks."""
     world = World()
-    old = world.managed(NAME, left=200 * DAY)
+    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
     assert revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME).ok
     with refused(Reason.EMERGENCY, old.id, ROTATE):
         back(world)

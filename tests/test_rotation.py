@@ -169,8 +169,8 @@ def test_known_value_is_adopted_not_moved() -> None:
     world.account("other")
     old = world.secret("a/one")
     pasted = world.infobip.add_key(world.accounts["other"], "by hand", scopes=["sms:manage"])
-    version = world.store.put_value_by_hand("a/one", json.dumps({"api_key": leaks.register(str(pasted.value))}))
-    world.store.label_by_hand("a/one", f"rotator:key:{old.id}", version, world.version_of("a/one", old))
+    leaks.register(pasted.value)
+    version = world.put("a/one", {"api_key": pasted.value}, ["AWSCURRENT", f"rotator:key:{old.id}"])
     world.store.tag("a/one", {"rotator:account": "other"})
     assert world.sweep().ok
     assert world.version_of("a/one", pasted) == version

@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from tests.safety.harness import DAY, HOUR, Region, SimKey
+from tests.support.rotator import Rotator
 
 OTHER_DEPLOYMENT = "prod/api/rotator:blue:{secret_id}:{version}"
 OTHER_ARN = "prod/api/rotator:default:0123456789:{version}"
@@ -48,13 +49,13 @@ def test_foreign_key_is_revoked_by_id(region: Region) -> None:
     assert region.works(region.current_key("prod/api"))
 
 
-def test_foreign_key_without_secret_is_kept(region: Region) -> None:
-    region.secret("prod/api")
+def test_foreign_key_without_secret_is_kept(rotator: Rotator) -> None:
+    rotator.secret("prod/api")
     version = str(uuid.uuid4())
-    keys = [region.key(region.key_name("prod/api", version, "blue"), age=DAY)]
-    keys += [region.key(OTHER_ARN.format(version=version), age=DAY)]
-    region.sweeps(2)
-    assert [region.works(key) for key in keys] == [True, True]
+    keys = [rotator.key(rotator.key_name("prod/api", version, "blue"), age=DAY)]
+    keys += [rotator.key(OTHER_ARN.format(version=version), age=DAY)]
+    rotator.sweeps(2)
+    assert [rotator.works(key) for key in keys] == [True, True]
 
 
 def test_recreated_secrets_key_is_no_orphan(region: Region) -> None:

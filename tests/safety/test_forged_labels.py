@@ -5,91 +5,92 @@ from __future__ import annotations
 import pytest
 
 from tests.safety.harness import ADMIN_SCOPES, DAY, HOUR, SCOPES, Region
+from tests.support.rotator import Rotator
 
 
-def test_pending_label_revokes_no_other_key(region: Region) -> None:
+def test_pending_label_revokes_no_other_key(rotator: Rotator) -> None:
     """Threat: AWSPENDING and rotator:key:<a live key of prod> on a version of a dev secret, so that prod's key is
     revoked as a failed attempt. The label is the alert unproven-label, and prod's key keeps working.
     """
-    victim = region.secret("prod/api")
-    region.secret("dev/api")
-    region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
-    ran = region.sweep()
-    region.sweeps(3)
-    assert region.works(victim)
+    victim = rotator.secret("prod/api")
+    rotator.secret("dev/api")
+    rotator.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
+    ran = rotator.sweep()
+    rotator.sweeps(3)
+    assert rotator.works(victim)
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
-def test_rotation_beside_forged_pending(region: Region) -> None:
+def test_rotation_beside_forged_pending(rotator: Rotator) -> None:
     """Threat: a forged pending label that stops the secret's own rotation. It continues."""
-    victim = region.secret("prod/api")
-    due = region.secret("dev/api", left=20 * DAY)
-    region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
-    region.sweeps(3)
-    assert region.works(victim)
-    assert region.current_key("dev/api").id not in (due.id, victim.id)
+    victim = rotator.secret("prod/api")
+    due = rotator.secret("dev/api", left=20 * DAY)
+    rotator.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
+    rotator.sweeps(3)
+    assert rotator.works(victim)
+    assert rotator.current_key("dev/api").id not in (due.id, victim.id)
 
 
 @pytest.mark.parametrize("text", ["any-text", '{"api_key": "any-text"}'])
-def test_forged_current_inherits_no_scopes(region: Region, text: str) -> None:
+def test_forged_current_inherits_no_scopes(rotator: Rotator, text: str) -> None:
     """Threat: AWSCURRENT and rotator:key:<an admin key> on any text, to get a key with the admin key's scopes. Scopes
     are inherited only on an ownership proof.
     """
-    admin = region.key("admin", scopes=ADMIN_SCOPES, enabled=False)
-    region.secret("dev/api")
-    region.put("dev/api", text, ["AWSCURRENT", f"rotator:key:{admin.id}"])
-    ran = region.sweep()
-    region.sweeps(2)
-    assert [key.id for key in region.enabled().values() if key.scopes != frozenset(SCOPES)] == []
+    admin = rotator.key("admin", scopes=ADMIN_SCOPES, enabled=False)
+    rotator.secret("dev/api")
+    rotator.put("dev/api", text, ["AWSCURRENT", f"rotator:key:{admin.id}"])
+    ran = rotator.sweep()
+    rotator.sweeps(2)
+    assert [key.id for key in rotator.enabled().values() if key.scopes != frozenset(SCOPES)] == []
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
-def test_live_admin_scopes_not_inherited(region: Region) -> None:
-    region.key("admin", scopes=ADMIN_SCOPES, left=20 * DAY)
-    admin = region.key("admin of today", scopes=ADMIN_SCOPES, left=20 * DAY)
-    region.secret("dev/api")
-    region.put("dev/api", "any-text", ["AWSCURRENT", f"rotator:key:{admin.id}"])
-    region.sweeps(2)
-    assert [key for key in region.rotator_keys() if key.scopes != frozenset(SCOPES)] == []
-    assert region.works(admin)
+def test_live_admin_scopes_not_inherited(rotator: Rotator) -> None:
+    rotator.key("admin", scopes=ADMIN_SCOPES, left=20 * DAY)
+    admin = rotator.key("admin of today", scopes=ADMIN_SCOPES, left=20 * DAY)
+    rotator.secret("dev/api")
+    rotator.put("dev/api", "any-text", ["AWSCURRENT", f"rotator:key:{admin.id}"])
+    rotator.sweeps(2)
+    assert [key for key in rotator.rotator_keys() if key.scopes != frozenset(SCOPES)] == []
+    assert rotator.works(admin)
 
 
-def test_retire_label_on_unmanaged_key(region: Region) -> None:
+def test_retire_label_on_unmanaged_key(rotator: Rotator) -> None:
     """Threat: rotator:key:X and rotator:retire:X:<past> on a version that contains something else. Key X is not
     revoked.
     """
-    unmanaged = region.key("of another team")
-    region.secret("dev/api")
-    past = f"{region.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
-    region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}", f"rotator:retire:{unmanaged.id}:{past}"])
-    ran = region.sweep()
-    region.sweeps(2)
-    assert region.works(unmanaged)
+    unmanaged = rotator.key("of another team")
+    rotator.secret("dev/api")
+    past = f"{rotator.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
+    rotator.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}", f"rotator:retire:{unmanaged.id}:{past}"])
+    ran = rotator.sweep()
+    rotator.sweeps(2)
+    assert rotator.works(unmanaged)
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
-def test_superseded_label_on_unmanaged_key(region: Region) -> None:
+def test_superseded_label_on_unmanaged_key(rotator: Rotator) -> None:
     """Without a retire label the sweep would write one, and revoke after the grace period."""
-    unmanaged = region.key("of another team")
-    region.secret("dev/api")
-    region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}"])
-    region.sweeps(3, every=25 * HOUR)
-    assert region.works(unmanaged)
-    assert not [label for label in region.every_label("dev/api") if label.startswith("rotator:retire:")]
+    unmanaged = rotator.key("of another team")
+    rotator.secret("dev/api")
+    rotator.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}"])
+    rotator.sweeps(3, every=25 * HOUR)
+    assert rotator.works(unmanaged)
+    assert not [label for label in rotator.every_label("dev/api") if label.startswith("rotator:retire:")]
 
 
-def test_other_secrets_value_is_no_proof(region: Region) -> None:
+def test_other_secrets_value_is_no_proof(rotator: Rotator) -> None:
     """Threat: another secret's value, copied as an ownership proof for a forged label. The key is not revoked while
     that secret contains it. A principal that may also read the victim's value can store it: the victim still holds
     its key as current.
     """
-    victim = region.secret("prod/api")
-    region.secret("dev/api")
-    past = f"{region.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
+    victim = rotator.secret("prod/api")
+    rotator.secret("dev/api")
+    past = f"{rotator.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     labels = [f"rotator:key:{victim.id}", f"rotator:retire:{victim.id}:{past}"]
-    region.put("dev/api", {"api_key": victim.value}, labels)
-    region.sweeps(3)
-    assert region.works(victim)
+    rotator.put("dev/api", {"api_key": victim.value}, labels)
+    rotator.sweeps(3)
+    assert rotator.works(victim)
 
 
 def test_emergency_spares_other_secrets_keys(region: Region) -> None:
@@ -134,44 +135,43 @@ def test_forged_newer_version_and_rollback(region: Region) -> None:
 
 
 @pytest.mark.parametrize("time", ["20200101T000000Z", "{before:%Y%m%dT%H%M%SZ}"])
-def test_past_retire_label_ends_no_grace(region: Region, time: str) -> None:
+def test_past_retire_label_ends_no_grace(rotator: Rotator, time: str) -> None:
     """Threat: a retire label with a time before the replacement was created. It ends no grace period."""
-    old = region.secret("prod/api", left=20 * DAY)
-    before = region.clock.now() - HOUR
-    region.sweep()
-    (version,) = (v for v, labels in region.labels("prod/api").items() if f"rotator:key:{old.id}" in labels)
-    for label in [label for label in region.labels("prod/api")[version] if label.startswith("rotator:retire:")]:
-        region.client.update_secret_version_stage(SecretId="prod/api", VersionStage=label, RemoveFromVersionId=version)
+    old = rotator.secret("prod/api", left=20 * DAY)
+    before = rotator.clock.now() - HOUR
+    rotator.sweep()
+    version = rotator.version_of("prod/api", old)
+    for label in [label for label in rotator.labels("prod/api")[version] if label.startswith("rotator:retire:")]:
+        rotator.label("prod/api", label, None, version)
     forged = f"rotator:retire:{old.id}:{time.format(before=before)}"
-    region.client.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
-    ran = region.sweeps(2)[-1]
-    assert region.works(old), "it was revoked in its grace period"
+    rotator.label("prod/api", forged, version)
+    ran = rotator.sweeps(2)[-1]
+    assert rotator.works(old), "it was revoked in its grace period"
     assert ran.alerts("inconsistent-labels")
-    region.sweeps(4, every=DAY)
-    assert not region.works(old)
+    rotator.sweeps(4, every=DAY)
+    assert not rotator.works(old)
 
 
-def test_too_old_retire_label_ends_no_grace(region: Region) -> None:
+def test_too_old_retire_label_ends_no_grace(rotator: Rotator) -> None:
     """The key in use was created before the one that it replaced: its creation shows nothing."""
-    older = region.key("by hand", left=40 * DAY)
-    old = region.secret("prod/api", left=89 * DAY)
-    region.put("prod/api", older.value, ["AWSCURRENT", f"rotator:key:{older.id}"])
-    (version,) = (v for v, labels in region.labels("prod/api").items() if f"rotator:key:{old.id}" in labels)
+    older = rotator.key("by hand", left=40 * DAY)
+    old = rotator.secret("prod/api", left=89 * DAY)
+    rotator.put("prod/api", older.value, ["AWSCURRENT", f"rotator:key:{older.id}"])
+    version = rotator.version_of("prod/api", old)
     forged = f"rotator:retire:{old.id}:20200101T000000Z"
-    region.client.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
-    assert region.sweep().alerts("inconsistent-labels")
-    region.sweeps(2)
-    assert region.works(old)
-    region.sweeps(3, every=DAY)
-    assert not region.works(old)
+    rotator.label("prod/api", forged, version)
+    assert rotator.sweep().alerts("inconsistent-labels")
+    rotator.sweeps(2)
+    assert rotator.works(old)
+    rotator.sweeps(3, every=DAY)
+    assert not rotator.works(old)
 
 
-def forge_current_label(region: Region, name: str, own: str, forged: str) -> None:
+def forge_current_label(rotator: Rotator, name: str, own: str, forged: str) -> None:
     """Another key's label on ``AWSCURRENT`` in place of its own."""
-    (version,) = (v for v, labels in region.labels(name).items() if "AWSCURRENT" in labels)
-    stage = region.client.update_secret_version_stage
-    stage(SecretId=name, VersionStage=f"rotator:key:{own}", RemoveFromVersionId=version)
-    stage(SecretId=name, VersionStage=f"rotator:key:{forged}", MoveToVersionId=version)
+    version = rotator.current_version(name)
+    rotator.label(name, f"rotator:key:{own}", None, version)
+    rotator.label(name, f"rotator:key:{forged}", version)
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
@@ -193,38 +193,36 @@ def test_emergency_replaces_key_of_value(region: Region, strategy: str) -> None:
         assert any("revoke --key-id" in error for error in answer.document["errors"])
 
 
-def test_rotate_corrects_wrong_label(region: Region) -> None:
-    victim, own = region.secret("prod/api"), region.secret("dev/api")
-    forge_current_label(region, "dev/api", own.id, victim.id)
-    ran = region.run("rotate", "dev/api", "--reason", "test")
-    assert ran.code == 0
-    new = region.current_key("dev/api")
+def test_rotate_corrects_wrong_label(rotator: Rotator) -> None:
+    victim, own = rotator.secret("prod/api"), rotator.secret("dev/api")
+    forge_current_label(rotator, "dev/api", own.id, victim.id)
+    new = rotator.rotate("dev/api")
     assert new.id not in (own.id, victim.id)
     assert new.scopes == own.scopes
-    region.sweeps(4, every=DAY)
-    assert (region.works(new), region.works(own), region.works(victim)) == (True, False, True)
+    rotator.sweeps(4, every=DAY)
+    assert (rotator.works(new), rotator.works(own), rotator.works(victim)) == (True, False, True)
 
 
-def test_wrong_label_does_not_hide_expiry(region: Region) -> None:
+def test_wrong_label_does_not_hide_expiry(rotator: Rotator) -> None:
     """Nothing is due by what the label says; the key that consumers have expires in a day."""
-    other, own = region.secret("prod/api", left=70 * DAY), region.secret("dev/api", left=1 * DAY)
-    forge_current_label(region, "dev/api", own.id, other.id)
-    ran = region.sweep()
+    other, own = rotator.secret("prod/api", left=70 * DAY), rotator.secret("dev/api", left=1 * DAY)
+    forge_current_label(rotator, "dev/api", own.id, other.id)
+    ran = rotator.sweep()
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
-    region.sweeps(2)
-    assert region.current_key("prod/api").id == other.id
-    new = region.current_key("dev/api")
+    rotator.sweeps(2)
+    assert rotator.current_key("prod/api").id == other.id
+    new = rotator.current_key("dev/api")
     assert new.id not in (own.id, other.id)
-    assert (region.works(new), region.works(other)) == (True, True)
+    assert (rotator.works(new), rotator.works(other)) == (True, True)
 
 
-def test_label_hiding_rotated_key_is_found(region: Region) -> None:
+def test_label_hiding_rotated_key_is_found(rotator: Rotator) -> None:
     """It names a key made by hand that no secret holds: what contradicts it is the name of the version's own key."""
-    region.secret("dev/api", left=1 * DAY)
-    region.sweep()
-    own, stray = region.current_key("dev/api"), region.key("by hand", left=80 * DAY)
-    forge_current_label(region, "dev/api", own.id, stray.id)
-    assert region.sweep().alerts("unproven-label")
-    region.sweeps(2)
-    assert f"rotator:key:{own.id}" in region.every_label("dev/api")
-    assert (region.works(own), region.works(stray)) == (True, True)
+    rotator.secret("dev/api", left=1 * DAY)
+    rotator.sweep()
+    own, stray = rotator.current_key("dev/api"), rotator.key("by hand", left=80 * DAY)
+    forge_current_label(rotator, "dev/api", own.id, stray.id)
+    assert rotator.sweep().alerts("unproven-label")
+    rotator.sweeps(2)
+    assert f"rotator:key:{own.id}" in rotator.every_label("dev/api")
+    assert (rotator.works(own), rotator.works(stray)) == (True, True)

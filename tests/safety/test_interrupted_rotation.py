@@ -9,29 +9,30 @@ import pytest
 
 from rotator.sandbox.state import SimKey
 from tests.safety.harness import DAY, HOUR, Region
+from tests.support.rotator import Rotator
 
 NAME = "prod/api"
 MINUTE = HOUR / 60
 
 
-def stored(region: Region, **fields: str) -> tuple[SimKey, SimKey]:
+def stored(rotator: Rotator, **fields: str) -> tuple[SimKey, SimKey]:
     """A due key, and a replacement that another process made and stored twelve minutes ago, and did not promote."""
-    old = region.secret(NAME, left=20 * DAY)
-    region.put(NAME, {"api_key": old.value, **fields}, ["AWSCURRENT", f"rotator:key:{old.id}"])
-    region.pass_time(MINUTE)
+    old = rotator.secret(NAME, left=20 * DAY)
+    rotator.put(NAME, {"api_key": old.value, **fields}, ["AWSCURRENT", f"rotator:key:{old.id}"])
+    rotator.pass_time(MINUTE)
     version = str(uuid.uuid4())
-    new = region.key(region.key_name(NAME, version), left=90 * DAY, age=0 * DAY)
+    new = rotator.key(rotator.key_name(NAME, version), left=90 * DAY, age=0 * DAY)
     own = {"key_id": new.id, "expires_at": f"{new.valid_to:%Y-%m-%dT%H:%M:%SZ}", "base_url": "https://x.example"}
     value = {"api_key": new.value, **fields, **own}
-    region.put(NAME, value, ["AWSPENDING", f"rotator:key:{new.id}"], version)
-    region.pass_time(12 * MINUTE)
+    rotator.put(NAME, value, ["AWSPENDING", f"rotator:key:{new.id}"], version)
+    rotator.pass_time(12 * MINUTE)
     return old, new
 
 
-def test_finished_if_nothing_changed(region: Region) -> None:
-    _, new = stored(region, sender="Example")
-    region.sweep()
-    assert region.current_key(NAME).id == new.id
+def test_finished_if_nothing_changed(rotator: Rotator) -> None:
+    _, new = stored(rotator, sender="Example")
+    rotator.sweep()
+    assert rotator.current_key(NAME).id == new.id
 
 
 @pytest.mark.parametrize("change", ["a field", "the order of the fields", "the form", "the key"])
@@ -63,16 +64,16 @@ def test_edit_stays(region: Region, change: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["sender", "absent"])
-def test_changed_field_of_key_ends_it(region: Region, field: str) -> None:
+def test_changed_field_of_key_ends_it(rotator: Rotator, field: str) -> None:
     """It is not retried for ever, and not promoted with the key in a field that is not meant any more."""
-    old, new = stored(region, sender="Example")
-    region.tag(NAME, value_field=field)
-    region.sweeps(2)
-    assert (region.works(old), region.works(new)) == (True, False)
-    assert region.value(NAME)["api_key"] == old.value
-    region.untag(NAME, "rotator:value-field")
-    region.sweeps(26)
-    assert region.current_key(NAME).id not in (old.id, new.id)
+    old, new = stored(rotator, sender="Example")
+    rotator.tag(NAME, value_field=field)
+    rotator.sweeps(2)
+    assert (rotator.works(old), rotator.works(new)) == (True, False)
+    assert rotator.value(NAME)["api_key"] == old.value
+    rotator.untag(NAME, "rotator:value-field")
+    rotator.sweeps(26)
+    assert rotator.current_key(NAME).id not in (old.id, new.id)
 
 
 @pytest.mark.parametrize("value", ["another key", "no key"])
