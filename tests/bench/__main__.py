@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.bench.audit_lines import evidence_cost
 from tests.bench.cold import cold_start
 from tests.bench.plans import planner_times
 from tests.bench.rotations import calls_of_a_rotation
@@ -71,6 +72,15 @@ def rows(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for row in result["planner"]:
         what = f"plan for {row['keys']:,} keys: time a key, and growth to n log n"
         yield what, f"{row['cpu_microseconds_a_key']:.0f} µs, {row['growth']:.2f}", "60 µs, 1"
+    evidence = result["evidence"]
+    of = f"evidence of {evidence['lines']:,} audit lines"
+    yield f"{of}: time to parsing and hashing them", f"{evidence['cpu_to_parsing']:.1f}", ""
+    seconds = evidence["cpu_seconds"] / evidence["lines"] * 1e6
+    yield (
+        f"{of}: time for a million, and most memory",
+        f"{seconds:.0f} s, {evidence['peak_bytes'] / 1e6:.0f} MB",
+        ("60 s, 200 MB"),
+    )
     if result["sweeps"]:
         sample = result["sweeps"][-1]["script_sample"]
         yield f"¹ measured on {sample} secrets at most and scaled: each costs it the same", "", ""
@@ -83,6 +93,7 @@ def main() -> None:
     )
     parser.add_argument("--sweeps", type=sizes, default=[1_000, 10_000], help="secrets of the idle sweeps")
     parser.add_argument("--plans", type=sizes, default=[1_000, 10_000], help="keys of the plans")
+    parser.add_argument("--lines", type=int, default=100_000, help="audit lines of the evidence")
     parser.add_argument("--cold", type=int, default=15, help="cold starts of each kind; 0 for none")
     parser.add_argument("--rounds", type=int, default=5, help="how often a sweep is measured")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
@@ -98,6 +109,7 @@ def main() -> None:
         "verification": daily_verification(say),
         "rotation": calls_of_a_rotation(),
         "planner": planner_times(options.plans, say),
+        "evidence": evidence_cost(max(1, options.lines), say),
     }
     print("\n".join(lines(result)))
     options.json.parent.mkdir(parents=True, exist_ok=True)

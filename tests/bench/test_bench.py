@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.bench import audit_lines
 from tests.bench.sweeps import peak_of, script, sweep
 from tests.bench.synthetic_fleet import SyntheticFleet
 
 ROOT = Path(__file__).parent.parent.parent
+MOST_A_RUN = 8_000
+"""Bytes: its id, numbers and digest."""
 MOST_A_SECRET = 5_120
 """Bytes: its name, ARN, labels and tags, its key's name and dates, and what the plan makes of them,
 and what the redactor spares."""
@@ -30,7 +33,7 @@ def bench(*options: str) -> subprocess.CompletedProcess[str]:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """The table and the figures of a run without the Lambda package, which other tests build."""
     target = tmp_path_factory.mktemp("bench") / "figures" / "bench.json"
-    sizes = ["--sweeps", "150,250", "--plans", "100,1000"]
+    sizes = ["--sweeps", "150,250", "--plans", "100,1000", "--lines", "2000"]
     done = bench(*sizes, "--cold", "0", "--rounds", "1", "--json", str(target))
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(target.read_text(encoding="utf-8"))
@@ -64,6 +67,7 @@ def test_figures(measured: tuple[str, dict[str, Any]]) -> None:
     }
     assert [row["keys"] for row in found["planner"]] == [100, 1000]
     assert found["planner"][0]["growth"] == 1
+    assert found["evidence"]["lines"] == 2_000
 
 
 def test_table(measured: tuple[str, dict[str, Any]]) -> None:
@@ -114,6 +118,13 @@ def test_synthetic_fleet_answers_script() -> None:
     fleet = SyntheticFleet(3)
     script(fleet, 3)
     assert fleet.calls == {"DescribeSecret": 3, "GetSecretValue": 3, "GET key": 3}
+
+
+def test_evidence_memory_is_not_of_lines() -> None:
+    """Forty runs more are eighteen thousand lines more: a few kilobytes per run, and nothing per line."""
+    few, many = (audit_lines.peak_of(runs * audit_lines.PER_RUN) for runs in (10, 50))
+    assert (many - few) / 40 < MOST_A_RUN
+    assert not audit_lines.read(audit_lines.lines(1_000)).sources[0].report.problems
 
 
 def test_sweep_memory_per_secret_is_bounded() -> None:
