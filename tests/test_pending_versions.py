@@ -139,20 +139,6 @@ def test_another_form_of_value_is_not_undone(to_json: bool) -> None:
     assert world.current_key(NAME).id not in (old.id, new.id)
 
 
-def test_pasted_key_wins_over_pending() -> None:
-    world, old, new = pending()
-    world.pass_time(MINUTE)
-    by_hand = world.infobip.add_key(
-        world.accounts["main"], "by hand", scopes=["sms:manage"], valid_to=world.clock.now() + 90 * DAY
-    )
-    world.store.put_value_by_hand(NAME, json.dumps({"api_key": leaks.register(str(by_hand.value))}))
-    for _ in range(2):
-        world.pass_time(MINUTE)
-        world.sweep()
-    assert world.current_key(NAME).id == by_hand.id
-    assert (alive(world, new), alive(world, old)) == (False, True)
-
-
 def test_possibly_used_key_gets_its_grace() -> None:
     """A version that was promoted keeps AWSPENDING, and loses AWSPREVIOUS when two more values are stored."""
     world = World()

@@ -95,14 +95,6 @@ class MemoryWorld(Verbs):
         self.ours.add(key.id)
         return key
 
-    def managed(self, name: str, *, plain: bool = False, **more: Any) -> SimKey:
-        """The former name of :meth:`secret`."""
-        left = more.pop("left", 300 * DAY)
-        more.pop("scopes", None)
-        return self.secret(
-            name, value=PLAIN if plain else KEY, left=left, lifetime=left + more.pop("age", 65 * DAY), **more
-        )
-
     def _simulated(self, account: Account) -> SimAccount:
         if isinstance(account, SimAccount):
             return account

@@ -28,11 +28,6 @@ class LocalWorld(Verbs):
     client: Any
     region: str = REGION
 
-    @property
-    def world(self) -> InfobipWorld:
-        """The former name of :attr:`infobip`."""
-        return self.infobip
-
     def elsewhere(self, region: str, role: str | None = None) -> LocalWorld:
         """The secrets of another region, or of a role's AWS account, with the same Infobip and clock."""
         keys = {name.lower(): text for name, text in DUMMY_CREDENTIALS.items()}
