@@ -84,7 +84,6 @@ class Applied:
         partition = self.values("aws_partition")["current"]["partition"]
         region = self.values("aws_region")["current"]["region"]
         account = self.values("aws_caller_identity")["current"]["account_id"]
-        stores = self.values("aws_cloudwatch_event_bus").get("stores")
         named = {f"{name.capitalize()}LambdaFunction": one for name, one in functions.items()}
         return {
             "AWS::Partition": partition,
@@ -95,7 +94,6 @@ class Applied:
             "DeadLetterQueue.Arn": queues["dead"]["arn"],
             "DeadLetterQueue.QueueName": queues["dead"]["name"],
             "AlarmTopic": topic,
-            **({"StoreBus": stores["name"]} if stores else {}),
             **{name: one["function_name"] for name, one in named.items()},
             **{f"{name}.Arn": one["arn"] for name, one in named.items()},
         }

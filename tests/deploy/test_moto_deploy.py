@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from tests.deploy.actions import FUNCTIONS
-from tests.deploy.offline import NAME, REGION, STAGE, account_at, moto_server, once, service
+from tests.deploy.offline import MEMBER, NAME, REGION, STAGE, account_at, moto_server, once, service
 from tests.deploy.policies import statements
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,8 @@ def test_it_is_deployed_and_removed(osls: Any, endpoint: str, template: dict[str
         # query protocol alone; it answers 500 at every attempt.
         return boto3.client(name, endpoint_url=endpoint, region_name=REGION)  # type: ignore[call-overload]
 
-    osls("deploy", "--param", "event-bus=default", "--param", "xray=true")
+    stores = f"stores={REGION} us-west-2 arn:aws:iam::{MEMBER}:role/rotator@eu-west-1"
+    osls("deploy", "--param", "event-bus=default", "--param", "xray=true", "--param", stores)
     functions = {one["FunctionName"]: one for one in aws("lambda").list_functions()["Functions"]}
     assert functions.keys() == {f"{NAME}-{name}" for name in FUNCTIONS}
     for name in FUNCTIONS:
@@ -66,6 +67,11 @@ def test_it_is_deployed_and_removed(osls: Any, endpoint: str, template: dict[str
         found = {one.sid for one in statements(document)}
         assert {"FindSecrets", "ReadManagement", "ManagedSecrets", "WriteLogs", "Trace"} <= found
         assert "SecretsKeys" not in found
+        assert (
+            ("AssumeStores" in found)
+            is ("ROTATOR_STORES" in function["Environment"]["Variables"])
+            is (name != "rotation")
+        )
     (mapping,) = aws("lambda").list_event_source_mappings()["EventSourceMappings"]
     assert mapping["FunctionArn"].endswith(f"{NAME}-worker")
     urls = aws("sqs").list_queues()["QueueUrls"]
@@ -84,6 +90,8 @@ def test_it_is_deployed_and_removed(osls: Any, endpoint: str, template: dict[str
     groups = aws("logs").describe_log_groups()["logGroups"]
     kept = {group["logGroupName"]: group["retentionInDays"] for group in groups}
     assert kept == {f"/aws/lambda/{NAME}-{name}": 400 for name in FUNCTIONS}
+    (rule,) = aws("events").list_rules(EventBusName=f"{NAME}-stores")["Rules"]
+    assert json.loads(rule["EventPattern"])["source"] == ["aws.secretsmanager"]
     permission = json.loads(aws("lambda").get_policy(FunctionName=f"{NAME}-rotation")["Policy"])["Statement"][0]
     assert permission["Principal"] == {"Service": "secretsmanager.amazonaws.com"}
     (stack,) = aws("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
