@@ -124,11 +124,10 @@ class History:
     def _take(self, source: Source, line: dict[str, Any]) -> None:
         def text(name: str) -> str:
             value = line.get(name)
-            found = value[:_LONGEST] if isinstance(value, str) else ""
-            if name == "secret" and found and text("region"):  # two stores may have secrets of one name
-                return f"{found} ({text('aws_account')} {text('region')})"
-            return found
+            return value[:_LONGEST] if isinstance(value, str) else ""
 
+        if text("secret") and text("region"):  # two stores may have secrets of one name
+            line["secret"] = f"{text('secret')} ({text('aws_account')} {text('region')})"
         at = _time(text("timestamp"))
         if at is None:
             source.unusable += 1

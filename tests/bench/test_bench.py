@@ -16,7 +16,7 @@ from tests.bench.sweeps import peak_of, script, sweep
 from tests.bench.synthetic_fleet import SyntheticFleet
 
 ROOT = Path(__file__).parent.parent.parent
-MOST_A_RUN = 8_000
+MOST_A_RUN = 6_000
 """Bytes: its id, numbers and digest."""
 MOST_A_SECRET = 5_120
 """Bytes: its name, ARN, labels and tags, its key's name and dates, and what the plan makes of them,
