@@ -295,9 +295,14 @@ def test_management_secret_is_not_managed(stack: Stack, command: tuple[str, ...]
     stack.account("main")
     management = "rotator/main"
     ran = stack.run(command[0], management, *command[1:])
-    assert ran.code == 2
+    assert ran.code == 1
     assert management in ran.sentence
     assert "tag-resource" not in ran.sentence
+
+
+def test_two_management_secrets_are_exit_1(stack: Stack) -> None:
+    BAD["two management secrets"].arrange(stack)
+    assert [stack.run(*command).code for command in (("plan",), ("rotate", "app/key", "--reason", "x"))] == [1, 1]
 
 
 def test_plan_for_year_one_is_refused(stack: Stack) -> None:

@@ -72,7 +72,7 @@ def test_no_credentials_is_exit_2(stack: Stack, command: str) -> None:
 def test_unmanaged_secret_is_exit_1(stack: Stack, command: str) -> None:
     stack.seed()
     stack.client.create_secret(Name="prod/other", SecretString="text")
-    for name in ("prod/other", "infobip/main"):
+    for name in ("prod/other", "rotator/main"):
         target = ("--secret", name) if command in ("plan", "revoke") else (name,)
         ran = stack.run(command, *target, *(R if command in ("revoke", "rollback", "rotate") else ()))
         assert (ran.code, name in ran.sentence) == (1, True)

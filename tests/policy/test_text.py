@@ -98,12 +98,12 @@ def test_short_id(identifier: str, shown: str) -> None:
         ("mian", "main"),
         ("prod/foo", ""),
         ("prod/sms/sent", ""),
-        ("pending", ""),
+        ("create", ""),
         ("pln", "plan"),
     ],
 )
 def test_only_close_names_are_suggested(text: str, meant: str) -> None:
-    said = did_you_mean(text, ["prod/sms/otp", "prod/new", "main", "plan"])
+    said = did_you_mean(text, ["prod/sms/otp", "prod/new", "main", "plan", "rotate"])
     assert said == (f"Did you mean {meant}?" if meant else "")
 
 
