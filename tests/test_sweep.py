@@ -13,8 +13,9 @@ import pytest
 
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT, Sweep
-from rotator.model import ActionKind, Outcome, Policy, SecretEntry
+from rotator.model import ActionKind, Outcome, Policy
 from rotator.policy.labels import key_name
+from rotator.ports import Listing
 from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options
@@ -210,8 +211,8 @@ def label_reads(accounts: int, monkeypatch: pytest.MonkeyPatch, *, orphans: bool
             world.infobip.add_key(world.accounts[f"a{number}"], name, valid_from=made, valid_to=now + timedelta(days=9))
     listed = world.store.list_secrets
 
-    def watched(role: str = "") -> tuple[SecretEntry, ...]:
-        return tuple(replace(each, versions=Watched(each.versions, each.name, seen)) for each in listed(role))
+    def watched(role: str = "") -> Listing:
+        return Listing(replace(each, versions=Watched(each.versions, each.name, seen)) for each in listed(role))
 
     monkeypatch.setattr(world.store, "list_secrets", watched)
     return seen, world.sweep(dry_run=True)
