@@ -21,11 +21,13 @@ import pytest
 from rotator.bootstrap import make_rehearsal, prepare
 from rotator.engine.rehearsal import rehearsing
 from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, Part
+from rotator.errors import SecretNotFound
 from rotator.key_format import is_deployment
 from rotator.patience import Patience, SlowCalls
 from rotator.ports import REHEARSAL_PREFIX
 from rotator.sandbox.exchange import Drop, Request, Response
 from rotator.sandbox.state import NameFilter, Role, SimKey
+from rotator.secret import Secret
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Ran, Stack
 from tests.post_server import JSON
@@ -417,6 +419,26 @@ def rehearse(stack: Stack, killer: Killer) -> None:
             assert rehearsal.run(rehearsal.plan(SCOPES[1:])).ok
         finally:
             app.close()
+
+
+def test_flow_sees_no_other_secret(stack: Stack) -> None:
+    """Threat: a mistake in a rehearsal. Its engine reads and changes the rehearsal's own secret alone."""
+    stack.secret("app/key", stack.account("main"))
+    with patch.dict(os.environ, stack.environment, clear=True):
+        app = prepare(stream=io.StringIO()).start(trigger="manual", actor="test")
+        rehearsal = make_rehearsal(app, "main")
+    own = f"{REHEARSAL_PREFIX}test"
+    view = rehearsal.store.view(rehearsal.management, rehearsal.store.create(own, {}), own, {})
+    assert {entry.name for entry in view.list_secrets()} == {own, rehearsal.management.name}
+    view.stage(own, str(uuid.uuid4()), Secret("a value"), ("LABEL",))
+    for call in (
+        lambda: view.describe("app/key"),
+        lambda: view.read_current("app/key"),
+        lambda: view.stage(rehearsal.management.arn, str(uuid.uuid4()), Secret("a value"), ("LABEL",)),
+    ):
+        with pytest.raises(SecretNotFound):
+            call()
+    app.close()
 
 
 def alike(stack: Stack) -> tuple[list[SimKey], list[Any]]:
