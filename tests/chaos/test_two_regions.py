@@ -136,14 +136,14 @@ def test_both_at_once(name: str, make: Callable[[str], TwoRegions], one: Act, ot
     assert not broken, "\n".join(broken[:12])
 
 
-@pytest.mark.parametrize("aws_account", ["123456789012", "210987654321"])
-def test_alternately_for_weeks(aws_account: str) -> None:
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("aws_account", [HOME, AWS_ACCOUNT])
+def test_alternately_for_weeks(aws_account: str, joined: bool) -> None:
     """Swept alternately through rotations, graces and killed runs: in another region, and in another AWS account."""
     first = World()
     first.account()
-    second = SecondRegion(
-        first, aws_account=aws_account, region="us-east-1" if aws_account == "123456789012" else "eu-central-1"
-    )
+    region = "us-east-1" if aws_account == HOME else "eu-central-1"
+    second = SecondRegion(first, aws_account=aws_account, region=region, joined=joined)
     for world in (first, second):
         for number in range(4):
             world.secret(f"prod/{number}", left=(30 + 2 * number) * DAY, lifetime=(30 + 2 * number) * DAY + 55 * DAY)
@@ -190,13 +190,14 @@ LOST = (
 )
 
 
-def disturbed(make: Callable[[], TwoRegions], act: Act, index: int, *, kill: bool) -> tuple[list[str], bool]:
-    """The process is killed ahead of a call of any server, or from then on the second store does not answer.
+def disturbed(make: Callable[[], TwoRegions], act: Act, index: int, lost: str) -> tuple[list[str], bool]:
+    """The process is killed ahead of a call of any server, or from then on the lost store does not answer.
 
     Gives what broke, and whether the store was not listed.
     """
     both = make()
-    first, store, dead, unlisted = both.first, both.second.store, False, False
+    first, dead, unlisted, kill = both.first, False, False, not lost
+    store, other = (first.store, both.second) if lost == "first" else (both.second.store, first)
 
     def strike() -> None:
         nonlocal dead
@@ -217,7 +218,10 @@ def disturbed(make: Callable[[], TwoRegions], act: Act, index: int, *, kill: boo
             world.emergency_keys |= {leaked.id, first.first_keys[SMS].id}
         both.second.exempt.add(COPY)
     result: object = None
-    with at_calls(first, (index, strike), stores=(store,)) as calls, contextlib.suppress(Kill, RotatorError):
+    with (
+        at_calls(first, (index, strike), stores=(both.second.store,)) as calls,
+        contextlib.suppress(Kill, RotatorError),
+    ):
         result = act(first)
     dead = False
     found = [] if index < len(calls) else ["the fault did not come"]
@@ -228,27 +232,34 @@ def disturbed(make: Callable[[], TwoRegions], act: Act, index: int, *, kill: boo
         noted = any(str(both.second.id) in note for note in result.notes)
         found += ["no note on the store"] if unlisted and not noted else []
     if isinstance(result, Sweep):
-        own = {first.store.peek(name).arn for name in first.names()}
-        failed = (each for each in result.results if each.action.arn in own and each.error)
-        found += [f"{each.action} of the first store: {each.error}" for each in failed]
+        arns = {other.store.peek(name).arn for name in other.names()}
+        failed = (each for each in result.results if each.action.arn in arns and each.error)
+        found += [f"{each.action} of the other store: {each.error}" for each in failed]
         reported = any(alert.kind is Reason.STORE_UNREACHABLE for plan in result.plan.accounts for alert in plan.alerts)
         found += ["the lost store is not reported"] if unlisted != reported or (unlisted and result.succeeded) else []
     both.converge()
     return found + both.broken(after_grace=True), unlisted
 
 
-@pytest.mark.parametrize("kill", [True, False])
-@pytest.mark.parametrize(("name", "make", "act"), [case[:3] for case in JOINED], ids=[name for name, *_ in JOINED])
-def test_lost_at_each_call(name: str, make: Callable[[str], TwoRegions], act: Act, kill: bool) -> None:
-    """The process, or the second store: in another region and in another AWS account, in turn."""
+LOSSES = [
+    pytest.param(*case, lost, id=f"{case[0]}, {lost or 'killed'}")
+    for *case, _ in JOINED
+    for lost in ("", "first", "second")
+    if (case[2], lost) != (revoke, "first")  # it would be asked to revoke what it can't replace
+]
+
+
+@pytest.mark.parametrize(("name", "make", "act", "lost"), LOSSES)
+def test_lost_at_each_call(name: str, make: Callable[[str], TwoRegions], act: Act, lost: str) -> None:
+    """The process, or a store: the second is in another region and in another AWS account, in turn."""
     world = make(HOME)
     with at_calls(world.first, stores=(world.second.store,)) as calls:
         act(world.first)
-    found, lost = [], set()
+    found, listed = [], set()
     for index, call in enumerate(calls):
         where = partial(make, HOME if index % 2 else AWS_ACCOUNT)
-        broken, unlisted = disturbed(where, act, index, kill=kill)
-        lost.add(unlisted)
+        broken, unlisted = disturbed(where, act, index, lost)
+        listed.add(not unlisted)
         found += [f"{name}, {call} ({index}): {text}" for text in broken]
     assert not found, "\n".join(found[:12])
-    assert lost == ({False} if kill else {True, False})
+    assert lost == "first" or listed == ({True, False} if lost else {True})  # the first is listed first
