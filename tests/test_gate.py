@@ -13,7 +13,7 @@ from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.evidence import MAX_LOG_TIME
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
-from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
+from rotator.errors import ReadersUnknown, Refused, SecretNotFound
 from rotator.model import ActionKind, Outcome
 from rotator.policy.tags import InvalidTags
 from rotator.reasons import Reason
@@ -239,7 +239,7 @@ def test_unknown_consumers_are_error() -> None:
         read_consumers(world.reconciler(), NAME)
     with pytest.raises(SecretNotFound):
         read_consumers(world.reconciler(), "nowhere")
-    with pytest.raises(ConfigurationError, match="rotator/main"):
+    with pytest.raises(Refused, match="rotator/main"):
         read_consumers(world.reconciler(), "rotator/main")
     world.secret("wrong", grace="soon")
     with pytest.raises(InvalidTags, match="rotator:grace"):
