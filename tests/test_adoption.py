@@ -26,7 +26,7 @@ def fleet(options: Options | None = None) -> World:
     world.secret("prod/held", adopted=False, hold="freeze")
     world.secret("prod/wrong-tag", adopted=False, grace="soon")
     world.store.create_secret("prod/rubbish", world.tags(), "changeme-changeme")
-    world.store.create_secret("prod/no-field", world.tags(), json.dumps({"user": "x"}))
+    world.create("prod/no-field", value=json.dumps({"user": "x"}))
     return world
 
 

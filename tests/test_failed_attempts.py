@@ -39,7 +39,7 @@ def test_emergency_revocations_delay_nothing(by: str) -> None:
 
 def test_keys_that_lost_race_delay_nothing() -> None:
     world = World(options=Options(reveal=False))  # or the faster one would go on with the slower one's key
-    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
+    world.secret(NAME)
     racing: list[int] = []
 
     def stop(when: str, _: int, what: str) -> None:

@@ -54,7 +54,7 @@ def due() -> World:
 def graced(options: Options | None = None) -> World:
     """A key in its grace period: the rotator created it, and replaced it because a person asked for that."""
     world = World(options=options)
-    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY, rotated=True)
+    world.secret(NAME, rotated=True)
     rotate_now(world.reconciler(), NAME, "test")
     return world
 
@@ -103,7 +103,7 @@ def put_back(world: World) -> None:
 
 def add_as_second_field(world: World) -> None:
     """A person stores the old key beside the new one."""
-    fields = json.loads(world.store.consumer_read(NAME))
+    fields = world.value(NAME)
     world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(old(world).value)}))
 
 
@@ -179,7 +179,7 @@ def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
 def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
     """Its value can't be read after the labels were checked for the last time."""
     world = World()
-    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY, rotated=rotated)
+    world.secret(NAME, rotated=rotated)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
     meanwhile(world, LOOKED, lambda w: w.store.deny_kms(NAME))
@@ -191,7 +191,7 @@ def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
 def test_value_of_another_field_is_no_proof() -> None:
     """The tag names another field since the value was read for the proof."""
     world = World()
-    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
+    world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
     meanwhile(world, SEARCHED, lambda w: w.store.tag(NAME, {"rotator:value-field": "token"}))
@@ -292,12 +292,12 @@ def is_stored_by_hand(world: World) -> None:
 
 
 def is_stored_beside_the_key(world: World) -> None:
-    fields = json.loads(world.store.consumer_read(NAME))
+    fields = world.value(NAME)
     world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(orphan(world).value)}))
 
 
 def is_labelled(world: World) -> None:
-    version = world.store.put_value_by_hand(NAME, world.store.consumer_read(NAME))
+    version = world.store.put_value_by_hand(NAME, world.text(NAME))
     world.store.label_by_hand(NAME, key_label(old(world).id), version, current_with(world, old(world)))
     before = current_with(world, old(world), but=version)
     world.store.label_by_hand(NAME, key_label(orphan(world).id), before)
@@ -470,7 +470,7 @@ def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budge
 def context_of(world: World, budget: Budget) -> AccountContext:
     (snapshot,), _ = world.reconciler().snapshots()
     management = world.store.peek("rotator/main")
-    provider = world.connect(management, Secret(world.store.consumer_read(management.name)))
+    provider = world.connect(management, Secret(world.text(management.name)))
     return AccountContext(world.services(), provider, snapshot, budget)
 
 
@@ -565,7 +565,7 @@ def test_label_counts_where_value_is_unknown() -> None:
     world = over(Options(reveal=False))
     world.secret(OTHER)
     version, text = world.new_id(), json.dumps({"api_key": str(old(world).value)})
-    before = world.store.consumer_read(OTHER), current(world, OTHER)
+    before = world.text(OTHER), current(world, OTHER)
     world.store.put_value_by_hand(OTHER, text, version)
     world.store.label_by_hand(OTHER, CURRENT, before[1], version)
     for label in (key_label(old(world).id), retire_label(old(world).id, world.clock.now() + DAY)):

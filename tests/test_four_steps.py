@@ -63,13 +63,13 @@ def test_four_steps_rotate_and_sweep_revokes() -> None:
     new = world.current_key(NAME)
     assert [new.id in answer for answer in answers] == [True, False, True, True]
     assert new.name == key_name(NAME, world.store.peek(NAME).arn, "default", token)
-    assert json.loads(world.store.consumer_read(NAME))["sender"] == "Example"
+    assert world.value(NAME)["sender"] == "Example"
     # As AWS asks for it: AWSPENDING is never taken off by a call of its own.
     assert world.labels(NAME)[token] == {"AWSCURRENT", "AWSPENDING", f"rotator:key:{new.id}"}
     (retire,) = (label for labels in world.labels(NAME).values() for label in labels if "retire" in label)
     assert retire.startswith(f"rotator:retire:{old.id}:20260305T09")
     assert {line["trigger"] for line in world.lines()} == {"secretsmanager"}
-    assert world.infobip.authenticates(str(old.value))
+    assert world.works(old)
     assert ("API Key Rotated", new.id) in [(kind, detail.get("key_id")) for kind, detail in world.events.sent]
     assert_finished(world, old, token)
     assert world.infobip.creates_used(world.accounts["main"]) <= 1
@@ -207,7 +207,7 @@ def test_value_stored_by_hand_is_kept() -> None:
 def test_first_key_of_secret_without_value() -> None:
     world = World()
     world.account()
-    world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
+    world.create(NAME, scopes="sms:manage")
     token = world.store.start_rotation(NAME, world.new_id())
     all_steps(world, token)
     assert world.consumer_works(NAME)

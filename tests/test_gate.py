@@ -68,12 +68,12 @@ def test_revocation_waits_for_consumers() -> None:
     assert "sms" not in detail
     alerts = [line for line in world.events_named("alert.raised") if line["reason"] == "waiting-for-consumers"]
     assert [(line["secret"], line["key_id"], line["level"]) for line in alerts] == [(NAME, old.id, "warning")]
-    assert world.infobip.authenticates(old.value)
+    assert world.works(old)
     log.read(NAME, "billing")
     (detail,) = waits(world.sweep())  # the log lags
     world.pass_time(LAG)
     assert revoked(world.sweep())
-    assert not world.infobip.authenticates(old.value)
+    assert not world.works(old)
     assert world.consumer_works(NAME)
 
 
@@ -97,7 +97,7 @@ def test_unreadable_log_waits_and_warns(log: bool) -> None:
     assert [line["reason"] for line in world.events_named("alert.raised")] == ["waiting-for-consumers"]
     world.pass_time(GRACE)
     assert revoked(world.sweep())
-    assert not world.infobip.authenticates(old.value)
+    assert not world.works(old)
 
 
 def test_denied_log_is_read_once() -> None:
@@ -159,7 +159,7 @@ def test_tag_set_after_plan_counts() -> None:
     (result,) = world.sweep().results
     assert result.outcome is Outcome.DEFERRED
     assert old.id in str(result.error)
-    assert world.infobip.authenticates(old.value)
+    assert world.works(old)
 
 
 def test_emergency_does_not_wait() -> None:
@@ -167,7 +167,7 @@ def test_emergency_does_not_wait() -> None:
     world, log, old = world_with(gate="adoption")
     emergency = Emergency(world.services(), "leaked", "INC-1")
     assert emergency.execute(emergency.plan(Target(NAME), Strategy.REPLACE_FIRST)).ok
-    assert not world.infobip.authenticates(old.value)
+    assert not world.works(old)
     assert log.asked == []
 
 

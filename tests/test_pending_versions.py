@@ -53,16 +53,8 @@ def pending(**settings: Any) -> tuple[World, SimKey, SimKey]:
 
 def edit(world: World, **fields: Any) -> str:
     """A person changes other fields of the value."""
-    text = json.dumps({**json.loads(world.store.consumer_read(NAME)), **fields})
+    text = json.dumps({**world.value(NAME), **fields})
     return world.store.put_value_by_hand(NAME, text)
-
-
-def alive(world: World, key: SimKey) -> bool:
-    return world.infobip.authenticates(str(key.value))
-
-
-def labels(world: World) -> set[str]:
-    return {label for each in world.labels(NAME).values() for label in each}
 
 
 @pytest.mark.parametrize("after", [timedelta(0), SECOND / 2, MINUTE, HOUR])
@@ -75,13 +67,13 @@ def test_edit_is_not_undone(after: timedelta) -> None:
     edit(world, sender="After")
     world.pass_time(MINUTE)
     world.sweep()
-    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
-    assert not alive(world, new)
-    assert f"rotator:key:{new.id}" not in labels(world)
+    assert world.value(NAME)["sender"] == "After"
+    assert not world.works(new)
+    assert f"rotator:key:{new.id}" not in world.every_label(NAME)
     world.pass_time(HOUR)
     assert world.sweep().ok
     assert world.current_key(NAME).id not in (old.id, new.id)
-    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+    assert world.value(NAME)["sender"] == "After"
 
 
 def test_edit_before_staging_is_not_undone() -> None:
@@ -112,8 +104,8 @@ def test_edit_before_staging_is_not_undone() -> None:
     for _ in range(3):
         world.pass_time(HOUR)
         world.sweep()
-        assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
-    assert not alive(world, new)
+        assert world.value(NAME)["sender"] == "After"
+    assert not world.works(new)
     assert world.current_key(NAME).id not in (old.id, new.id)
 
 
@@ -133,9 +125,9 @@ def test_another_form_of_value_is_not_undone(to_json: bool) -> None:
     world.pass_time(MINUTE)
     for _ in range(2):
         world.sweep()
-        assert world.store.consumer_read(NAME).startswith("{") is to_json
+        assert world.text(NAME).startswith("{") is to_json
         world.pass_time(HOUR)
-    assert not alive(world, new)
+    assert not world.works(new)
     assert world.current_key(NAME).id not in (old.id, new.id)
 
 
@@ -153,10 +145,10 @@ def test_possibly_used_key_gets_its_grace() -> None:
     world.pass_time(HOUR)
     world.sweep()
     world.sweep()
-    assert alive(world, new)
+    assert world.works(new)
     world.pass_time(73 * HOUR)
     world.sweep()
-    assert not alive(world, new)
+    assert not world.works(new)
 
 
 @pytest.mark.parametrize("has_field", [False, True])
@@ -168,10 +160,10 @@ def test_changed_value_field_recovers(has_field: bool) -> None:
     world.store.tag(NAME, {"rotator:value-field": "token"})
     world.pass_time(MINUTE)
     world.sweep()  # the process that stored it may be about to promote it
-    assert alive(world, new)
+    assert world.works(new)
     world.pass_time(HOUR)
     world.sweep()
-    assert not alive(world, new)
+    assert not world.works(new)
     assert world.current_value(NAME) == old.value
     world.store.untag(NAME, "rotator:value-field")
     world.pass_time(HOUR)
@@ -193,9 +185,9 @@ def test_step_fails_and_removes_labels(which: Step) -> None:
     edit(world, sender="After")
     with refused(Reason.SUPERSEDED, token, kind=StateChanged):
         step(which)
-    assert not alive(world, new)
-    assert not labels(world) & {"AWSPENDING", f"rotator:key:{new.id}"}
-    assert json.loads(world.store.consumer_read(NAME)) == {"sender": "After", "api_key": old.value}
+    assert not world.works(new)
+    assert not world.every_label(NAME) & {"AWSPENDING", f"rotator:key:{new.id}"}
+    assert world.value(NAME) == {"sender": "After", "api_key": old.value}
 
 
 def test_edit_after_comparison_is_seen() -> None:
@@ -209,11 +201,11 @@ def test_edit_after_comparison_is_seen() -> None:
 
     world.store.before = change
     world.sweep()
-    assert json.loads(world.store.consumer_read(NAME)) == {"sender": "After", "api_key": old.value}
+    assert world.value(NAME) == {"sender": "After", "api_key": old.value}
     world.pass_time(HOUR)
     world.sweep()
-    assert not alive(world, new)
-    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+    assert not world.works(new)
+    assert world.value(NAME)["sender"] == "After"
 
 
 @pytest.mark.parametrize("call", range(1, 9))
@@ -237,7 +229,7 @@ def test_giving_up_can_be_interrupted(call: int) -> None:
     for _ in range(3):
         world.pass_time(HOUR)
         world.sweep()
-    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+    assert world.value(NAME)["sender"] == "After"
     assert world.current_key(NAME).id not in (old.id, new.id)
     assert world.consumer_works(NAME)
     world.pass_time(80 * HOUR)
@@ -251,8 +243,8 @@ def test_missing_pending_key_keeps_its_label() -> None:
     world.infobip.delete_key(new.id)
     world.pass_time(MINUTE)
     world.sweep()
-    assert f"rotator:key:{new.id}" in labels(world)
-    assert "AWSPENDING" not in labels(world)
+    assert f"rotator:key:{new.id}" in world.every_label(NAME)
+    assert "AWSPENDING" not in world.every_label(NAME)
     world.pass_time(HOUR)
     (plan,) = world.sweep().plan.accounts
     assert world.current_key(NAME).id not in (old.id, new.id)
@@ -321,7 +313,7 @@ def test_pasted_key_stays(age: timedelta, adopted: bool, after: timedelta) -> No
     world.pass_time(HOUR)
     world.sweep()
     assert world.current_key(NAME).id == pasted.id
-    assert not alive(world, new)
+    assert not world.works(new)
 
 
 def test_promoted_meanwhile_is_not_revoked() -> None:
@@ -339,7 +331,7 @@ def test_promoted_meanwhile_is_not_revoked() -> None:
     world.store.before = promote
     world.sweep()
     assert world.current_key(NAME).id == new.id
-    assert alive(world, new)
+    assert world.works(new)
 
 
 def test_proven_by_value_is_retired() -> None:
@@ -355,6 +347,6 @@ def test_proven_by_value_is_retired() -> None:
     for _ in range(3):
         world.pass_time(HOUR)
         world.sweep()
-    assert alive(world, key)
-    assert any(label.startswith(f"rotator:retire:{key.id}") for label in labels(world))
-    assert "AWSPENDING" not in labels(world)
+    assert world.works(key)
+    assert any(label.startswith(f"rotator:retire:{key.id}") for label in world.every_label(NAME))
+    assert "AWSPENDING" not in world.every_label(NAME)

@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 def rotated(**settings: object) -> tuple[World, SimKey, SimKey]:
     """A secret that was rotated by hand an hour ago, long before it was due: the previous key and the current one."""
     world = World()
-    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY, **settings)
+    old = world.secret(NAME, **settings)
     rotate_now(world.reconciler(), NAME, "new contract")
     world.pass_time(HOUR)
     return world, old, world.current_key(NAME)
@@ -86,7 +86,7 @@ def test_rollback_makes_previous_key_current() -> None:
     assert [(item.key_id, item.revoke_at) for item in life.retiring] == [(new.id, done.retired_until)]
     assert life.stale == ()
     assert life.pending_version is None
-    assert world.infobip.authenticates(new.value)
+    assert world.works(new)
     assert not [call for call in world.infobip.calls[asked:] if call.method in ("POST", "PUT")]
     (attempt,) = world.events_named("secret.rolled_back", "attempt")
     (success,) = world.events_named("secret.rolled_back")
@@ -104,10 +104,10 @@ def test_newer_key_is_revoked_after_grace() -> None:
     assert world.sweep().results == ()  # neither resumed nor rotated back
     world.pass_time(72 * HOUR - MINUTE)
     assert world.sweep().results == ()
-    assert world.infobip.authenticates(new.value)
+    assert world.works(new)
     world.pass_time(MINUTE)
     assert [result.action.key_id for result in world.sweep().results] == [new.id]
-    assert not world.infobip.authenticates(new.value)
+    assert not world.works(new)
     assert world.current_key(NAME).id == old.id
     calm(world)
 
@@ -166,7 +166,7 @@ def test_killed_and_repeated(moment: str) -> None:
     unchanged(world, second.id, third.id, until)
     world.sweep()
     unchanged(world, second.id, third.id, world.clock.now() + 72 * HOUR)
-    assert world.infobip.authenticates(first.value)
+    assert world.works(first)
     calm(world)
 
 
@@ -215,14 +215,14 @@ def test_one_of_several_is_chosen_by_its_id() -> None:
 
 def test_reverted_fields_are_named() -> None:
     world, old, new = rotated(extra={"sender": "Old", "limits": {"a": 1}})
-    fields = json.loads(world.store.consumer_read(NAME))
+    fields = world.value(NAME)
     text = json.dumps({**fields, "sender": "New", "added": True})
     world.store.put_value_by_hand(NAME, text)
     world.sweep()  # adopts what was stored by hand: the same key
     assert read_lifecycle(world.store.peek(NAME)).current_key == new.id
     done = back(world)
     assert (done.key_id, done.changed_fields) == (old.id, ("added", "sender"))
-    assert json.loads(world.store.consumer_read(NAME))["sender"] == "Old"
+    assert world.value(NAME)["sender"] == "Old"
 
 
 def test_no_probe_where_tag_says_so() -> None:
@@ -233,7 +233,7 @@ def test_no_probe_where_tag_says_so() -> None:
 
 def test_full_grace_after_emergency() -> None:
     world = World()
-    world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
+    world.secret(NAME)
     revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
     made = world.current_key(NAME)
     world.pass_time(HOUR)
@@ -409,7 +409,7 @@ def test_named_key_gets_retire_label() -> None:
 def test_without_value_or_tags() -> None:
     world = World()
     world.account()
-    world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
+    world.create(NAME, scopes="sms:manage")
     world.store.create_secret("prod/other", {})
     with refused(Reason.EMPTY, NAME):
         back(world)
@@ -457,7 +457,7 @@ def test_never_back_to_emergencys_key() -> None:
 def test_first_key_after_emergency() -> None:
     """No sweep adds the retire label that such a key lacks."""
     world = World()
-    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
+    old = world.secret(NAME)
     assert revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME).ok
     with refused(Reason.EMERGENCY, old.id, ROTATE):
         back(world)
@@ -469,7 +469,7 @@ def test_it_never_goes_to_another_account(back: bool) -> None:
     key is the old account's; if the tag is set back, the current one is the new one's.
     """
     world = World()
-    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
+    old = world.secret(NAME)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
     rotate_now(world.reconciler(), NAME, "moved")

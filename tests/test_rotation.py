@@ -66,10 +66,8 @@ def test_first_key_in_wrong_account() -> None:
     sub = world.infobip.add_account("sub", parent=parent.id)
     user = world.infobip.add_user(parent, "boss", leaks.register("pass-word-123456"))
     world.accounts["main"] = sub.id
-    value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
-    tags = {"rotator:role": "management", "rotator:account": "main"}
-    world.store.create_secret("rotator/main", tags, json.dumps({**value, "account_id": sub.id}))
-    world.store.create_secret("s/new", world.tags("main", scopes="sms:manage"), None)
+    world.management(user, account_id=sub.id)
+    world.create("s/new", scopes="sms:manage")
 
     def into_the_parent(request: Request, _answer: Response | None) -> None:
         body = json.loads(request.body)
@@ -113,7 +111,7 @@ def test_wrong_verify_path_is_not_waited_for(status: int, waited: bool) -> None:
     assert result.outcome is Outcome.FAILED
     assert "rotator:verify-path" in str(result.error)
     assert (world.clock.now() - before > timedelta(seconds=30)) == waited
-    assert world.infobip.authenticates(str(old.value))
+    assert world.works(old)
     world.infobip.faults.clear()
     assert [again.outcome for again in world.sweep().results] == [Outcome.DONE]
 
@@ -140,7 +138,7 @@ def test_missing_key_needs_person(gone: str) -> None:
     if gone == "the account":
         other = _other_credentials(world)
         found = world.infobip.add_key(other.id, "by hand", scopes=["sms:manage"])
-        world.store.create_secret("c/moved", world.tags(), json.dumps({"api_key": leaks.register(str(found.value))}))
+        world.create("c/moved", value=json.dumps({"api_key": leaks.register(str(found.value))}))
     else:
         for old in olds:
             world.infobip.delete_key(old.id)
@@ -221,10 +219,7 @@ def test_sub_accounts_are_two_accounts() -> None:
     user = world.infobip.add_user(parent, "boss", leaks.register("pass-word-123456"))
     for name in ("main", "second"):
         world.accounts[name] = world.infobip.add_account(name, parent=parent.id).id
-        value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
-        tags = {"rotator:role": "management", "rotator:account": name}
-        text = json.dumps({**value, "account_id": world.accounts[name]})
-        world.store.create_secret(f"rotator/{name}", tags, text)
+        world.management(user, name, account_id=world.accounts[name])
     old = world.secret("a/one", left=5 * DAY)
     world.store.tag("a/one", {"rotator:account": "second", "rotator:scopes": "sms:manage"})
     assert ("a/one", "key-not-found", old.id) in _alerts(world.sweep())
@@ -280,7 +275,7 @@ def test_unrevocable_key_does_not_stop_it() -> None:
     world = World()
     old = world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "first")
-    world.store.create_secret("prod/copy", world.tags(), json.dumps({"api_key": old.value}))
+    world.create("prod/copy", value=json.dumps({"api_key": old.value}))
     world.pass_time(73 * HOUR)
     (plan,) = world.reconciler().plan(secret=NAME).accounts
     assert [str(skip.reason) for skip in plan.skipped] == ["shared-key"]
@@ -288,7 +283,7 @@ def test_unrevocable_key_does_not_stop_it() -> None:
     (result,) = rotate_now(world.reconciler(), NAME, "second")
     assert (result.outcome, result.new_key_id) == (Outcome.DONE, world.current_key(NAME).id)
     assert held != result.new_key_id
-    assert world.infobip.authenticates(old.value)  # still held by the copy
+    assert world.works(old)  # still held by the copy
 
 
 @pytest.mark.parametrize(

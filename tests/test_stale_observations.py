@@ -96,7 +96,7 @@ def test_killed_runs_key_is_read_after_pause(killed_at: tuple[str, str], age: ti
 def test_first_key_is_read_before_storing() -> None:
     """Storing it makes it current: afterwards would be too late."""
     world = due()
-    world.store.create_secret("prod/new", world.tags(scopes="sms:manage"))
+    world.create("prod/new", scopes="sms:manage")
     world.sweep(secret=NAME)
     then(world, "GET", PROBE, lambda: stood_still(world))
     (result,) = world.sweep(secret="prod/new").results
@@ -139,7 +139,7 @@ def test_late_key_waits_for_orphans() -> None:
 def test_old_key_stays_if_current_disabled(way: str) -> None:
     """The listing is minutes old where an account is large: the key in use is read again, right before."""
     world = World()
-    old = world.secret(NAME, left=200 * DAY, lifetime=265 * DAY)
+    old = world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(72 * HOUR)
     current = world.current_key(NAME)

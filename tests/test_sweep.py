@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -35,7 +34,7 @@ def test_whole_life_of_key() -> None:
     new = world.current_key("prod/sms")
     assert new.id != old.id
     assert new.scopes == old.scopes
-    assert json.loads(world.store.consumer_read("prod/sms")) == {
+    assert world.value("prod/sms") == {
         "note": "a",
         "n": 1.5,
         "api_key": new.value,
@@ -52,13 +51,13 @@ def test_whole_life_of_key() -> None:
     # not a second before its grace is over
     world.pass_time(72 * HOUR - timedelta(seconds=1))
     assert world.sweep().results == ()
-    assert world.infobip.authenticates(old.value)
+    assert world.works(old)
     world.pass_time(timedelta(seconds=1))
     sweep = world.sweep()
     assert [(r.action.kind, r.action.reason, r.outcome) for r in sweep.results] == [
         (ActionKind.REVOKE, Reason.GRACE_OVER, Outcome.DONE)
     ]
-    assert not world.infobip.authenticates(old.value)
+    assert not world.works(old)
     assert world.labels("prod/sms") == {
         version: {"AWSCURRENT", "AWSPENDING", f"rotator:key:{new.id}"},
         retired: {"AWSPREVIOUS"},
@@ -70,9 +69,9 @@ def test_whole_life_of_key() -> None:
 def test_plain_stays_plain_first_is_json() -> None:
     world = World()
     world.secret("plain", value=PLAIN, left=5 * DAY)
-    world.store.create_secret("empty", world.tags(scopes="sms:manage voice:manage"))
+    world.create("empty", scopes="sms:manage voice:manage")
     assert world.sweep().ok
-    assert not world.store.consumer_read("plain").startswith("{")
+    assert not world.text("plain").startswith("{")
     assert world.consumer_works("plain")
     assert world.consumer_works("empty")
     assert world.current_key("empty").scopes == {"sms:manage", "voice:manage"}
@@ -152,11 +151,11 @@ def test_key_missing_in_listing_has_grace() -> None:
 
     world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="GET", path="/settings/2/api-keys$", hook=leave_out))
     assert world.sweep().results == ()  # it was read by its id
-    assert world.infobip.authenticates(str(old.value))
+    assert world.works(old)
     assert any(f"rotator:retire:{old.id}" in label for labels in world.labels("prod/sms").values() for label in labels)
     world.pass_time(72 * HOUR)
     assert world.sweep().ok
-    assert not world.infobip.authenticates(str(old.value))
+    assert not world.works(old)
 
 
 # ---- what a sweep costs ----------------------------------------------------------------------------------------------
