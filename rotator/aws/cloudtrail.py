@@ -42,7 +42,7 @@ LAG: Final = timedelta(minutes=15)
 """How long an event may take to appear, according to AWS."""
 HISTORY: Final = timedelta(days=90)
 READ: Final = "GetSecretValue"
-WRITES: Final = frozenset(
+_CHANGES: Final = frozenset(
     {"CreateSecret", "PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage", "RotateSecret", "TagResource"}
 )
 UNKNOWN: Final = "unknown"
@@ -218,7 +218,7 @@ def write_of(event: Mapping[str, Any]) -> Write | None:
     :raises UnreadableEvent: the event cannot be parsed.
     """
     call = _text(event.get("EventName"))
-    if call not in WRITES:
+    if call not in _CHANGES:
         return None
     record = _record(event.get("CloudTrailEvent"))
     if record.get("errorCode") or _OURS.search(_text(record.get("userAgent"))):

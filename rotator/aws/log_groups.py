@@ -13,7 +13,7 @@ from rotator.text import printable
 
 _PATTERN: Final = '{ $.run_id = "*" }'
 """Only audit lines have a ``run_id``."""
-MARGIN: Final = timedelta(hours=1)
+OVERLAP: Final = timedelta(hours=1)
 """Also read before and after a period: a run may span its first or last moment."""
 
 
@@ -24,7 +24,10 @@ def audit_lines(client: Any, group: str, begin: datetime, end: datetime) -> Iter
     :raises ConfigurationError: the group does not exist, or can't be read.
     """
     query: dict[str, Any] = {"logGroupName": group, "filterPattern": _PATTERN}
-    query |= {"startTime": int((begin - MARGIN).timestamp() * 1000), "endTime": int((end + MARGIN).timestamp() * 1000)}
+    query |= {
+        "startTime": int((begin - OVERLAP).timestamp() * 1000),
+        "endTime": int((end + OVERLAP).timestamp() * 1000),
+    }
     while True:
         page = _page(client, query)
         for event in page.get("events", ()):

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from rotator.telemetry.audit_verify import AuditChecker, VerifyReport
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 _HOUR: Final = timedelta(hours=1)
 _EVERY: Final = 5_000
 _LONGEST: Final = 1_000
@@ -30,7 +30,7 @@ _STEPS: Final = {
 }
 
 
-class Step(NamedTuple):
+class DoneStep(NamedTuple):
     """When a step was done, by whom and why."""
 
     at: datetime
@@ -49,7 +49,7 @@ class KeyLife:
     key_id: str
     secret: str = ""
     revoke_due_at: str = ""
-    steps: dict[str, Step] = field(default_factory=dict)
+    steps: dict[str, DoneStep] = field(default_factory=dict)
 
     def at(self, step: str) -> datetime | None:
         """Return a step's time."""
@@ -79,8 +79,8 @@ class History:
         self.deployment, self.begin, self.end = deployment, begin, end
         self.sources: list[Source] = []
         self.keys: dict[tuple[str, str], KeyLife] = {}
-        self.emergencies: dict[tuple[str, ...], Row] = {}
-        self.exceptions: dict[tuple[str, str, str], Row] = {}
+        self.emergencies: dict[tuple[str, ...], TableRow] = {}
+        self.exceptions: dict[tuple[str, str, str], TableRow] = {}
         self.promotions: dict[tuple[str, str], tuple[datetime, str]] = {}
         self.attempts: set[str] = set()
         self._hours: set[int] = set()
@@ -155,7 +155,7 @@ class History:
         life = self.keys.setdefault((account, key_id), KeyLife(account, key_id))
         life.secret = secret or life.secret
         if step not in life.steps or life.steps[step].at <= at:
-            life.steps[step] = Step(at, *(text(name) for name in Step._fields[1:]))
+            life.steps[step] = DoneStep(at, *(text(name) for name in DoneStep._fields[1:]))
             life.revoke_due_at = text("revoke_at") if step == "retired_at" else life.revoke_due_at
         if step in ("promoted_at", "adopted_at"):
             self.promotions[account, secret] = max(self.promotions.get((account, secret), (at, key_id)), (at, key_id))
@@ -163,7 +163,7 @@ class History:
     def _emergency(self, at: datetime, event: str, text: Callable[[str], str], revoked: object) -> None:
         names = ("run_id", "account", "secret", "key_id")  # one run may revoke several leaked keys
         place = tuple(text(name) for name in names)
-        begun: Row = dict(zip(names, place, strict=True)) | {"outcome": "no end in the lines"}
+        begun: TableRow = dict(zip(names, place, strict=True)) | {"outcome": "no end in the lines"}
         row = self.emergencies.setdefault(place, begun)
         if event == "emergency.requested":
             row |= {"requested_at": at, "strategy": text("strategy")}

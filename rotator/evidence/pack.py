@@ -20,7 +20,7 @@ from rotator.engine.context import Services
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.evidence import tables
-from rotator.evidence.history import History, Row
+from rotator.evidence.history import History, TableRow
 from rotator.evidence.summary import render_summary
 from rotator.evidence.tables import HEADS
 from rotator.message import utc_text
@@ -50,7 +50,7 @@ class Pack:
     """
 
     manifest: dict[str, Any]
-    rows: dict[str, list[Row]]
+    rows: dict[str, list[TableRow]]
     broken: list[AccountPlan]
 
 
@@ -156,11 +156,11 @@ def _sources(history: History, longest: timedelta) -> dict[str, Any]:
 
 
 def _add_principals(
-    rows: list[Row], snapshots: tuple[AccountSnapshot, ...], services: Services, since: datetime, notes: list[str]
+    rows: list[TableRow], snapshots: tuple[AccountSnapshot, ...], services: Services, since: datetime, notes: list[str]
 ) -> None:
     """Add who changed a secret, and for a hold who set its tag and when, as far as CloudTrail shows it."""
     entries = {(each.account, entry.title): entry for each in snapshots for entry in each.secrets}
-    asked: dict[tuple[str, str], list[Row]] = {}
+    asked: dict[tuple[str, str], list[TableRow]] = {}
     for row in rows:
         if row["kind"] in ("hold", "key-created", "current-moved", "label-changed"):
             asked.setdefault((row["account"], row["secret"]), []).append(row)

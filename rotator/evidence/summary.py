@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rotator.evidence.history import History, Row
+from rotator.evidence.history import History, TableRow
 from rotator.evidence.tables import HEADS
 from rotator.render import counted, whole_ids
 from rotator.report.page import POLICY, make_environment
@@ -18,7 +18,7 @@ _MOST_ROWS: Final = 50
 
 def render_summary(
     manifest: Mapping[str, Any],
-    rows: Mapping[str, Sequence[Row]],
+    rows: Mapping[str, Sequence[TableRow]],
     shown: Mapping[str, Sequence[Mapping[str, str]]],
     history: History,
     redact: Callable[[str], str],
@@ -46,7 +46,7 @@ def _heads(name: str, rows: Sequence[Mapping[str, str]]) -> list[str]:
     return [head for head in HEADS[name] if head != "secret_arn" and any(row[head] for row in rows)]
 
 
-def _answers(rows: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
+def _answers(rows: Mapping[str, Sequence[TableRow]]) -> list[tuple[str, str]]:
     population, expiring = rows["population"], sum(1 for row in rows["population"] if row["expires_at"])
     ended = [row for row in rows["emergencies"] if row["seconds"] is not None]
     kinds = [row["kind"] for row in rows["exceptions"]]
@@ -75,7 +75,7 @@ def _answers(rows: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
 
 
 def _tracks(
-    rows: Mapping[str, Sequence[Row]], history: History, axis: Axis, manifest: Mapping[str, Any]
+    rows: Mapping[str, Sequence[TableRow]], history: History, axis: Axis, manifest: Mapping[str, Any]
 ) -> list[tuple[str, str, list[tuple[float, float]]]]:
     """Return the timeline: name, class, and marks (left and width, in per cent)."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from rotator.evidence.history import History, Row
+from rotator.evidence.history import History, TableRow
 from rotator.message import utc_text
 from rotator.model import AccountPlan, AccountSnapshot, Severity
 from rotator.policy.labels import parse_key_name
@@ -34,7 +34,7 @@ HEADS: Final = {
 """Each table's columns. A name decides what is redacted, as in audit lines. An error without secret has a key's id."""
 
 
-def population(snapshot: AccountSnapshot, now: datetime, history: History, owner_tag: str) -> Iterator[Row]:
+def population(snapshot: AccountSnapshot, now: datetime, history: History, owner_tag: str) -> Iterator[TableRow]:
     """Yield every managed secret as it is now. What it has no tag for is the default."""
     for view in _views(snapshot):
         tags, key = view.entry.tags, view.key
@@ -55,9 +55,9 @@ def population(snapshot: AccountSnapshot, now: datetime, history: History, owner
         }
 
 
-def lives(history: History, *steps: str) -> list[Row]:
+def lives(history: History, *steps: str) -> list[TableRow]:
     """Return the keys with one of these steps in the period; who and why are those of the first one named."""
-    found: list[tuple[datetime, Row]] = []
+    found: list[tuple[datetime, TableRow]] = []
     for life in history.keys.values():
         step = next((life.steps[name] for name in steps if history.has(life.at(name))), None)
         if step is not None:
@@ -66,7 +66,7 @@ def lives(history: History, *steps: str) -> list[Row]:
     return [row for _, row in sorted(found, key=lambda each: (each[0], each[1]["key_id"]))]
 
 
-def emergencies(history: History) -> list[Row]:
+def emergencies(history: History) -> list[TableRow]:
     """Return the emergencies that were requested or completed in the period.
 
     ``seconds`` is from the request to the end, which a success reaches only after the last key was refused with 401.
@@ -80,7 +80,7 @@ def emergencies(history: History) -> list[Row]:
     return sorted(rows, key=lambda row: str(row.get("requested_at")))
 
 
-def exceptions(history: History, plans: Iterable[AccountPlan]) -> list[Row]:
+def exceptions(history: History, plans: Iterable[AccountPlan]) -> list[TableRow]:
     """Return errors, holds and skipped secrets: those in the lines of the period, and those of now."""
     current: dict[tuple[str, str, str], str] = {}
     for plan in plans:
@@ -88,18 +88,18 @@ def exceptions(history: History, plans: Iterable[AccountPlan]) -> list[Row]:
         for alert in plan.alerts:
             if alert.severity is Severity.ERROR:
                 current[plan.account, alert.title or alert.key_id or "", str(alert.kind)] = alert.detail
-    rows = list[Row]()
+    rows = list[TableRow]()
     for place in sorted(history.exceptions.keys() | current.keys()):
-        row: Row = dict(zip(HEADS["exceptions"], place, strict=False)) | history.exceptions.get(place, {})
+        row: TableRow = dict(zip(HEADS["exceptions"], place, strict=False)) | history.exceptions.get(place, {})
         rows.append(row | ({"now": "yes", "detail": current[place]} if place in current else {"now": "no"}))
     return rows
 
 
-def unexplained(snapshot: AccountSnapshot, history: History) -> list[Row]:
+def unexplained(snapshot: AccountSnapshot, history: History) -> list[TableRow]:
     """Return what Infobip's list and the labels show, and no line that was read explains."""
     found = [*_strange_keys(snapshot, history), *_strange_labels(snapshot, history)]
     heads = HEADS["unexplained"]
-    rows: list[Row] = [dict(zip(heads, (snapshot.account, *each), strict=False)) for each in found]
+    rows: list[TableRow] = [dict(zip(heads, (snapshot.account, *each), strict=False)) for each in found]
     return sorted(rows, key=lambda row: (row["secret"], row["key_id"], row["kind"]))
 
 
@@ -132,9 +132,9 @@ def _strange_labels(snapshot: AccountSnapshot, history: History) -> Iterator[_Fo
         for item in view.life.retiring:
             life = history.keys.get((snapshot.account, item.key_id))
             scheduled = item.revoke_at - view.spec.grace if view.spec else None
-            due, told = utc_text(item.revoke_at), life.revoke_due_at if life else ""
-            if due != told and (told or history.has(scheduled)):
-                detail = f"the label revokes it at {due}, the last line at {told or 'no time'}"
+            due, recorded = utc_text(item.revoke_at), life.revoke_due_at if life else ""
+            if due != recorded and (recorded or history.has(scheduled)):
+                detail = f"the label revokes it at {due}, the last line at {recorded or 'no time'}"
                 yield name, item.key_id, "label-changed", life.at("retired_at") if life else None, detail
         for version, label in view.life.malformed:
             yield name, "", "label-changed", None, f"no line writes {label} (version {version})"

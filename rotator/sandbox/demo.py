@@ -43,7 +43,7 @@ _HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class DemoEvent:
     """One line of the story."""
 
     at: datetime
@@ -63,7 +63,7 @@ class Chapter:
 
     title: str
     text: str
-    events: list[Event] = field(default_factory=list)
+    events: list[DemoEvent] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class _Story:
                 score.recoveries += 1
 
     def _add(self, what: str, secret: str, detail: str | Message) -> None:
-        self.chapters[-1].events.append(Event(self._clock.now(), what, secret, detail))
+        self.chapters[-1].events.append(DemoEvent(self._clock.now(), what, secret, detail))
 
     # ---- what happens -----------------------------------------------------------------------------------------------
 

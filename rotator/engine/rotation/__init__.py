@@ -107,7 +107,7 @@ class Rotation:
         if action.kind is ActionKind.RESUME and version_id in entry.versions:
             # First, because a changed rotator:value-field leaves the current key without an ownership proof, too.
             self._reject_unless_fitting(attempt, action.key_id or "")
-        attempt.old = self._with_proof(entry, life, self._old_key(life.current_key))
+        attempt.old = self._with_rights(entry, life, self._old_key(life.current_key))
         if attempt.old is None and life.current_version is not None and not self.moves:
             why = "its current key can't be identified"
             if life.current_key is not None:
@@ -133,7 +133,7 @@ class Rotation:
             raise StateChanged(f"key {key_id} works again")
         return fresh
 
-    def _with_proof(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
+    def _with_rights(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
         """The old key, whose rights the replacement gets, if there is an ownership proof.
 
         :raises Refused: there is no ownership proof.

@@ -137,7 +137,7 @@ resource "aws_cloudwatch_event_rule" "changes" {
   count = var.event_bus_arn == null ? 0 : 1
 
   name        = "infobip-key-rotator-changes"
-  description = "Tells the rotator that a secret has a new value"
+  description = "Forwards new values of secrets to the rotator"
 
   event_pattern = jsonencode({
     source      = ["aws.secretsmanager"]
