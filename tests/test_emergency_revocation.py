@@ -139,6 +139,17 @@ def test_secret_sharing_key_is_replaced(strategy: Strategy, adopted: bool) -> No
     calm(world, "prod/copy")
 
 
+def test_unreplaced_copy_is_error_not_note() -> None:
+    world = World()
+    key = world.secret(NAME)
+    world.store.copy_secret_with_tags(NAME, "prod/copy")
+    world.tag("prod/copy", grace="soon")
+    report = revoke(world)
+    assert (report.replaced, report.revoked) == ((NAME,), (key.id,))
+    assert any("prod/copy" in error for error in report.errors)
+    assert not any("prod/copy" in note for note in report.notes)
+
+
 def test_other_holder_of_retiring_key() -> None:
     world = World()
     older = world.secret("prod/copy", hold="frozen")

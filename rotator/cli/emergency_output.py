@@ -72,11 +72,11 @@ class EmergencyOutput:
     def _done_parts(self, report: EmergencyReport) -> Iterator[RenderableType]:
 
         live = bool(self._shown)
-        shown_before = {(step.what, step.secret, step.key_id) for step in self._shown}
+        shown_before = {(step.what, step.title, step.key_id) for step in self._shown}
         self._shown.clear()
         rows, after = [], []
         for step in report.steps:
-            if (step.what, step.secret, step.key_id) not in shown_before:
+            if (step.what, step.title, step.key_id) not in shown_before:
                 rows.append(_row(step, filled=live))
             elif step.note and step.verified is not None:  # the note was added after the step was shown
                 after.append(step)
@@ -86,7 +86,7 @@ class EmergencyOutput:
         for error in report.errors:
             yield styled(shown(error, _LONGEST_ERROR), "red")
         yield from _note_parts(report)
-        sentences = [f"{shown(name)} has a new key." for name in report.replaced]
+        sentences = [f"{shown(title)} has a new key." for title in report.replaced_titles]
         if report.revoked:
             sentences.append(f"{counted(len(report.revoked), 'key')} revoked.")
         elif not report.errors:
@@ -105,7 +105,7 @@ class EmergencyOutput:
 def _planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) -> Iterator[RenderableType]:
     """Yield what ``--yes`` would do in one account."""
     keys = [step for step in report.steps if step.what == "revoked" and step.ok]
-    names = ", ".join(shown(name) for name in report.replaced)
+    names = ", ".join(shown(title) for title in report.replaced_titles)
     account = shown(plan.account, 60)
     if keys:
         yield f"To be revoked immediately in account {account}, without a grace period:"
@@ -154,7 +154,7 @@ def _row(step: EmergencyStep, *, filled: bool) -> tuple[Any, ...]:
     :param filled: pad the cells, so that steps that are shown one by one align.
     """
 
-    name = shown(step.secret) if step.what == "promoted" or step.key_id is None else key_words(step.key_id)
+    name = shown(step.title) if step.what == "promoted" or step.key_id is None else key_words(step.key_id)
     done = styled(step.what, "green") if step.ok else styled(f"NOT {step.what}", "red")
     after = f"{step.after.total_seconds():.1f} s"
     if filled:

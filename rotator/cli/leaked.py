@@ -227,8 +227,10 @@ def _summary(results: Sequence[LeakResult]) -> str:
     advice = ""
     if counts["failed"]:
         advice = " Fix the errors above and repeat the command, or disable the keys in Infobip's portal."
-    elif counts["not-ours"]:
-        advice = (
+    elif any(result.detail for result in results if result.outcome is LeakOutcome.REVOKED):
+        advice = " Fix the errors of the secrets above and repeat the command."
+    if counts["not-ours"] and not counts["failed"]:
+        advice += (
             " The others were not found in the accounts configured here: their owners must disable them in Infobip's "
             "portal."
         )

@@ -179,7 +179,7 @@ class StatusDocument(TypedDict):
     errors: NotRequired[list[AccountError]]
 
 
-class EmergencyStepShape(TypedDict):
+class EmergencyStepShape(OfSecretShape):
     """A new key that was promoted, or would be."""
 
     account: str

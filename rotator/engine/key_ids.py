@@ -26,9 +26,9 @@ def is_short(text: str) -> bool:
 
 def how_to_shorten(text: str) -> str:
     """Return the advice for an id that is not found and looks like a part of one; else nothing."""
-    return (
-        "" if len(text) >= _LENGTH else f" Use the full id, or its first and last four characters: {text[:4]}...BBC4."
-    )
+    if len(text) >= _LENGTH:
+        return ""
+    return f" Use the full id, or its first and last four characters: {text[:4]}...<last four>."
 
 
 def whole_key_id(text: str, known: Iterable[str], where: str) -> str:

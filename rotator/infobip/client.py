@@ -312,5 +312,8 @@ def _key_path(key_id: str) -> str:
             advice="Treat the value as leaked, and use the key's id.",
         )
     if not is_key_id(key_id):
-        raise InvalidRequest(f"{quoted(redact_key_values(key_id), 40)} is not a valid key id; nothing was sent")
+        raise InvalidRequest(
+            f"{quoted(redact_key_values(key_id), 40)} is not a valid key id; nothing was sent",
+            advice="Use the full id, or its first and last four characters: <first four>...<last four>.",
+        )
     return f"{KEYS_PATH}/{key_id}"

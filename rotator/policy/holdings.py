@@ -106,7 +106,7 @@ class Holdings:
             # There is a resolution if there is no label, or if the label names a key that is not listed.
             unread = life.current_key is None if resolution is None else resolution.unreadable
             if unread and life.current_version and entry.deleted_at is None:
-                unknown.append(entry.name)
+                unknown.append(entry.title)
         self.unknown: Final = tuple(sorted(unknown))
         """Secrets whose current value could not be read, so they may contain any key."""
 
@@ -128,19 +128,19 @@ class Holdings:
         return key_id in self._seen or bool(self._others.naming(key_id))
 
     def others_holding(self, key_id: str, arn: str) -> tuple[str, ...]:
-        """Return the names of other secrets whose current value is, or may be, this key."""
+        """Return the titles of other secrets whose current value is, or may be, this key."""
         # Labels may contradict each other, so every key that may be in use counts.
         found = self._besides(key_id, arn)
-        return tuple(sorted(entry.name for entry, life, seen in found if key_id in _held(life, seen)))
+        return tuple(sorted(entry.title for entry, life, seen in found if key_id in _held(life, seen)))
 
     def is_named_elsewhere(self, key_id: str, entry: SecretEntry) -> bool:
         """Whether a label or the value of another secret also names a key."""
         return bool(self._besides(key_id, entry.arn))
 
     def others_in_grace(self, key_id: str, arn: str, now: datetime) -> tuple[str, ...]:
-        """Return the names of other secrets whose grace period for this key is not over."""
+        """Return the titles of other secrets whose grace period for this key is not over."""
         found = self._besides(key_id, arn)
-        return tuple(sorted(entry.name for entry, life, _ in found if _in_grace(entry, life, key_id, now)))
+        return tuple(sorted(entry.title for entry, life, _ in found if _in_grace(entry, life, key_id, now)))
 
     def _besides(self, key_id: str, arn: str) -> list[tuple[SecretEntry, Lifecycle, Resolution | None]]:
         """Return all secrets that labels or values connect with a key, except one; each once."""

@@ -265,6 +265,20 @@ def test_copy_in_other_account_protects_key(many: Many) -> None:
     assert {each["kind"] for each in ran.alerts()} >= {"shared-key"}
 
 
+def test_namesakes_with_one_key_are_located(many: Many) -> None:
+    key = many.home.secret("prod/both")
+    many.away.secret("prod/both")
+    many.away.put("prod/both", {"api_key": key.value}, ["AWSCURRENT"])
+    alerts = many.run("run", "--json").alerts("shared-key")
+    others = {REGIONS[0]: REGIONS[1], REGIONS[1]: REGIONS[0]}
+    assert len(alerts) == 2
+    assert all(others[each["region"]] in each["detail"] for each in alerts)
+    asked = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "leak")
+    assert all(many.run(*asked).out.count(region) >= 2 for region in REGIONS)
+    document = many.run(*asked, "--yes", "--json").document
+    assert {each["region"] for each in document["replacements"]} == set(REGIONS)
+
+
 def test_management_elsewhere_is_ignored(many: Many) -> None:
     """Threat: a member account redirects an Infobip account, or stops it by a second management secret. That
     secret is ignored, with an alert."""

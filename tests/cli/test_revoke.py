@@ -285,6 +285,24 @@ def test_key_in_header_is_its_value(stack: Stack) -> None:
     assert not stack.infobip.authenticates(key.value)
 
 
+def test_revoked_key_of_broken_secret(stack: Stack) -> None:
+    key = stack.seed()[OTP]
+    misconfigure(stack)
+    ran = from_stdin(stack, str(key.value), "--yes", "--json")
+    assert (ran.code, outcomes(ran), revoked(ran.document)) == (1, ["revoked"], [key.id])
+    (unreplaced,) = ran.document["replacements"]
+    assert (unreplaced["secret"], unreplaced["outcome"]) == (OTP, "failed")
+    assert OTP in ran.document["leaks"][0]["detail"]
+
+
+@pytest.mark.parametrize("text", ["8034", "...AF4E"])
+def test_part_of_key_id_advises_no_key(stack: Stack, text: str) -> None:
+    stack.seed()
+    ran = stack.run("revoke", "--key-id", text, "--account", "main", *REASON, "--json")
+    assert ran.code == 1
+    assert re.search(r"\.\.\.(?!\w)", ran.document["errors"][-1])
+
+
 def test_hostile_places_show_no_value(stack: Stack) -> None:
     keys = stack.seed()
     otp = keys["prod/sms/otp"]

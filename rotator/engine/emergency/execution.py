@@ -188,12 +188,12 @@ class Execution:
         account = current.account
         if is_older(current.key.valid_from, self.facts.at_infobip(self.begun, account), self.facts.now(account)):
             self.report.notes.append(
-                f"the current key {current.key.id} of {entry.name} is not to be revoked; it was not replaced and "
+                f"the current key {current.key.id} of {entry.title} is not to be revoked; it was not replaced and "
                 "stays enabled"
             )
         else:
             note = "by a concurrent rotation"
-            self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, current.key.id, note))
+            self._add(EmergencyStep.replacing(StepKind.PROMOTED, account, entry, current.key.id, note))
 
     def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
         made_here = suspect.key.id in self.planner.made_keys(entry)
@@ -221,11 +221,19 @@ class Execution:
         if self.report.dry_run:
             rotation.check()
             self._check_probe(context, entry, current)
-            self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, None))
+            self._add_promoted(account, entry, None)
             return
         made = rotation.rotate()
-        self._add(EmergencyStep(StepKind.CREATED, account, entry.name, made.key_id))
-        self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, made.key_id))
+        self._add(EmergencyStep.replacing(StepKind.CREATED, account, entry, made.key_id))
+        self._add_promoted(account, entry, made.key_id)
+
+    def _add_promoted(self, account: str, entry: SecretEntry, key_id: str | None) -> None:
+        """Report a replacement, and if no named secret or key shows it, why the secret gets one."""
+        self._add(EmergencyStep.replacing(StepKind.PROMOTED, account, entry, key_id))
+        shown = {suspect.arn for suspect in self.plan.suspects}
+        if entry.arn not in shown and (self.plan.secret is None or entry.arn != self.plan.secret.arn):
+            then = "also gets a new key" if self.report.dry_run else "also got a new key"
+            self.report.notes.append(f"{entry.title} contains a key to revoke and {then}")
 
     def _in_account(self, current: Suspect, account: str, entry: SecretEntry) -> Suspect:
         """The current key as the tag's account shows it: another account may show it as well.
@@ -280,13 +288,13 @@ class Execution:
 
     def _report_unreplaced(self, entry: SecretEntry, error: RotatorError) -> None:
         why = str(error).removeprefix(f"{entry.name}: ")
-        text = f"{entry.name} did not get a new key: {why}"
+        text = f"{entry.title} did not get a new key: {why}"
         if self.report.dry_run:
             then = "If you continue, its key is revoked anyway, and its consumers fail until it has a new one."
             then = then if self.plan.suspects else "If you continue, nothing is revoked."
-            text = f"cannot create a replacement key for {entry.name}: {sentence(why)} {then} {_WAY_OUT}"
+            text = f"cannot create a replacement key for {entry.title}: {sentence(why)} {then} {_WAY_OUT}"
         account, life = account_of(entry.tags) or "", read_lifecycle(entry)
-        self._add(EmergencyStep(StepKind.PROMOTED, account, entry.name, None, "failed", text, reason=error.reason))
+        self._add(EmergencyStep.replacing(StepKind.PROMOTED, account, entry, None, "failed", text, error.reason))
         with suppress(RotatorError):  # the account may be unknown; the outcome of the emergency is audited anyway
             context = self._context(account)
             version, key_id = life.current_version, life.current_key
@@ -300,7 +308,7 @@ class Execution:
             try:
                 entry = self.services.store.describe(listed.arn)
             except RotatorError as error:
-                self.report.errors.append(f"{listed.name} could not be read again after the revocation: {error}")
+                self.report.errors.append(f"{listed.title} could not be read again after the revocation: {error}")
                 return
             found = self.facts.keys_of(entry)
             self.report.errors += [error for error in found.errors if error not in self.report.errors]
@@ -330,7 +338,7 @@ class Execution:
                         clean_labels(self._context(accounts[key_id]), entry, key_id, self.reason)
                 except RotatorError as error:
                     self.report.errors.append(
-                        f"could not remove the labels of key {key_id} from {listed.name}: {error}"
+                        f"could not remove the labels of key {key_id} from {listed.title}: {error}"
                     )
 
     # ---- verification -----------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class LeakResult:
     """One leaked value and its outcome.
 
     :param report: what was done, or would be; ``None`` if the plan failed.
+    :param outcome: the key's own: what failed for a secret that contains it is in ``detail``.
     :param detail: why nothing was done, or what failed; a sentence without any value.
     """
 
@@ -83,7 +84,13 @@ def _revoke_leak(emergency: Emergency, leak: Leak, target: Target, strategy: Str
     outcome = LeakOutcome.PLANNED if dry_run else LeakOutcome.REVOKED
     if plan.named is not None and not plan.named.key.enabled and not plan.replaced:
         outcome = LeakOutcome.DISABLED
-    if not report.ok and not dry_run:
+    if not dry_run and not _named_is_revoked(plan, report):
         outcome = LeakOutcome.FAILED
     detail = "" if outcome is LeakOutcome.DISABLED else "; ".join(report.errors)
     return LeakResult(leak, outcome, plan, report, detail)
+
+
+def _named_is_revoked(plan: EmergencyPlan, report: EmergencyReport) -> bool:
+    """Whether the leaked key itself is verified to be revoked, whatever failed for a secret that contains it."""
+    named = plan.named.key.id if plan.named is not None else None
+    return any(step.suspect is not None and step.key_id == named and step.verified for step in report.steps)

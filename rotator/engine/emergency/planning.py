@@ -126,7 +126,7 @@ class Planner:
         asked = [account] if account is not None else self.accounts.ordered(None)
         contents = self.facts.contents().items()
         holding = {arn for arn, content in contents if isinstance(content, Secret) and contains(content, value)}
-        names = sorted(entry.name for entry in self.accounts.fleet.every() if entry.arn in holding)
+        names = sorted(entry.title for entry in self.accounts.fleet.every() if entry.arn in holding)
         if names:
             raise Refused(
                 f"the leaked value was not revoked: {some_of(names, MOST_SHOWN)} contains it, and it is not a key of "
@@ -238,7 +238,7 @@ class Planner:
         ]
         suspects = [suspect for suspect in concerned if suspect.key.enabled]
         if not suspects:
-            notes.append(f"{entry.name} has no key to revoke")
+            notes.append(f"{entry.title} has no key to revoke")
         current = read_lifecycle(entry).current_version
         kept = made is not None and not any(suspect.role == KeyRole.CURRENT for suspect in concerned)
         main = [] if current is None or kept or not self.strategy.replaces else [entry]
@@ -291,18 +291,19 @@ class Planner:
                 continue
             if Use.CURRENT in uses:
                 own = any(suspect.arn == entry.arn for suspect in suspects)  # the suspect itself shows it
-                then = "also gets a new key" if self.strategy.replaces else "gets no new key"
-                notes += [] if own else [f"{entry.name} contains a key to revoke and {then}"]
-                replaced += [entry] if self.strategy.replaces else []
+                if self.strategy.replaces:
+                    replaced.append(entry)
+                elif not own:
+                    notes.append(f"{entry.title} contains a key to revoke and gets no new key")
             elif Use.OTHER_FIELD in uses:
                 text = (
-                    f"{entry.name} contains a key to revoke in AWSCURRENT, but not as the text in its field "
+                    f"{entry.title} contains a key to revoke in AWSCURRENT, but not as the text in its field "
                     f"{value_field(entry)}, so it gets no new key: store one there by hand"
                 )
                 enabled = any(suspect.key.enabled for suspect in suspects)
                 (errors if enabled and self.strategy.replaces else notes).append(text)
             elif Use.UNKNOWN in uses:
-                unknown.append(entry.name)
+                unknown.append(entry.title)
         if unknown:
             notes.append(f"{some_of(sorted(unknown), MOST_SHOWN)} could not be read and may contain a key to revoke")
         return replaced, notes, errors
@@ -346,7 +347,7 @@ class Planner:
             if is_retry(created, now):
                 return version, created
             raise Refused(
-                f"{entry.name} already got a new key for incident {printable(self.incident or '', 60)} at "
+                f"{entry.title} already got a new key for incident {printable(self.incident or '', 60)} at "
                 f"{created:%Y-%m-%d %H:%M} UTC; the same incident counts as a retry for 24 hours only",
                 advice="Nothing was changed. Use a different incident number, or specify the key: "
                 f"{self._by_id(entry, keys)}.",
@@ -380,8 +381,8 @@ class Planner:
 
     def _retry_note(self, entry: SecretEntry, version: str) -> str:
         if self.made_here(entry, version):
-            return f"{entry.name} already got a new key for incident {self.incident}; only older keys are revoked"
+            return f"{entry.title} already got a new key for incident {self.incident}; only older keys are revoked"
         return (
-            f"{entry.name} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
+            f"{entry.title} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
             "older keys are revoked; if the new key leaked too, specify it by its id, or use --incident"
         )

@@ -162,7 +162,7 @@ class EmergencyPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class EmergencyStep:
+class EmergencyStep(OfSecret):
     """One change that was made (in a dry run: would be), or failed.
 
     :param key_id: the new key, or the one that is revoked.
@@ -184,6 +184,7 @@ class EmergencyStep:
     verified: bool | None = None
     reason: Reason | None = None
     after: timedelta = timedelta(0)
+    location: Location | None = None
 
     @classmethod
     def revoking(
@@ -191,7 +192,22 @@ class EmergencyStep:
     ) -> EmergencyStep:
         """The revocation of one suspect."""
         key_id = suspect.key.id
-        return cls(StepKind.REVOKED, suspect.account, suspect.secret, key_id, note, error, suspect, reason=reason)
+        shared = (suspect.account, suspect.secret, key_id, note, error, suspect)
+        return cls(StepKind.REVOKED, *shared, reason=reason, location=suspect.location)
+
+    @classmethod
+    def replacing(
+        cls,
+        what: StepKind,
+        account: str,
+        entry: SecretEntry,
+        key_id: str | None,
+        note: str = "",
+        error: str | None = None,
+        reason: Reason | None = None,
+    ) -> EmergencyStep:
+        """A step of one secret's replacement."""
+        return cls(what, account, entry.name, key_id, note, error, reason=reason, location=entry.location)
 
     @property
     def ok(self) -> bool:
@@ -234,8 +250,13 @@ class EmergencyReport:
 
     @property
     def replaced(self) -> tuple[str, ...]:
-        """The secrets that have a new key."""
+        """The names of the secrets that have a new key."""
         return tuple(step.secret for step in self._done(StepKind.PROMOTED))
+
+    @property
+    def replaced_titles(self) -> tuple[str, ...]:
+        """The secrets that have a new key, for people."""
+        return tuple(step.title for step in self._done(StepKind.PROMOTED))
 
     def _done(self, what: StepKind) -> list[EmergencyStep]:
         return [step for step in self.steps if step.what == what and step.ok]
@@ -273,7 +294,7 @@ def _key(report: EmergencyReport, step: EmergencyStep) -> dict[str, Any]:
 def _common(report: EmergencyReport, step: EmergencyStep) -> dict[str, Any]:
     return {
         "account": step.account,
-        "secret": step.secret or None,
+        **step.secret_fields,
         "key_id": step.key_id,
         "outcome": "failed" if not step.ok else "planned" if report.dry_run else "done",
         "error": step.error,
