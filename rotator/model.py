@@ -169,6 +169,11 @@ class SecretEntry(OfSecret):
         return self.name
 
     @property
+    def argument(self) -> str:
+        """The secret in a suggested command: its ARN if there are several stores, since two may have its name."""
+        return self.arn if self.location is not None else self.name
+
+    @property
     def is_replica(self) -> bool:
         """Whether Secrets Manager copies it from another region."""
         return bool(self.primary_region) and self.primary_region != self.region

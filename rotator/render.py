@@ -147,11 +147,11 @@ def shown(text: str | Message, limit: int = LONGEST_SHOWN) -> str:
     """Return untrusted input made fit for a terminal: ids are shortened, and a secret's ARN becomes its name.
 
     Credentials are redacted first. Their parts look like ids, and would only be shortened.
-    Ids in backticks stay whole, so that a command can be copied.
+    Ids and ARNs in backticks stay whole, so that a command can be copied.
     """
-    text = _ARN.sub(r"\1", redact_patterns(local_text(text) if isinstance(text, Message) else text))
+    text = redact_patterns(local_text(text) if isinstance(text, Message) else text)
     parts = text.split("`")
-    parts[::2] = [_ID.sub(lambda match: shown_id(match[0]), part) for part in parts[::2]]
+    parts[::2] = [_ID.sub(lambda match: shown_id(match[0]), _ARN.sub(r"\1", part)) for part in parts[::2]]
     return printable("`".join(parts), limit)
 
 

@@ -31,7 +31,7 @@ from rotator.redaction.patterns import redact_patterns
 from rotator.text import printable
 
 _CARRIES_A_VALUE: Final = "PutSecretValue"
-_AGAIN: Final = "Try again; sweeps retry automatically."
+AGAIN: Final = "Try again; sweeps retry automatically."
 DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"})
 THROTTLED: Final = re.compile(
     r"(Request)?Throttl(ing|ed)(Exception)?|SlowDown|TooManyRequestsException|(Request|Bandwidth)LimitExceeded"
@@ -214,7 +214,7 @@ def translate(error: Exception, operation: str, secret: str, *, write: bool, los
         return _unknown(where, operation, _what(error))
     return StoreUnavailable(
         f"{where}{operation} got no response ({_what(error)}); nothing was changed",
-        advice=f"{_AGAIN} If it keeps failing, check the network, the VPC endpoint, AWS_REGION and AWS_ENDPOINT_URL.",
+        advice=f"{AGAIN} If it keeps failing, check the network, the VPC endpoint, AWS_REGION and AWS_ENDPOINT_URL.",
     )
 
 
@@ -234,10 +234,10 @@ def _from_answer(
     if code in DENIED or (status == 403 and code.isdigit()):
         return _denied(where, operation, message)
     if THROTTLED.fullmatch(code) or status == 429:
-        return StoreUnavailable(f"{where}{operation} was throttled by AWS; nothing was changed", advice=_AGAIN)
+        return StoreUnavailable(f"{where}{operation} was throttled by AWS; nothing was changed", advice=AGAIN)
     if _SERVER.fullmatch(code) or status >= 500:
         what = f"failed at AWS ({code or status})"
-        return StoreUnavailable(f"{where}{operation} {what}; nothing was changed", advice=_AGAIN)
+        return StoreUnavailable(f"{where}{operation} {what}; nothing was changed", advice=AGAIN)
     for pattern, kind, reason, what, advice in _MEANS:
         if re.search(pattern, f"{code}: {message}", re.IGNORECASE):
             return kind(f"{where}{operation} {what} ({code}); nothing was changed", advice=advice, reason=reason)

@@ -14,7 +14,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
-from rotator.errors import AmbiguousName, ConfigurationError, SecretNotFound, StoreDenied, StoreError
+from rotator.aws.aws_errors import AGAIN
+from rotator.errors import AmbiguousName, ConfigurationError, SecretNotFound, StoreDenied, StoreError, sentence
 from rotator.message import Message
 from rotator.model import Alert, Location, Reads, SecretEntry, Severity, StoreId, Write
 from rotator.ports import Listing, ReaderLog, SecretStore, StoredValue
@@ -238,9 +239,15 @@ def unreachable(store: StoreId, error: StoreError) -> Alert:
         "store {store} could not be listed: {error} Until it can be, no orphan is revoked, and no key that is proven "
         "by value only",
         store=str(store),
-        error=str(error),
+        error=_why(error),
     )
     return Alert(Reason.STORE_UNREACHABLE, message, severity=Severity.ERROR)
+
+
+def _why(error: StoreError) -> str:
+    """Return the error without what is untrue of a sweep, which continues: that nothing was changed, and to retry."""
+    message, advice = error.message.replace("; nothing was changed", ""), (error.advice or "").removeprefix(AGAIN)
+    return f"{sentence(message)} {advice.strip()}".strip()
 
 
 def _primary(entry: SecretEntry) -> str:

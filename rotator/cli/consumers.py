@@ -18,6 +18,7 @@ from rotator.engine.consumers import Consumers, read_consumers
 from rotator.engine.reconcile import Reconciler
 from rotator.policy.gate import Consumer, principal_words
 from rotator.render import Grid, Row, absolute, brief, counted, key_words, shown, styled, when, zone
+from rotator.text import printable
 
 MOST_DAYS: Final = 90
 _PRINCIPAL: Final = 27
@@ -106,7 +107,7 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
     lag = f"CloudTrail is delayed: reads after {absolute(found.known_until, now)} may be missing."
     yield f"{lag} Only this AWS account and region are covered."
     if found.retiring is None:
-        yield f"Next: `rotator status --secret {name}`."
+        yield f"Next: `rotator status --secret {printable(found.entry.argument)}`."
 
 
 def _heads(found: Consumers, now: datetime) -> Sequence[str]:
@@ -129,7 +130,7 @@ def _row(each: Consumer, found: Consumers, now: datetime) -> Row:
 def _meaning(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
     if found.retiring is None:
         return
-    name, waited_for = shown(found.entry.name), len(found.waited_for)
+    waited_for = len(found.waited_for)
     key = key_words(found.retiring.key_id)
     due = found.retiring.revoke_at
     until = f"to be revoked {when(due, now)}" if due > now else f"overdue for revocation since {when(due, now)}"
@@ -148,7 +149,7 @@ def _meaning(found: Consumers, days: int, now: datetime) -> Iterator[RenderableT
         yield "Restart or redeploy them so that they read the new value."
         return
     yield "Restart or redeploy them before then. To delay the revocation for them by up to one grace period:"
-    yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
+    yield f"  aws secretsmanager tag-resource --secret-id {printable(found.entry.argument)} \\"
     yield "    --tags Key=rotator:gate,Value=adoption"
 
 

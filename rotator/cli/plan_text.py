@@ -72,7 +72,7 @@ def account_parts(
     yield heading(plan)
     if rows:
         yield from ("", Grid(rows, limits, most=MOST_ROWS))
-    elif plan.account != NO_ACCOUNT:
+    elif plan.account != NO_ACCOUNT and not _is_blocked(plan):
         yield f"  {nothing}"
     for title, table in (
         ("skipped", [(shown(skip.title), str(skip.reason), shown(skip.message)) for skip in skipped]),
@@ -117,6 +117,11 @@ def last_parts(broken: Sequence[AccountPlan], advice: str) -> Iterator[Renderabl
     yield SEE_DOCTOR if broken else advice
 
 
+def _is_blocked(plan: AccountPlan) -> bool:
+    """Whether work may be due and can't be done: an error, or something overdue."""
+    return bool(errors_in(plan)) or any(alert.kind is Reason.OVERDUE for alert in plan.alerts)
+
+
 def _only_skipped(plan: AccountPlan) -> list[Skip]:
     """Return what is skipped without an error."""
     fix = {(alert.which, alert.kind) for alert in errors_in(plan)}
@@ -130,7 +135,7 @@ def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, faile
     :param failed: what happened to the other accounts.
     """
     seen = [plan for plan in plans if plan.error is None]
-    parts = counts or ([nothing] if seen else [])
+    parts = counts or ([nothing] if seen and not any(map(_is_blocked, seen)) else [])
     skipped = len({(plan.account, skip.which) for plan in plans for skip in _only_skipped(plan)})
     parts += [f"{skipped} skipped"] if skipped else []
     errors = sum(len(errors_in(plan)) for plan in seen)

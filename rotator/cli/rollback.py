@@ -16,6 +16,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import RolledBack
 from rotator.engine.rollback import rollback as go_back
 from rotator.render import Grid, key_words, shown, styled, when
+from rotator.text import printable
 
 
 @command
@@ -47,7 +48,7 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None, dry_run: 
     call.interrupted = INTERRUPTED
     app = call.open()
     done = go_back(Reconciler(app.services), secret, reason, key_id, dry_run=dry_run)
-    call.result(rollback_document(done), rollback_parts(done, app.clock.now()))
+    call.result(rollback_document(done), rollback_parts(done, secret, app.clock.now()))
     return 0
 
 
@@ -65,15 +66,18 @@ def rollback_document(done: RolledBack) -> Document:
     )
 
 
-def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
-    """Yield what was done, and what comes next."""
-    name, key = shown(done.secret), key_words(done.key_id)
-    status = f"Next actions and times: `rotator status --secret {name}`."
+def rollback_parts(done: RolledBack, secret: str, now: datetime) -> Iterator[RenderableType]:
+    """Yield what was done, and what comes next.
+
+    :param secret: its name or ARN as the operator wrote it, so that it is as clear in the next command.
+    """
+    name, key, argument = shown(done.secret), key_words(done.key_id), printable(secret)
+    status = f"Next actions and times: `rotator status --secret {argument}`."
     if done.already:
         yield f"{name} was already rolled back; nothing was changed."
         yield Grid([(key, f"current, expires {when(done.expires_at, now)}")], (16,))
         for other in done.others:
-            yield f"To return to key {other} instead: rotator rollback {name} --key-id {other} --reason R"
+            yield f"To return to key {other} instead: rotator rollback {argument} --key-id {other} --reason R"
         if not done.others:
             yield status
         return
@@ -99,7 +103,7 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
         start = f"a sweep replaces it once its window opens ({shown(done.waits.message)})"
     yield f"{key} is due for rotation ({done.due.reason}, {shown(done.due.message)}): {start}."
     yield "To keep it, tag the secret before then:"
-    yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
+    yield f"  aws secretsmanager tag-resource --secret-id {argument} \\"
     yield "    --tags Key=rotator:hold,Value=rolled-back"
     if done.dry_run:
         yield status

@@ -16,6 +16,7 @@ from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
 from rotator.ports import KeyListing, KeyProvider, ProbeVerdict, SecretStore
 from rotator.reasons import Reason
+from rotator.text import printable
 
 
 def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:
@@ -43,7 +44,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     if life.current_key is not None and key_id not in (None, life.current_key):
         raise Refused(
             f"{entry.name} is already managed, with key {life.current_key}",
-            advice=f"Nothing was changed. Current state: `rotator status --secret {entry.name}`.",
+            advice=f"Nothing was changed. Current state: `rotator status --secret {printable(entry.argument)}`.",
         )
     with connected(reconciler.services, fleet, account) as provider:
         found = _identify(services.store, provider, entry, spec, key_id or life.current_key)

@@ -353,7 +353,7 @@ def _spec_unless_skipped(view: View, now: datetime, rules: tuple[Predicate, ...]
     if life.problem is None and life.current_key is None:
         raise Refused(
             f"{name} can't be rolled back: its current key is not identified yet, so it can't be retired",
-            advice=f"Adopt it first: `rotator adopt {name}`.",
+            advice=f"Adopt it first: `rotator adopt {printable(view.entry.argument)}`.",
             reason=Reason.UNADOPTED,
         )
     skipped = first(rules, view, now)
@@ -362,7 +362,7 @@ def _spec_unless_skipped(view: View, now: datetime, rules: tuple[Predicate, ...]
     if life.pending_version is not None:
         raise Refused(
             f"{name} was not rolled back: its rotation is in progress (key {life.pending_key} is not promoted yet)",
-            advice=f"Finish it with `rotator run --secret {name}`, then roll back.",
+            advice=f"Finish it with `rotator run --secret {printable(view.entry.argument)}`, then roll back.",
             reason=Reason.PENDING,
         )
     assert view.spec is not None  # else it is skipped as misconfigured

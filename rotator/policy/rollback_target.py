@@ -22,7 +22,7 @@ LEAST_LEFT = timedelta(hours=1)
 def cant_go_back(entry: SecretEntry, key_id: str, why: str, reason: Reason) -> Refused:
     """Return the error for a key that is not a valid rollback target."""
     name = printable(entry.name)
-    advice = f"Create a new key instead: `rotator rotate {name}`."
+    advice = f"Create a new key instead: `{_rotate(entry)}`."
     return Refused(f"{name} can't be rolled back to key {key_id}: {why}", advice=advice, reason=reason)
 
 
@@ -47,7 +47,7 @@ def previous_key(
             if wanted in (None, key_id) and PREVIOUS in entry.versions.get(version, ()):
                 _refuse_leaked(entry, version, key_id, dates)
                 check_usable(entry, key_id, keys.get(key_id), now)
-        raise _not_in_grace(printable(entry.name), life, wanted)
+        raise _not_in_grace(entry, life, wanted)
     item = max(found, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
     if life.holders.get(item.key_id) != item.version_id:
         raise cant_go_back(entry, item.key_id, "no label shows the version that contains it", Reason.UNADOPTED)
@@ -120,7 +120,12 @@ def _newer(
     return key.valid_from > current.valid_from
 
 
-def _not_in_grace(name: str, life: Lifecycle, wanted: str | None) -> Refused:
+def _rotate(entry: SecretEntry) -> str:
+    return f"rotator rotate {printable(entry.argument)} --reason R"
+
+
+def _not_in_grace(entry: SecretEntry, life: Lifecycle, wanted: str | None) -> Refused:
+    name = printable(entry.name)
     if wanted is not None and wanted == life.current_key:
         text = f"key {wanted} is already the current key of {name}"
         return Refused(text, advice="Nothing was changed.", reason=Reason.GRACE_OVER)
@@ -128,18 +133,18 @@ def _not_in_grace(name: str, life: Lifecycle, wanted: str | None) -> Refused:
         return Refused(
             f"{f'key {wanted}' if wanted else 'the previous key'} of {name} has no retire label yet, so its grace "
             "period has not started",
-            advice=f"Run `rotator run --secret {name}` to add one, then repeat the command.",
+            advice=f"Run `rotator run --secret {printable(entry.argument)}` to add one, then repeat the command.",
             reason=Reason.SUPERSEDED,
         )
     if wanted is None:
         return Refused(
             f"{name} can't be rolled back: it has no key in its grace period",
-            advice=f"Create a new key instead: `rotator rotate {name}`; revoked keys can't be restored.",
+            advice=f"Create a new key instead: `{_rotate(entry)}`; revoked keys can't be restored.",
             reason=Reason.GRACE_OVER,
         )
     there = ", ".join(item.key_id for item in life.retiring) or "none"
     return Refused(
         f"key {printable(wanted, 40)} of {name} is not in its grace period; keys that are: {there}",
-        advice=f"See `rotator status --secret {name}`.",
+        advice=f"See `rotator status --secret {printable(entry.argument)}`.",
         reason=Reason.GRACE_OVER,
     )

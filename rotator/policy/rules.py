@@ -224,13 +224,14 @@ def key_not_found(view: View, now: datetime) -> Decision | None:
         return None
     account = view.spec.account if view.spec is not None else ""
     owner = view.elsewhere.account if view.elsewhere is not None else None
-    message = no_such_key(account, view.key_id or "", view.entry.name, owner)
+    message = no_such_key(account, view.key_id or "", view.entry.argument, owner)
     return Decision(Reason.KEY_NOT_FOUND, message, severity=Severity.ERROR)
 
 
 def no_such_key(account: str, key_id: str, secret: str, owner: str | None = None) -> Message:
     """Return what is wrong if an account does not have a secret's current key, and what to do.
 
+    :param secret: its name, or its ARN if there are several stores.
     :param owner: another account that has it.
     """
     return Message.of(

@@ -582,3 +582,20 @@ def test_unknown_secret_names_stores(many: Many, region: str, lost: bool) -> Non
     with many.refusing(*(["list_secrets"] if lost else [])):
         ran = many.run("plan", "--secret", arn, "--json")
     assert (ran.code, (FAR if lost else "ROTATOR_STORES") in ran.document["error"]["advice"]) == (1, True)
+
+
+def test_suggested_commands_name_one_store(many: Many) -> None:
+    for world in (many.home, many.away):
+        world.secret("prod/both")
+    arn = many.away.arn("prod/both")
+    back = many.run("rollback", arn, "--reason", "test", "--json")
+    assert f"rotator rotate {arn} --reason" in back.document["error"]["advice"]
+    ran = many.run("consumers", arn)
+    assert f"rotator status --secret {arn}" in " ".join(ran.out.split()).replace("- ", "-")
+
+
+def test_unlisted_alert_is_true_of_sweep(many: Many) -> None:
+    many.home.secret("prod/home", left=10 * 24 * HOUR)
+    with many.refusing("list_secrets"):
+        (alert,) = many.run("run", "--json").alerts("store-unreachable")
+    assert "nothing was changed" not in alert["detail"]

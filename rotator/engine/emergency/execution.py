@@ -246,7 +246,8 @@ class Execution:
         try:
             fetched = self.accounts.provider(account).get_key(current.key.id)
         except KeyNotFound:
-            move = f", or tag it rotator:scopes and move it to that account with `rotator rotate {entry.name}`"
+            command = f"rotator rotate {printable(entry.argument)} --reason R"
+            move = f", or tag it rotator:scopes and move it to that account with `{command}`"
             raise Refused(
                 f"its current key {current.key.id} belongs to account {printable(current.account)}, and the tag "
                 f"rotator:account is {quoted(account)}",

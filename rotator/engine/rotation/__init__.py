@@ -111,7 +111,7 @@ class Rotation:
         if attempt.old is None and life.current_version is not None and not self.moves:
             why = "its current key can't be identified"
             if life.current_key is not None:
-                why = f"{Reason.KEY_NOT_FOUND}: {no_such_key(context.account, life.current_key, entry.name)}"
+                why = f"{Reason.KEY_NOT_FOUND}: {no_such_key(context.account, life.current_key, entry.argument)}"
             raise Refused(
                 f"{entry.name} was not rotated: {why}", advice="Nothing was changed.", reason=Reason.KEY_NOT_FOUND
             )
