@@ -320,7 +320,7 @@ class Reconciler:
         """
         some = account is not None or secret is not None
         alerts = tuple(a for a in fleet.alerts if not some or a.kind is Reason.STORE_UNREACHABLE)
-        if not some and not fleet.managed:
+        if not some and not fleet.managed and not alerts:
             message = "no secret in {where} has the tag rotator:role=key; check the region and the AWS account"
             alerts += (Alert(Reason.NO_MANAGED_SECRET, Message.of(message, where=self.services.where)),)
         if not alerts:

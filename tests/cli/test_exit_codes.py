@@ -80,7 +80,7 @@ def test_unmanaged_secret_is_exit_1(stack: Stack, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["doctor", "forecast", "inventory", "plan", "run", "status"])
 def test_region_without_secrets_is_named(stack: Stack, command: str) -> None:
-    """Threat: a wrong region looks like a fleet on which nothing is due."""
+    """Threat: a wrong region looks like a fleet on which nothing is due. A warning names the region."""
     stack.seed()
     elsewhere = stack.run(command, env={"AWS_REGION": "eu-west-3"})
     assert elsewhere.code == (1 if command == "doctor" else 0)

@@ -89,7 +89,8 @@ class _Connection(HTTPConnection):
         """The world's answer, once the time that it takes has passed."""
         answer, (method, url, settings) = self._answer, self._asked
         clock = self.sandbox_world.clock
-        patience = self.timeout if isinstance(self.timeout, int | float) else None
+        # In whole seconds: what urllib3 took off the limit is real time, which has not passed in this world.
+        patience = float(round(self.timeout) or self.timeout) if isinstance(self.timeout, int | float) else None
         if isinstance(answer, Drop):
             if answer.kind is DropKind.HANG:
                 clock.sleep(600.0 if patience is None else patience)
