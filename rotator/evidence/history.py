@@ -154,9 +154,12 @@ class History:
         account, secret = text("account"), text("secret")
         life = self.keys.setdefault((account, key_id), KeyLife(account, key_id))
         life.secret = secret or life.secret
-        if step not in life.steps or life.steps[step].at <= at:
+        known = life.steps.get(step)
+        newest = known is None or known.at <= at
+        if newest and step == "retired_at":
+            life.revoke_due_at = text("revoke_at")
+        if newest and (known is None or at < self.end or not self.has(known.at)):  # else it is the period's last
             life.steps[step] = DoneStep(at, *(text(name) for name in DoneStep._fields[1:]))
-            life.revoke_due_at = text("revoke_at") if step == "retired_at" else life.revoke_due_at
         if step in ("promoted_at", "adopted_at"):
             self.promotions[account, secret] = max(self.promotions.get((account, secret), (at, key_id)), (at, key_id))
 

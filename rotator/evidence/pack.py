@@ -246,9 +246,10 @@ def differences(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Differe
     found = []
     for name in FILES:
         try:
-            path = folder / name
-            with path.open("rb") as file:
-                actual = None if path.is_symlink() else hashlib.file_digest(file, "sha256").hexdigest()
+            path, actual = folder / name, None
+            if path.is_file() and not path.is_symlink():  # to open a pipe would wait for a writer
+                with path.open("rb") as file:
+                    actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             actual = None
         if actual is None:

@@ -115,6 +115,8 @@ def _strange_keys(snapshot: AccountSnapshot, history: History) -> Iterator[_Foun
         created = "created_at" in steps or (name is not None and name.version_id in history.attempts)
         if history.has(key.valid_from) and not created:
             yield where, key.id, "key-created", key.valid_from, f"no line created it; its name is {key.name}"
+        if key.enabled and "revoked_at" in steps:
+            yield where, key.id, "key-enabled", steps["revoked_at"].at, "a line revoked it, and it is enabled now"
         # A revocation sets an expiry, so a key that expired before the period was not disabled in it.
         recent = key.valid_to is None or key.valid_to >= history.begin
         if recent and not (key.enabled or "revoked_at" in steps or key.id in history.attempts):

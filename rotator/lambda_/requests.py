@@ -84,7 +84,10 @@ def is_of_secrets_manager(event: Any) -> bool:
 
 
 def label_update(event: Mapping[str, Any]) -> LabelUpdate | None:
-    """Parse ``Secret Label Updated`` for ``AWSCURRENT``; ``None`` for anything else."""
+    """Parse ``Secret Label Updated`` for ``AWSCURRENT``; ``None`` for anything else.
+
+    AWS sends none for ``AWSPENDING`` and ``AWSPREVIOUS``.
+    """
     resources, detail = event.get("resources"), event.get("detail")
     if not isinstance(resources, list) or len(resources) != 1 or not isinstance(detail, Mapping):
         return None

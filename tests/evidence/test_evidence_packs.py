@@ -133,6 +133,31 @@ def test_unexplained_changes_are_listed(pack: Pack) -> None:
     }
 
 
+def test_key_enabled_again_is_unexplained(pack: Pack) -> None:
+    """Threat: a revoked key is enabled again, or a revocation is forged. The line that revoked it is contradicted."""
+    key = pack.stack.current_key(SECRET)
+    assert pack.act("revoke", "--secret", SECRET, "--reason", "leaked", "--yes").code == 0
+    pack.stack.infobip.change_key(key.id, enabled=True)
+    assert pack.make().code == 0
+    (revoked,) = [row for row in pack.rows("revocations") if row["key_id"] == key.id]
+    (row,) = [row for row in pack.rows("unexplained") if row["key_id"] == key.id]
+    assert (row["kind"], row["known_from"]) == ("key-enabled", revoked["revoked_at"])
+
+
+def test_later_lines_hide_no_earlier_ones(pack: Pack) -> None:
+    """Threat: what was done again after the period hides what was done in it. The period's rows stay."""
+    key = pack.stack.current_key(SECRET)
+    pack.stack.pass_time(timedelta(minutes=1))  # the period begins after the adoption
+    begin = pack.stack.clock.now()
+    pack.period = ("--from", begin.isoformat(), "--to", (begin + DAY).isoformat())
+    for _ in range(2):
+        assert pack.act("rotate", SECRET, "--reason", "r").code == 0
+        assert pack.act("rollback", SECRET, "--reason", "r").code == 0
+        pack.stack.pass_time(timedelta(hours=60))
+    assert pack.make().code == 0
+    assert key.id in {row["key_id"] for row in pack.rows("rotations")}
+
+
 def test_disabled_key_has_last_known_time(pack: Pack) -> None:
     """Threat: an insider disables a key in use. The last line about it shows from when on it can have happened."""
     key = pack.stack.current_key(SECRET)
@@ -316,9 +341,12 @@ def test_changed_files_are_named(pack: Pack) -> None:
         file.write("x\n")
     (pack.folder / "emergencies.csv").unlink()
     (pack.folder / "extra.csv").touch()
+    (pack.folder / "summary.html").unlink()
+    os.mkfifo(pack.folder / "summary.html")
     ran = pack.verify()
     assert ran.code == 1
-    assert {each["file"] for each in ran.document["differences"]} == {"rotations.csv", "emergencies.csv"}
+    changed = {each["file"] for each in ran.document["differences"]}
+    assert changed == {"rotations.csv", "emergencies.csv", "summary.html"}
     assert ran.document["unlisted"] == ["extra.csv"]
 
 
