@@ -133,10 +133,10 @@ def test_signal_says_what_to_repeat(stack: Stack) -> None:
     """Threat: an emergency that is interrupted. It reports what was done, what was not, and the command to repeat."""
     key = stack.seed()[OTP]
     stack.infobip.observers.append(
-        lambda request, _answer: os.kill(os.getpid(), signal.SIGINT) if request.method == "PUT" else None
+        lambda request, _answer: os.kill(os.getpid(), signal.SIGTERM) if request.method == "PUT" else None
     )
     ran = stack.run(*BY_SECRET, "--incident", "INC-1", "--yes", "--json")
-    assert ran.code == 128 + signal.SIGINT
+    assert ran.code == 128 + signal.SIGTERM
     assert replaced(ran.document) == [OTP]
     assert revoked(ran.document) == []
     assert key.id in ran.document["errors"][-1]
