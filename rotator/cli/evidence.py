@@ -78,6 +78,8 @@ def evidence(
         raise ConfigurationError("--from must be before --to, by at most ten years", advice="Swap or change them.")
     sources: list[tuple[str, Callable[[int], bytes]]] = [(name, open_lines(Path(name), call.closing)) for name in files]
     app = call.open()
+    if first > app.services.clock.now():
+        raise ConfigurationError("--from is in the future", advice="Use a period that has begun.")
     key = SigningKey.named(make_client(app.session, "kms"), kms_key) if kms_key else None
     if group:
         lines = audit_lines(make_client(app.session, "logs"), group, first, last)

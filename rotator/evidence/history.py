@@ -112,11 +112,16 @@ class History:
         """Whether it is a time in the period."""
         return isinstance(moment, datetime) and self.begin <= moment < self.end
 
-    def gaps(self, longest: timedelta) -> list[tuple[datetime, datetime]]:
-        """Return the parts of the period, to the hour, in which no line was written for longer than ``longest``."""
+    def gaps(self, longest: timedelta, now: datetime) -> list[tuple[datetime, datetime]]:
+        """Return the parts of the period, to the hour, in which no line was written for longer than ``longest``.
+
+        :param now: what comes after it is no gap.
+        """
+        end = min(self.end, now)
+        hours = [at for hour in sorted(self._hours) if (at := self.begin + hour * _HOUR) < end]
         found, since = [], self.begin
-        for at in [*(self.begin + hour * _HOUR for hour in sorted(self._hours)), self.end]:
-            if at - since > longest or not self._hours:
+        for at in [*hours, end]:
+            if at - since > longest or not hours:
                 found.append((since, at))
             since = at + _HOUR
         return found

@@ -81,6 +81,8 @@ def write_pack(
     snapshots, others = Reconciler(services).snapshots(history=True)
     broken = [plan for plan in others if plan.error is not None]
     notes = list(_limits(snapshots, broken))
+    if now < history.end:
+        notes.append("The period had not ended when the pack was made.")
     rows = {
         "population": [row for each in snapshots for row in tables.population(each, now, history, owner_tag)],
         "rotations": tables.lives(history, "created_at", "promoted_at", "adopted_at"),
@@ -97,7 +99,7 @@ def write_pack(
     manifest: dict[str, Any] = redactor.scrub(
         {"format": 1, "version": __version__, "deployment": policy.deployment, "generated_at": now}
         | {"period": _span(history.begin, history.end), "signed_by": signed_by}
-        | _sources(history, 2 * policy.sweep_every)
+        | _sources(history, 2 * policy.sweep_every, now)
         | {"notes": notes}
     )
     texts = {f"{name}.csv": _table(name, each) for name, each in shown.items()}
@@ -128,9 +130,9 @@ def _span(begin: datetime | None, end: datetime | None) -> dict[str, datetime | 
     return {"from": begin, "to": end}
 
 
-def _sources(history: History, longest: timedelta) -> dict[str, Any]:
+def _sources(history: History, longest: timedelta, now: datetime) -> dict[str, Any]:
     """Return what was read, what is wrong with it, and for which parts of the period there is no line."""
-    gaps = history.gaps(longest)
+    gaps = history.gaps(longest, now)
     problems = [
         {"source": each.name, "line": problem.line, "kind": problem.kind, "detail": problem.detail}
         for each in history.sources

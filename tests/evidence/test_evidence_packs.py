@@ -281,8 +281,21 @@ def test_silence_and_other_deployments(pack: Pack, tmp_path: Path) -> None:
     assert pack.make(env={"ROTATOR_DEPLOYMENT": "another"}).code == 0
     (source,) = pack.manifest["sources"]
     assert (source["lines_in_period"], source["other_deployment_lines"] > 0) == (0, True)
-    assert pack.manifest["gaps"] == [pack.manifest["period"]]
+    assert pack.manifest["gaps"] == [pack.manifest["period"] | {"to": pack.manifest["generated_at"]}]
     assert pack.rows("rotations") == []
+
+
+def test_future_is_no_gap(pack: Pack, tmp_path: Path) -> None:
+    """The part of a period that is still to come has no lines, and lines dated in it end no gap."""
+    line = json.loads(pack.audit.read_text().splitlines()[0])
+    file = tmp_path / "forged"
+    now = pack.stack.clock.now()
+    file.write_text(json.dumps(line | {"timestamp": (now + timedelta(hours=9)).isoformat()}) + "\n")
+    pack.period = ("--from", (now - timedelta(minutes=90)).isoformat(), "--to", (now + 9 * DAY).isoformat())
+    assert pack.make().document["gaps"] == 0
+    pack.folder = tmp_path / "forged pack"
+    assert pack.make(audit=file).document["gaps"] == 1
+    assert pack.manifest["gaps"][0]["to"] == pack.manifest["generated_at"]
 
 
 def test_hostile_text_is_escaped(pack: Pack, tmp_path: Path) -> None:
@@ -378,6 +391,7 @@ def test_signature_by_kms(pack: Pack) -> None:
         ("--from", "2026-11-01", "--to", "2026-11-30"),
         ("--from", "soon", "--to", "2026-11-30", "-o", "DIR"),
         ("--from", "2026-11-30", "--to", "2026-11-01", "-o", "DIR"),
+        ("--from", "2096-11-01", "--to", "2096-11-30", "-o", "DIR"),
         ("--from", "2026-11-01", "--to", "2026-11-30", "-o", "FULL"),
         ("--from", "2026-11-01", "--to", "2026-11-30", "-o", "DIR", "--audit", "missing"),
         ("--from", "2026-11-01", "--to", "2026-11-30", "-o", "DIR", "--audit", "FULL/kept"),
