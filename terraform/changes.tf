@@ -72,8 +72,9 @@ data "aws_iam_policy_document" "stores" {
       identifiers = distinct([for role in local.store_roles : split(":", role)[4]])
     }
 
+    # As in EventBridge's own example policy: the source is a key with many values, one for each entry.
     condition {
-      test     = "StringEquals"
+      test     = "ForAllValues:StringEquals"
       variable = "events:source"
       values   = ["aws.secretsmanager"]
     }

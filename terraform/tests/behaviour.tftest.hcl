@@ -136,7 +136,7 @@ run "stores" {
       Action    = "events:PutEvents"
       Resource  = "arn:aws:events:eu-central-1:123456789012:event-bus/rotator-stores"
       Principal = { AWS = "111122223333" }
-      Condition = { StringEquals = { "events:source" = "aws.secretsmanager", "events:detail-type" = "Secret Label Updated" } }
+      Condition = { "ForAllValues:StringEquals" = { "events:source" = "aws.secretsmanager" }, StringEquals = { "events:detail-type" = "Secret Label Updated" } }
     }]
     error_message = "Only these AWS accounts may put events, and only Secrets Manager's."
   }

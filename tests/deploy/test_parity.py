@@ -260,9 +260,9 @@ def test_store_bus_takes_events_of_stores(both: Both) -> None:
     assert one == other
     assert one.actions == {"events:PutEvents"}
     assert all(resource.endswith(f":event-bus/{theirs['stores']['name']}") for resource in one.resources)
-    assert {variable: values for _, variable, values in one.conditions} == {
-        "events:source": {"aws.secretsmanager"},
-        "events:detail-type": {"Secret Label Updated"},
+    assert one.conditions == {
+        ("ForAllValues:StringEquals", "events:source", frozenset({"aws.secretsmanager"})),
+        ("StringEquals", "events:detail-type", frozenset({"Secret Label Updated"})),
     }
     principals = [json.loads(policies[1])["Statement"][0]["Principal"], policies[0]["Statement"][0]["Principal"]]
     assert principals == [{"AWS": MEMBER}, {"AWS": [MEMBER]}]
