@@ -19,9 +19,9 @@ def adopt(call: Call, secret: str, key_id: str | None) -> int:
     """Start managing SECRET (name or ARN) and the key in it.
 
     Asks Infobip which key the value belongs to, and records its id as a
-    staging label on the version. The value stays as it is. SECRET requires the
-    tags rotator:role=key and rotator:account. Every sweep does the same for
-    all secrets whose key Infobip can identify by the value.
+    staging label on the version. The value stays as it is. SECRET requires
+    the tags rotator:role=key and rotator:account. Every sweep does the same
+    for all secrets whose key Infobip can identify.
 
     \b
     Examples:

@@ -80,8 +80,8 @@ def cli() -> None:
     """Rotate Infobip API keys that are stored in AWS Secrets Manager.
 
     A secret's tags set the policy, staging labels on its versions record what
-    was done, and Infobip's key list is authoritative. There is no other state.
-    Start with `rotator demo`, which needs no account.
+    was done, and Infobip's key list is authoritative. Start with `rotator demo`,
+    which needs no account.
 
     Results go to stdout, logs and audit lines to stderr. The options below
     can also follow a command's name.
@@ -92,7 +92,6 @@ def cli() -> None:
 
     \b
     Examples:
-      rotator demo
       rotator plan
       rotator --region eu-central-1 run
       rotator status --json

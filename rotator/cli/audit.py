@@ -27,7 +27,6 @@ def audit() -> None:
 
     \b
     Examples:
-      rotator run --audit-file audit.jsonl
       rotator audit verify audit.jsonl
     """
 
@@ -37,15 +36,15 @@ def audit() -> None:
 def verify(call: Call, file: str) -> int:
     """Check that no line was altered or removed.
 
-    Each line of an audit FILE carries the digest of the one before it, so a
-    change shows. A removal of the last lines does not: send them elsewhere too.
+    Each line of an audit FILE contains the digest of the one before it, so a
+    change shows. A removal of the last lines does not: send them elsewhere
+    too.
 
-    Exits 0 if it is intact, 1 if it is not or has no audit line at all, 2 if
-    it can't be read.
+    Exits 0 if it is intact, 1 if it is not or has no audit line, 2 if it can't
+    be read.
 
     \b
     Examples:
-      rotator audit verify audit.jsonl
       rotator audit verify audit.jsonl --json
     """
     report = check(file)

@@ -15,15 +15,10 @@ def completion(call: Call, shell: str) -> int:
     """Print the script that teaches a shell to complete commands and options.
 
     \b
-    bash, in ~/.bashrc:  eval "$(rotator completion bash)"
-    zsh, in ~/.zshrc:    eval "$(rotator completion zsh)"
-    fish, once:
-      rotator completion fish > ~/.config/fish/completions/rotator.fish
-
-    \b
     Examples:
-      rotator completion bash
-      rotator completion fish
+      eval "$(rotator completion bash)"   in ~/.bashrc
+      eval "$(rotator completion zsh)"    in ~/.zshrc
+      rotator completion fish > ~/.config/fish/completions/rotator.fish
     """
     from rotator.cli.app import cli
 

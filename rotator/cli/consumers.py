@@ -38,20 +38,17 @@ _TIME: Final = 24
 def consumers(call: Call, secret: str, days: int) -> int:
     """Show who still uses the old key of SECRET (name or ARN).
 
-    Reads CloudTrail's event history: which roles and users read the secret
-    in the days before its key was replaced, and which of them have not read
-    it since. If no key is in its grace period, it lists all readers of the
-    secret. Changes nothing.
+    Reads CloudTrail's event history: who read the secret in the days before
+    its key was replaced, and who has not read it since. If no key is in its
+    grace period, it lists all readers. Changes nothing.
 
     Requires cloudtrail:LookupEvents; covers this AWS account and region only.
-    With the tag rotator:gate=adoption the old key is not revoked before all of
-    them have read the new one, or one more grace period is over.
+    The tag rotator:gate=adoption makes the old key's revocation wait for them.
 
     Exits 1 if CloudTrail can't be read.
 
     \b
     Examples:
-      rotator consumers prod/sms/otp
       rotator consumers prod/sms/otp --days 60
       rotator consumers prod/sms/otp --json | jq '.consumers[].principal'
     """

@@ -37,10 +37,9 @@ _STYLES: Final = {
 def demo(call: Call, short: bool, seed: int) -> int:
     """Simulate 120 days of rotations end to end in an embedded sandbox.
 
-    120 days of eight secrets pass in less than a minute: keys are created,
-    promoted, retired and revoked, sweeps crash, Infobip fails, a key leaks.
-    After each sweep a consumer of every secret reads it and calls Infobip
-    with it. Needs no account, no credentials and no network.
+    Sweeps crash, Infobip fails, a key leaks; after each sweep a consumer of
+    each of eight secrets reads it and calls Infobip with it. Takes less than a
+    minute; needs no account, no credentials and no network.
 
     Exits 1 if a guarantee was broken: a call refused, a key revoked too early,
     an orphan, the daily limit exceeded, a value displayed.
@@ -48,7 +47,6 @@ def demo(call: Call, short: bool, seed: int) -> int:
     \b
     Examples:
       rotator demo
-      rotator demo --short
       rotator demo --json --audit-file demo.jsonl
     """
     call.interrupted = "interrupted; nothing outside the sandbox was changed"

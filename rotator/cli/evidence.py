@@ -57,7 +57,7 @@ def evidence(
 
     \b
     Examples:
-      rotator evidence --from 2026-09-01 --to 2026-11-30 -o evidence
+      rotator evidence --from 2026-09-01 --to 2026-11-30 -o evidence \\
           --audit audit.jsonl
       rotator evidence --verify evidence
     """

@@ -35,17 +35,13 @@ def forecast(call: Call, account: str | None, days: int) -> int:
 
     Lists keys that expire before they are replaced. Changes nothing.
 
-    Runs the planner day by day over a simulation of Secrets Manager and
-    Infobip as they are now: due rotations, those scheduled early to avoid a
-    late rotation, windows, revocations after the grace period. A day is 24
-    hours; the first starts now.
+    Simulates the sweeps of each day. A day is 24 hours; the first starts now.
 
     Keys at risk do not change the exit code; it is 1 if an account can't be
     read.
 
     \b
     Examples:
-      rotator forecast
       rotator forecast --account main --days 30
       rotator forecast --json | jq '.accounts[].at_risk'
     """

@@ -51,7 +51,6 @@ def inventory(call: Call, account: str | None, every: bool) -> int:
 
     \b
     Examples:
-      rotator inventory
       rotator inventory --account main --all
       rotator inventory --json | jq '.accounts[].keys[] |
           select(.kind == "unknown")'

@@ -89,7 +89,7 @@ days_option: Final = click.option(
     type=click.IntRange(1, 400),
     default=90,
     show_default=True,
-    help="Days to forecast, 1 to 400.",
+    help="Days to forecast.",
 )
 secret_option: Final = click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
 wide_option: Final = click.option(
@@ -97,5 +97,5 @@ wide_option: Final = click.option(
     is_flag=True,
     callback=_keep,
     expose_value=False,
-    help="Show full key ids and do not wrap lines.",
+    help="Show full key ids; do not wrap lines.",
 )

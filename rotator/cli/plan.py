@@ -31,8 +31,7 @@ SOMETHING_TO_FIX: Final = 4
 def plan(call: Call, account: str | None, secret: str | None, at: str | None, exit_code: bool) -> int:
     """Show what a sweep would do, and every secret that it skips.
 
-    Reads tags and staging labels in Secrets Manager and the keys at Infobip,
-    and makes the same decisions as `rotator run`. Changes nothing.
+    Makes the same decisions as `rotator run`, and changes nothing.
 
     Exits 1 if an account can't be read or has an account-wide error.
 
@@ -41,8 +40,7 @@ def plan(call: Call, account: str | None, secret: str | None, at: str | None, ex
       rotator plan
       rotator plan --secret prod/sms/otp
       rotator plan --at +14d            what will be due in two weeks
-      rotator plan --json --exit-code   for a pipeline: 3 is "work to do",
-                                        4 "no work, but something to fix"
+      rotator plan --json --exit-code   for a pipeline
     """
     app = call.open()
     moment = None if at is None else parse_moment(at, app.clock.now())

@@ -47,11 +47,10 @@ def rehearse(
 
     Creates a secret named rotator/rehearsal/… and test keys with the given
     scopes, checks each assumption, rotates, rolls back and revokes once, then
-    disables the keys and deletes the secret. No sweep takes part in it, and
-    nothing else is changed. See docs/rehearsal.md for each line.
+    disables the keys and deletes the secret. Nothing else is changed.
+    docs/rehearsal.md explains each line.
 
-    Without --yes it shows what it would do and cost, and exits 2. Exits 1 if
-    an assumption that the rotator needs does not hold.
+    Exits 1 if an assumption that the rotator needs does not hold.
 
     \b
     Examples:

@@ -26,18 +26,14 @@ _STDOUT = "-"
 def report(call: Call, file: str, account: str | None, audit: str | None, days: int) -> int:
     """Write a self-contained HTML page: summary, alerts, forecast, timeline.
 
-    The timeline shows every secret and can be filtered and sorted. Changes
-    nothing else.
-
     The page loads nothing, runs no script and contains no key values. Only its
-    owner can read a new file; an existing one is replaced as a whole and keeps
-    its permissions.
+    owner can read a new file; an existing one keeps its permissions. Changes
+    nothing else.
 
     Exits 1 if an account can't be read; the page says so.
 
     \b
     Examples:
-      rotator report -o report.html
       rotator report -o report.html --audit audit.jsonl --days 180
       rotator report -o - --account main > main.html
     """

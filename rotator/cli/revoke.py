@@ -49,20 +49,22 @@ def revoke(
 
     --secret revokes every key that the secret contains, in any field of any
     labelled version. --key-id and --leaked-key-stdin revoke that key alone,
-    in its own account, regardless of who created it; secrets that contain it
-    as their current key get a new one.
+    regardless of who created it; secrets that contain it as their current key
+    get a new one.
 
     replace-first promotes a new key and then revokes; consumers that cache
     the old value fail until they refresh. revoke-first revokes before the new
     key exists. revoke-only leaves a revoked key in the secret.
 
-    With --leaked-key-stdin, stdin contains the value, or any text with keys
-    in it: a .env file, a header, a log, the report of a scanner. Each Infobip
-    key in it is searched for in your accounts and revoked.
+    --leaked-key-stdin reads the value, or any text with keys in it: a .env
+    file, a log, the report of a scanner. Each Infobip key in it is searched
+    for in your accounts and revoked.
 
-    Each revoked key whose value is known is tried for up to a minute, until
-    it is rejected. The tag rotator:hold does not stop this. Repeating a
-    command is safe.
+    Each revoked key whose value is known is tried until it is rejected, for up
+    to a minute. The tag rotator:hold does not stop this. Repeating a command
+    is safe.
+
+    Exits 1 if something was not done or not verified.
 
     \b
     Examples:
@@ -70,8 +72,6 @@ def revoke(
       rotator revoke --secret prod/sms/otp --reason leak \\
           --incident INC-4711 --yes
       rotator revoke --leaked-key-stdin --reason leak --yes < found.txt
-      rotator revoke --leaked-key-stdin --reason leak --dry-run \\
-          < gitleaks.json
       rotator revoke --key-id 5737...48AE --account main \\
           --reason "vendor left" --yes
     """

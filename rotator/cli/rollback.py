@@ -29,12 +29,11 @@ from rotator.text import printable
 def rollback(call: Call, secret: str, reason: str, key_id: str | None, dry_run: bool) -> int:
     """Make the previous key of SECRET (name or ARN) current again.
 
-    Works while that key is in its grace period: it is verified first, then
-    AWSCURRENT moves back to it, and the newer key gets a full grace period of
-    its own. No key is created and none is revoked.
+    Works while that key is in its grace period: it is verified, AWSCURRENT
+    moves back to it, and the newer key gets a full grace period. No key is
+    created or revoked.
 
-    Repeating the command changes nothing: it does not switch to the newer key
-    or to an older one. To switch, use --key-id.
+    Repeating the command changes nothing. To select another key, use --key-id.
 
     Refused while a rotation is in progress, while rotator:hold is set, and for
     a key that an emergency replaced.

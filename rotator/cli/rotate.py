@@ -29,7 +29,6 @@ def rotate(call: Call, secret: str, reason: str, dry_run: bool) -> int:
     \b
     Examples:
       rotator rotate prod/sms/otp --reason "new vendor contract"
-      rotator rotate prod/sms/otp --reason OPS-123 --json
     """
     call.interrupted = INTERRUPTED
     app = call.open()

@@ -41,9 +41,9 @@ _ORDER: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
 def run(call: Call, account: str | None, secret: str | None, force: bool, dry_run: bool) -> int:
     """Run one sweep: rotate what is due, revoke keys whose grace period is over.
 
-    Secrets are processed one by one, most urgent first; a failure never
-    stops the others. The next sweep finds and finishes whatever was
-    interrupted or failed, so run it as often as you like (hourly is usual).
+    Secrets are processed one by one, most urgent first; a failure never stops
+    the others. The next sweep finishes whatever was interrupted or failed, so
+    run it as often as you like (hourly is usual).
 
     Exits 1 if an action failed, an account could not be swept, or it has an
     error that affects the whole account. Errors in single secrets are listed;
@@ -52,7 +52,6 @@ def run(call: Call, account: str | None, secret: str | None, force: bool, dry_ru
     \b
     Examples:
       rotator run --dry-run
-      rotator run
       rotator run --account main --audit-file /var/log/rotator/audit.jsonl
       rotator run --secret prod/sms/otp --json
     """

@@ -20,9 +20,9 @@ from rotator.sandbox.launcher import Sandbox, serve_sandbox
 def sandbox(call: Call, port: int | None) -> int:
     """Run a simulated Infobip and Secrets Manager to try commands on.
 
-    Prints environment variables that point the other commands to it, with an
-    example fleet of eight secrets, and runs until Ctrl-C. Nothing leaves
-    this machine, and nothing is kept.
+    Prints environment variables that point the other commands to it, and runs
+    with an example fleet of eight secrets until Ctrl-C. Nothing leaves this
+    machine, and nothing is kept.
 
     \b
     Examples:

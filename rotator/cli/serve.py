@@ -57,19 +57,14 @@ def serve(
 ) -> int:
     """Run a sweep now, then on a schedule, until interrupted.
 
-    Sweeps never overlap; a failed sweep is logged, and the next one finishes
-    what it left. On SIGTERM or Ctrl-C the daemon finishes the current call,
-    starts no other, and exits 0 within 10 seconds.
+    Sweeps never overlap; the next one finishes what a failed one left. On
+    SIGTERM or Ctrl-C the daemon finishes the current call and exits 0 within
+    10 seconds.
 
-    If the machine's clock is set, the next sweep starts at most five minutes
-    later than it would have.
-
-    /healthz returns 503 when three scheduled sweeps in a row did not succeed:
-    an account could not be swept, or an action failed.
+    /healthz returns 503 when three scheduled sweeps in a row did not succeed.
 
     \b
     Examples:
-      rotator serve
       rotator serve --every 30m --metrics-port 9464
       rotator serve --cron "15 6-20 * * 1-5" --timezone Europe/Zagreb
     """

@@ -37,18 +37,17 @@ _STYLES: Final = {
 def status(call: Call, account: str | None, secret: str | None) -> int:
     """Show each managed secret's key: state, expiry and next action.
 
-    \b
     States: ok, due, rotating, retiring (an old key is in its grace period),
     expired, broken (the key is disabled or not found), held, empty (no value),
     unadopted (no label yet), misconfigured (tags). OVERDUE: a rotation or
-    revocation has not happened a day after it was due; `rotator plan` shows why.
+    revocation has not happened a day after it was due; `rotator plan` shows
+    why.
 
     Exits 1 if an account can't be read.
 
     \b
     Examples:
       rotator status
-      rotator status --secret prod/sms/otp
       rotator status --json | jq '.secrets[] | select(.state != "ok")'
     """
     app = call.open()
