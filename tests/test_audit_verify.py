@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
 import tracemalloc
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rotator.cli import main
+from rotator.errors import ConfigurationError
 from rotator.telemetry.audit import NO_LINE, Audit
 from rotator.telemetry.audit_verify import MOST_PROBLEMS, verify
 from tests.test_audit import make
@@ -139,6 +141,52 @@ def test_file_that_was_cut_off(path: Path) -> None:
     assert kinds(path) == [(3, "not-json"), (3, "cut-off")]
     write(path, 2)
     assert [kind for _, kind in kinds(path)][:1] == ["not-json"]
+
+
+def test_gzip_of_several_members(path: Path) -> None:
+    write(path, 3, 4)
+    rows = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(gzip.compress(b"".join(some)) for some in (rows[:2], rows[2:])) + bytes(9))
+    report = verify(path)
+    assert (report.ok, report.audit_lines) == (True, 7)
+
+
+@pytest.mark.parametrize(
+    ("damage", "lines", "expected"),
+    [
+        (lambda packed: packed[:-1], 400, [(400, "cut-off")]),
+        (lambda packed: packed[:-4] + bytes(4), 400, [(400, "cut-off")]),
+        (lambda packed: packed + b"rest", 400, [(400, "cut-off")]),
+        (lambda packed: packed[:-2_000], None, [(0, "not-json"), (0, "cut-off")]),
+        (lambda packed: packed[:20], 0, [(0, "cut-off")]),
+    ],
+    ids=["checksum cut", "checksum altered", "text after it", "cut", "nothing left"],
+)
+def test_damaged_gzip_keeps_its_lines(
+    path: Path, damage: Callable[[bytes], bytes], lines: int | None, expected: list[tuple[int, str]]
+) -> None:
+    """Threat: a compressed audit file is cut. The lines before the cut are read; the file is not called empty."""
+    write(path, 400)
+    path.write_bytes(damage(gzip.compress(path.read_bytes())))
+    report = verify(path)
+    at = report.lines if lines is None else 0
+    assert kinds(path) == [(line or at, kind) for line, kind in expected]
+    assert report.audit_lines == lines if lines is not None else 200 < report.audit_lines < 400
+
+
+def test_pipe_is_read_and_device_refused(path: Path) -> None:
+    """As `<(zcat …)` gives it. A named pipe without a writer is empty: nothing waits for one."""
+    write(path, 5)
+    read, written = os.pipe()
+    os.write(written, path.read_bytes())
+    os.close(written)
+    assert verify(f"/dev/fd/{read}").ok
+    os.close(read)
+    path.unlink()
+    os.mkfifo(path)
+    assert kinds(path) == [(0, "no-audit-lines")]
+    with pytest.raises(ConfigurationError):
+        verify("/dev/zero")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

@@ -7,10 +7,13 @@ a file that was rewritten as a whole. If that matters, also send the lines elsew
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import json
+import os
+import stat
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
@@ -126,13 +129,20 @@ def verify(path: Path | str) -> VerifyReport:
 
 
 def open_lines(path: Path, closing: ExitStack) -> Callable[[int], bytes]:
-    """Open an audit file, compressed by gzip or not, and return its ``readline``.
+    """Open an audit file or a pipe, compressed by gzip or not, and return its ``readline``.
+
+    It raises ``EOFError`` after the last line that can be decompressed, if the file is cut off or damaged there.
 
     :param closing: closes it.
-    :raises ConfigurationError: it cannot be read.
+    :raises ConfigurationError: it cannot be read, or is neither of them.
     """
     try:
-        file = closing.enter_context(path.open("rb"))
+        # To open a named pipe would wait for its writer. Without one it is empty.
+        file = io.BufferedReader(closing.enter_context(io.FileIO(path, opener=_open)))
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+            raise OSError(errno.EINVAL, "it is not a regular file or a pipe")
+        os.set_blocking(file.fileno(), True)
         packed = file.peek(2)[:2] == b"\x1f\x8b"
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not a valid name"
@@ -140,7 +150,35 @@ def open_lines(path: Path, closing: ExitStack) -> Callable[[int], bytes]:
             f"The audit file {printable(str(path))} cannot be read: {why}",
             advice="Use a file that --audit-file wrote; it may be compressed by gzip.",
         ) from None
-    return io.BufferedReader(gzip.GzipFile(fileobj=file)).readline if packed else file.readline
+    return _Unzipped(file).readline if packed else file.readline
+
+
+def _open(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+class _Unzipped(io.RawIOBase):
+    """A gzip file's content, up to where it is cut off or damaged."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file, self._damaged, self._lines = gzip.GzipFile(fileobj=file), False, io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read1(len(buffer))
+        except (EOFError, OSError, zlib.error):  # a BufferedReader would lose the lines before it
+            self._damaged, data = True, b""
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = self._lines.readline(size)
+        if self._damaged and not line:
+            raise EOFError
+        return line
 
 
 class AuditChecker:
@@ -170,14 +208,15 @@ class AuditChecker:
         self._audit_lines = 0
 
     def read(self, readline: Callable[[int], bytes]) -> None:
-        """Check every line, and those that a broken compressed file still has.
+        """Check every line before the end, or before the point from which a file can't be read.
 
         :param readline: as a file's: returns at most so many bytes of a line, and nothing at the end.
         """
         try:
             self._read(readline)
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            self._problem(ProblemKind.CUT_OFF, "is the last that can be decompressed: the file is damaged")
+        except (EOFError, OSError):
+            detail = "is the last that can be read" if self._line else "has no line that can be read"
+            self._problem(ProblemKind.CUT_OFF, f"{detail}: the file is cut off or damaged")
 
     def _read(self, readline: Callable[[int], bytes]) -> None:
         while raw := readline(LONGEST_LINE):
@@ -190,14 +229,14 @@ class AuditChecker:
                 continue
             self._take(raw[:-1] if whole else raw)
             if not whole:
-                self._problem(
-                    ProblemKind.CUT_OFF, "is incomplete: its writer was interrupted, or the file was truncated"
-                )
+                detail = "is incomplete: its writer was interrupted, or the file is cut off or damaged"
+                self._problem(ProblemKind.CUT_OFF, detail)
+                return
 
     def report(self) -> VerifyReport:
         """Return what was found so far."""
         problems = sorted(self._problems, key=lambda problem: problem.line)
-        if not self._audit_lines:
+        if not self._audit_lines and (self._line or not problems):  # else it is cut off before its first line
             self._problem_count += 1
             what = "has no audit line" if self._line else "is empty"
             problems.insert(0, AuditProblem(0, ProblemKind.NO_AUDIT_LINES, f"the file {what}"))
@@ -216,7 +255,8 @@ class AuditChecker:
         self._problem_count += 1
         if len(self._problems) < MOST_PROBLEMS:
             at = self._line if line is None else line
-            self._problems.append(AuditProblem(at, kind, f"line {at} {detail}", run_id))
+            where = f"line {at}" if at else "the file"
+            self._problems.append(AuditProblem(at, kind, f"{where} {detail}", run_id))
 
     def _take(self, raw: bytes) -> None:
         digest = hashlib.sha256(raw).hexdigest()
