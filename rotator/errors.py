@@ -67,21 +67,27 @@ class ConfigurationError(RotatorError):
 
 
 class AmbiguousName(ConfigurationError):
-    """Secrets of several stores have the name.
+    """Secrets of several stores have the name, or one has it and another store can't be searched.
 
     :param arns: these secrets.
-    :param command: the arguments of the command that has the name, for a command with each ARN in its place.
+    :param unsearched: the stores that could not be searched.
     """
 
-    def __init__(self, name: str, arns: Sequence[str], command: Sequence[str] = ()) -> None:
-        with_arn = [[arn if each == name else each.replace(f"={name}", f"={arn}") for each in command] for arn in arns]
-        choices = [f"`rotator {shlex.join(each)}`" for each in with_arn] if command else arns
-        super().__init__(
-            f"{len(arns)} stores have a secret named {name}; nothing was changed",
-            advice=f"Use the ARN: {' or '.join(choices)}",
-            reason=Reason.AMBIGUOUS_NAME,
-        )
+    def __init__(self, name: str, arns: Sequence[str], unsearched: Sequence[str] = ()) -> None:
+        message, reason = f"{len(arns)} stores have a secret named {name}", Reason.AMBIGUOUS_NAME
+        if unsearched:
+            message = f"{name} is in one store, but {', '.join(unsearched)} could not be searched for that name"
+            reason = Reason.STORE_UNREACHABLE
+        super().__init__(f"{message}; nothing was changed", advice=f"Use the ARN: {' or '.join(arns)}", reason=reason)
         self.name, self.arns = name, tuple(arns)
+
+    def advice_for(self, command: Sequence[str]) -> str:
+        """Return the advice as commands with each ARN in the name's place."""
+        name = self.name
+        with_arn = (
+            [arn if each == name else each.replace(f"={name}", f"={arn}") for each in command] for arn in self.arns
+        )
+        return f"Use the ARN: {' or '.join(f'`rotator {shlex.join(each)}`' for each in with_arn)}"
 
 
 class Refused(RotatorError):

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from rotator.aws.aws_errors import AGAIN
-from rotator.errors import AmbiguousName, ConfigurationError, SecretNotFound, StoreDenied, StoreError, sentence
+from rotator.errors import ConfigurationError, SecretNotFound, StoreDenied, StoreError, sentence
 from rotator.message import Message
 from rotator.model import Alert, Location, Reads, SecretEntry, Severity, StoreId, Write
 from rotator.ports import Listing, ReaderLog, SecretStore, StoredValue
@@ -111,46 +111,27 @@ class Stores:
         return Alert(Reason.MANAGEMENT_MISPLACED, message, entry.name, severity=Severity.ERROR, location=entry.location)
 
     def describe(self, secret_id: str) -> SecretEntry:
-        """Describe one secret. A name is searched for in every store.
+        """Describe one secret, by its ARN.
 
-        :raises AmbiguousName: secrets of several stores have the name; replicas do not count.
+        :raises SecretNotFound: it is in no store, or its store describes another secret.
         """
-        if secret_id.startswith("arn:"):
-            return self._described(self.member_of(secret_id), secret_id)
-        found: list[SecretEntry] = []
-        errors: list[StoreError] = []
-        for member in self.members:
-            try:
-                found.append(self._described(member, secret_id))
-            except StoreError as error:
-                if not isinstance(error, SecretNotFound):
-                    error.message = f"store {member.id}: {error.message}"
-                errors.append(error)
-        own = [entry for entry in found if not entry.is_replica]
-        if len(own) > 1:
-            raise AmbiguousName(secret_id, [entry.arn for entry in own])
-        if found:
-            return (own or found)[0]
-        raise next((error for error in errors if not isinstance(error, SecretNotFound)), errors[0])
-
-    def _described(self, member: Member, secret_id: str) -> SecretEntry:
-        """:raises SecretNotFound: the store describes a secret that belongs to another one."""
+        member = self.member_of(secret_id)
         entry = self._located(member.call(lambda store: store.describe(secret_id)))
-        if (alert := self._foreign(member, entry)) is not None:
-            raise SecretNotFound(alert.detail)
+        if self._member(entry.arn) is not member:
+            raise SecretNotFound(f"store {member.id} described {entry.arn} instead of {secret_id}")
         return entry
 
     def read_current(self, secret_id: str) -> StoredValue:
         """Read the value in ``AWSCURRENT``."""
-        return self._at(secret_id, lambda store: store.read_current(secret_id))
+        return self.member_of(secret_id).call(lambda store: store.read_current(secret_id))
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
         """Read one version's value."""
-        return self._at(secret_id, lambda store: store.read_version(secret_id, version_id))
+        return self.member_of(secret_id).call(lambda store: store.read_version(secret_id, version_id))
 
     def read_content(self, secret_id: str, version_id: str) -> Secret:
         """Read one version's content."""
-        return self._at(secret_id, lambda store: store.read_content(secret_id, version_id))
+        return self.member_of(secret_id).call(lambda store: store.read_content(secret_id, version_id))
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
         """Read the content in ``AWSCURRENT`` of each secret, 20 per call and store."""
@@ -165,23 +146,25 @@ class Stores:
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
         """Return when each version was created."""
-        return self._at(secret_id, lambda store: store.version_dates(secret_id))
+        return self.member_of(secret_id).call(lambda store: store.version_dates(secret_id))
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
         """Store a new version with exactly these labels."""
-        self._at(secret_id, lambda store: store.stage(secret_id, version_id, text, labels))
+        self.member_of(secret_id).call(lambda store: store.stage(secret_id, version_id, text, labels))
 
     def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
         """Move ``AWSCURRENT`` by compare-and-swap."""
-        self._at(secret_id, lambda store: store.promote(secret_id, to_version, from_version))
+        self.member_of(secret_id).call(lambda store: store.promote(secret_id, to_version, from_version))
 
     def add_label(self, secret_id: str, label: str, version_id: str, *, remove_from: str | None = None) -> None:
         """Put a label on a version, and take it off ``remove_from``."""
-        self._at(secret_id, lambda store: store.add_label(secret_id, label, version_id, remove_from=remove_from))
+        self.member_of(secret_id).call(
+            lambda store: store.add_label(secret_id, label, version_id, remove_from=remove_from)
+        )
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
         """Remove a label from a version."""
-        self._at(secret_id, lambda store: store.remove_label(secret_id, label, version_id))
+        self.member_of(secret_id).call(lambda store: store.remove_label(secret_id, label, version_id))
 
     def reads(self, secret: SecretEntry, since: datetime) -> Reads:
         """Return every allowed read of one secret, by the access log of its store."""
@@ -195,10 +178,6 @@ class Stores:
         readers = self.member_of(secret.arn).readers
         assert readers is not None
         return readers
-
-    def _at(self, secret_id: str, work: Callable[[SecretStore], _T]) -> _T:
-        arn = secret_id if secret_id.startswith("arn:") else self.describe(secret_id).arn
-        return self.member_of(arn).call(work)
 
     def _by_member(self, arns: Sequence[str]) -> Iterator[tuple[Member, list[str]]]:
         groups: dict[int, list[str]] = defaultdict(list)
@@ -223,6 +202,7 @@ class Stores:
     def member_of(self, arn: str) -> Member:
         """Return the store that a secret is in.
 
+        :param arn: its ARN. A name is in no store: another one may have it, too.
         :raises SecretNotFound: it is in none of them.
         """
         member = self._member(arn)

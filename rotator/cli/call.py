@@ -39,7 +39,7 @@ _WIDEST: Final = 1_000
 _LONGEST: Final = 4_000
 _LONGEST_BUG: Final = 500
 _NOT_PLAIN: Final = re.compile(r"[^\n -~]")
-_FACTS: Final = (Reason.UNKNOWN_ACCOUNT, Reason.DUPLICATE_MANAGEMENT)
+_FACTS: Final = (Reason.UNKNOWN_ACCOUNT, Reason.DUPLICATE_MANAGEMENT, Reason.STORE_UNREACHABLE)
 """Reasons that say what was found, not what is wrong with the call."""
 _TRIGGERS: Final = ("manual", "schedule")
 
@@ -223,9 +223,8 @@ class Call:
         redact = redact_patterns if self.redactor is None else self.redactor.redact
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
-            if isinstance(error, AmbiguousName):
-                error = AmbiguousName(error.name, error.arns, self.arguments)
-            advice = error.advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
+            advice = error.advice_for(self.arguments) if isinstance(error, AmbiguousName) else error.advice
+            advice = advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
             usage = isinstance(error, ConfigurationError) and error.reason not in _FACTS
             code = EXIT_USAGE if usage else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)

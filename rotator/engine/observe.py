@@ -69,6 +69,8 @@ class Fleet:
             if entry is None:
                 raise self.unknown(secret)
             names = tuple(name for name in self.accounts if entry in self.managed.get(name, ()))
+            if not names:
+                raise self.unknown(secret)
             if account is not None and account not in names:
                 raise ConfigurationError(
                     f"{secret} belongs to account {names[0]}, not to {account}",
@@ -91,33 +93,33 @@ class Fleet:
         return chain(chain.from_iterable(self.managed.values()), self.unassigned)
 
     def find(self, secret: str) -> SecretEntry | None:
-        """A managed secret by name or ARN.
+        """A managed or unassigned secret by name or ARN.
 
         :raises AmbiguousName: several stores have one of that name; replicas do not count.
         """
-        every = chain.from_iterable(self.managed.values())
-        found = [entry for entry in every if secret in (entry.name, entry.arn)]
+        found = [entry for entry in self.every() if secret in (entry.name, entry.arn)]
         own = [entry for entry in found if not entry.is_replica]
         if len(own) > 1:
             raise AmbiguousName(secret, [entry.arn for entry in own])
         return next(iter(own or found), None)
 
     def unknown(self, secret: str) -> SecretNotFound:
-        """The error for a secret that is not listed, with the likely mistake: its name, or its region."""
-        entries = [*chain.from_iterable(self.managed.values()), *self.unassigned]
-        regions = {entry.region for entry in entries}
-        region = Location.of(secret).region
-        stores = self.unlisted or any(entry.location for entry in entries)
+        """The error for a secret that is not listed, with the likely mistake: its name, or its location."""
+        entries = [*self.every()]
+        at, here = Location.of(secret), {Location.of(entry.arn) for entry in entries}
+        several = bool(self.unlisted) or any(entry.location for entry in entries)
         advice = did_you_mean(secret, [entry.name for entry in entries])
         if self.unlisted:
             advice = f"{', '.join(self.unlisted)} could not be searched for it. To find the cause: `rotator doctor`."
-        elif region and regions and region not in regions:
-            fix = "check ROTATOR_STORES" if stores else "use --region"
-            here = ", ".join(sorted(regions))
-            advice = f"It is in region {printable(region)}, the secrets here are in {here}: {fix}."
-        where = "the stores that could be searched" if stores else "this AWS account and region"
+        elif at.region and here and at not in here:
+            fix = "check ROTATOR_STORES" if several else "use --region or --profile"
+            advice = (
+                f"It is in {printable(str(at))}, the secrets here are in {', '.join(sorted(map(str, here)))}: {fix}."
+            )
+        where = "the stores of this deployment" if several else "this AWS account and region"
         return SecretNotFound(
-            f"{printable(secret)} is not a managed secret in {where}",
+            f"{printable(secret)} is not a managed secret in "
+            f"{'the stores that could be searched' if self.unlisted else where}",
             advice=advice
             or "Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
         )
@@ -126,8 +128,11 @@ class Fleet:
 def find_secret(store: SecretStore, secret: str) -> SecretEntry:
     """Describe the secret that a person named.
 
+    The list shows which of several stores has a name; they may not describe what they do not have.
+
     :param secret: its name or ARN.
     :raises SecretNotFound: there is none; the advice names a similar one.
+    :raises AmbiguousName: several stores have that name, or one has it and another can't be searched.
     """
     try:
         return store.describe(secret)
@@ -137,7 +142,12 @@ def find_secret(store: SecretStore, secret: str) -> SecretEntry:
         fleet = observe_fleet(store)
     except RotatorError:
         raise missing from None
-    raise fleet.unknown(secret)
+    listed = fleet.find(secret)
+    if listed is None:
+        raise fleet.unknown(secret)
+    if fleet.unlisted and secret != listed.arn:
+        raise AmbiguousName(secret, [listed.arn], fleet.unlisted)
+    return store.describe(listed.arn)
 
 
 def observe_fleet(store: SecretStore, role_only: str = "") -> Fleet:

@@ -66,7 +66,7 @@ def _planned(reconciler: Reconciler, secret: str) -> Iterator[tuple[AccountConte
         context, life = AccountContext(services, provider, snapshot, Budget()), read_lifecycle(entry)
         if life.current_version is not None and life.current_key is not None:
             ownership_proof(context, entry, life.current_version, life.current_key)  # the plan uses what it reads
-        plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.name, moves=True)
+        plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.arn, moves=True)
         if plan.error is not None:
             raise Refused(plan.error)
         before = tuple(each for each in plan.actions if each.kind in (ActionKind.LABEL, ActionKind.RESUME))

@@ -25,7 +25,7 @@ from rotator.cli.doctor import WRITES
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import SecretNotFound, StoreError
 from rotator.metrics_server import PrometheusMetrics
-from rotator.model import SecretEntry, StoreId
+from rotator.model import Location, SecretEntry, StoreId
 from rotator.ports import Listing
 from rotator.reasons import Reason
 from rotator.sandbox.aws import AWS_ACCOUNT
@@ -331,7 +331,7 @@ def test_lying_store_changes_no_other() -> None:
     listing = stores.list_secrets()
     assert [entry.arn for entry in listing] == [arn, far]
     assert [alert.kind for alert in listing.alerts] == [Reason.STORE_MISMATCH] * 2
-    assert not stores.describe("prod/0").is_replica
+    assert stores.describe(arn) == replace(home.peek(arn), location=Location.of(arn))
     with pytest.raises(SecretNotFound):
         stores.describe(far)
     assert stores.read_many([arn, far]) == {arn: Secret("value 0"), far: Secret("value 1")}
@@ -567,21 +567,83 @@ def test_leaked_value_in_unlisted_store(many: Many, lost: bool) -> None:
     assert (ran.code, leak["outcome"], FAR in (leak["detail"] or "")) == (1, "failed" if lost else "not-ours", lost)
 
 
-def test_unreachable_store_of_name_is_named(many: Many) -> None:
+@pytest.mark.parametrize("denied", ["list_secrets", "describe_secret"])
+def test_unreachable_store_of_name_is_named(many: Many, denied: str) -> None:
     many.far.secret("prod/far")
-    with many.refusing("describe_secret"):
+    with many.refusing(denied):
         ran = many.run("rotate", "prod/far", "--reason", "test", "--json")
-    assert (ran.code, FAR in ran.document["error"]["message"]) == (1, True)
+    assert (ran.code, FAR in ran.err or MEMBER in ran.document["error"]["message"]) == (1, True)
 
 
-@pytest.mark.parametrize(("region", "lost"), [("eu-west-1", True), ("ap-south-1", False)])
-def test_unknown_secret_names_stores(many: Many, region: str, lost: bool) -> None:
+COMMANDS = ["rotate {} --reason test", "adopt {}", "rollback {} --reason test", "consumers {}"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_name_waits_for_unlisted_store(many: Many, command: str) -> None:
+    """The store that can't be searched may have a secret of that name. The whole command with the ARN goes on."""
+    many.home.secret("prod/home")
+    arn, state = many.home.arn("prod/home"), many.home.state()
+    with many.refusing("list_secrets"):
+        ran = many.run(*command.format("prod/home").split(), "--json")
+        assert (ran.code, many.home.state()) == (1, state)
+        assert FAR not in many.run(*command.format(arn).split(), "--json").out
+    error = ran.document["error"]
+    assert (FAR in error["message"], f"`rotator {command.format(arn)} --json`" in error["advice"]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "command", ["rotate {} --reason test", "run --secret {}", "revoke --secret {} --reason leak --yes"]
+)
+def test_name_is_not_asked_of_other_stores(many: Many, command: str) -> None:
+    """With tag-based permissions, AWS denies what does not exist there."""
+    old = many.home.secret("prod/home", left=10 * 24 * HOUR)
+    with many.refusing("describe_secret"):
+        assert many.run(*command.format("prod/home").split(), "--json").code == 0
+    assert many.home.current_key("prod/home").id != old.id
+
+
+@pytest.mark.parametrize(("command", "code"), [("run --secret {}", 1), ("revoke --secret {} --reason leak --yes", 0)])
+def test_sweep_and_emergency_note_lost_store(many: Many, command: str, code: int) -> None:
+    old = many.home.secret("prod/home", left=10 * 24 * HOUR)
+    with many.refusing("list_secrets"):
+        ran = many.run(*command.format("prod/home").split(), "--json")
+    assert (ran.code, FAR in ran.out) == (code, True)
+    assert many.home.current_key("prod/home").id != old.id
+
+
+@pytest.mark.parametrize("stores", ["", STORES])
+def test_unassigned_secret_by_name(many: Many, stores: str) -> None:
+    """A sweep does not know its account; an emergency finds its keys."""
+    old = many.home.secret("prod/home")
+    many.home.untag("prod/home", "rotator:account")
+    assert many.run("run", "--secret", "prod/home", stores=stores).code == 1
+    emergency = ("revoke", "--secret", "prod/home", "--reason", "leak", "--strategy", "revoke-only", "--yes")
+    assert many.run(*emergency, stores=stores).code == 0
+    assert not many.home.works(old)
+
+
+@pytest.mark.parametrize("command", ["rotate {} --reason test", "revoke --secret {} --reason leak --yes"])
+def test_namesake_of_arn_is_unchanged(many: Many, command: str) -> None:
+    """A namesake in another store has work that a sweep would do."""
+    many.home.secret("prod/both")
+    many.away.secret("prod/both", adopted=False)
+    ran = many.run(*command.format(many.home.arn("prod/both")).split(), "--json")
+    assert (ran.code, [*many.away.labels("prod/both").values()]) == (0, [{"AWSCURRENT"}])
+
+
+@pytest.mark.parametrize(
+    ("account", "region", "lost"),
+    [(MEMBER, "eu-west-1", True), (MEMBER, REGIONS[0], False), ("9" * 12, "eu-west-1", False)],
+)
+def test_unknown_arn_is_located(many: Many, account: str, region: str, lost: bool) -> None:
     for world in (many.home, many.far):
         world.secret("prod/own")
-    arn = f"arn:aws:secretsmanager:{region}:{MEMBER}:secret:prod/other-AbCdEf"
-    with many.refusing(*(["list_secrets"] if lost else [])):
-        ran = many.run("plan", "--secret", arn, "--json")
-    assert (ran.code, (FAR if lost else "ROTATOR_STORES") in ran.document["error"]["advice"]) == (1, True)
+    arn = f"arn:aws:secretsmanager:{region}:{account}:secret:prod/other-AbCdEf"
+    for command in ("plan --secret", "adopt"):
+        with many.refusing(*(["list_secrets", "describe_secret"] if lost else [])):
+            ran = many.run(*command.split(), arn, "--json")
+        told = [MEMBER] if lost else [f"{account} {region}", *(f"{each} {at}" for each, at in PLACES[::2])]
+        assert (ran.code, all(each in str(ran.document["error"]) for each in told)) == (1, True)
 
 
 def test_suggested_commands_name_one_store(many: Many) -> None:

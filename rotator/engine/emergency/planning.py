@@ -258,14 +258,14 @@ class Planner:
 
     def _described(self, secret: str) -> tuple[SecretEntry, list[str]]:
         """The secret as it is now, or as it was listed and an error that says so."""
+        listed = self.accounts.fleet.find(secret)
         try:
-            return self.services.store.describe(secret), []
+            return self.services.store.describe(secret if listed is None else listed.argument), []
         except SecretNotFound:
-            if self.accounts.fleet.find(secret) is not None:  # it was deleted since
+            if listed is not None:  # it was deleted since
                 raise
             raise self.accounts.fleet.unknown(secret) from None
         except StoreError as error:
-            listed = self.accounts.fleet.find(secret)
             if listed is None:
                 raise
             return listed, [
