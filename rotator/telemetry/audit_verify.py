@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from rotator.audit_events import Event
 from rotator.errors import ConfigurationError
@@ -138,7 +138,7 @@ def open_lines(path: Path, closing: ExitStack) -> Callable[[int], bytes]:
     """
     try:
         # To open a named pipe would wait for its writer. Without one it is empty.
-        file = io.BufferedReader(closing.enter_context(io.FileIO(path, opener=_open)))
+        file = closing.enter_context(io.BufferedReader(io.FileIO(path, opener=_open)))
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
             raise OSError(errno.EINVAL, "it is not a regular file or a pipe")
@@ -160,7 +160,7 @@ def _open(name: str, flags: int) -> int:
 class _Unzipped(io.RawIOBase):
     """A gzip file's content, up to where it is cut off or damaged."""
 
-    def __init__(self, file: io.BufferedReader) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file, self._damaged, self._lines = gzip.GzipFile(fileobj=file), False, io.BufferedReader(self)
 
     def readable(self) -> bool:
