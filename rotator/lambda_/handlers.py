@@ -12,28 +12,23 @@ from rotator.bootstrap import App
 from rotator.engine.new_value import stored_by_others, take_up
 from rotator.engine.observe import observe_fleet
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotation.four_steps import Step, run_step
+from rotator.engine.rotation.four_steps import run_step
 from rotator.engine.sweep import ACTOR, counts, errors_of, problems
 from rotator.errors import RotatorError, StoreDenied
 from rotator.lambda_ import runtime
 from rotator.lambda_.requests import (
-    BadEvent,
     QueueRecord,
     SweepRequest,
     is_of_secrets_manager,
     label_update,
     queue_records,
-    shown_name,
+    rotation_request,
     sweep_request,
-    text_of,
-    work_in,
 )
 from rotator.lambda_.runtime import Invocation
 from rotator.model import Location, Outcome, SecretEntry, StoreId
-from rotator.policy.labels import is_version_id
 from rotator.policy.tags import account_of
 from rotator.telemetry.audit import Trigger
-from rotator.text import printable
 
 AWS_ACTOR: Final = "secretsmanager"
 """The actor in the audit if Secrets Manager acts: by a rotation of its own, or by an event."""
@@ -159,7 +154,7 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     :raises BadEvent: this is not an SQS event.
     """
     records = queue_records(event)
-    by_event = bool(records) and all(map(_is_about_secret, records))  # a batch has one message
+    by_event = bool(records) and all(record.secret is not None for record in records)  # a batch has one message
     app = invocation.start(*((Trigger.SECRETSMANAGER, AWS_ACTOR) if by_event else (Trigger.SCHEDULE, ACTOR)))
     failed: list[QueueRecord] = []
     groups: set[str] = set()
@@ -167,7 +162,7 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     for record in records:
         # In a FIFO queue, later messages of a group must wait for a failed one.
         if not invocation.may_start() or (record.group and record.group in groups):
-            _log.warning("message %s was deferred", printable(record.message_id, limit=60))
+            _log.warning("message %s was deferred", record.title)
             failed.append(record)
         elif not _swept(app, record, swept):
             failed.append(record)
@@ -175,33 +170,27 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in failed]}
 
 
-def _is_about_secret(record: QueueRecord) -> bool:
-    try:
-        return work_in(record)[1] is not None
-    except BadEvent:
-        return False
-
-
 def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
     """Do what one message says, unless this call already did. Return whether it succeeded; never raises."""
-    secret: str | None = None
     try:
-        account, secret = work_in(record)
-        if secret is not None:
-            entry = stored_by_others(app.services.store, secret)
-            if entry is not None and account_of(entry.tags) == account:
-                _taken_up(app, entry)
-            return True
-        if account in swept:
-            return True
-        done = Reconciler(app.services).sweep(account=account, dry_run=app.settings.dry_run)
+        if record.problem is not None:
+            raise record.problem
+        if record.secret is None:
+            return record.account in swept or _swept_account(app, record.account, swept)
+        entry = stored_by_others(app.services.store, record.secret)
+        if entry is not None and account_of(entry.tags) == record.account:
+            _taken_up(app, entry)
+        return True
     except RotatorError as error:
-        level = logging.ERROR if secret is None else logging.WARNING
-        _log.log(level, "message %s failed: %s", printable(record.message_id, limit=60), error)
-        return secret is not None
+        level = logging.ERROR if record.secret is None else logging.WARNING
+        _log.log(level, "message %s failed: %s", record.title, error)
     except Exception:  # a bug in one account's sweep never stops another's
-        _log.exception("a bug in rotator; message %s failed", printable(record.message_id, limit=60))
-        return secret is not None
+        _log.exception("a bug in rotator; message %s failed", record.title)
+    return record.secret is not None
+
+
+def _swept_account(app: App, account: str, swept: set[str]) -> bool:
+    done = Reconciler(app.services).sweep(account=account, dry_run=app.settings.dry_run)
     found = list(problems(done))
     level = logging.ERROR if found else logging.INFO
     _log.log(level, "sweep finished", extra={"account": account, "problems": found, **counts(done)})
@@ -211,26 +200,6 @@ def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
         return False  # nothing was done although something is overdue; the next delivery may have more time
     swept.add(account)
     return True
-
-
-def rotation_request(event: Any) -> tuple[str, str, Step]:
-    """Return secret, token and step from ``{"SecretId", "ClientRequestToken", "Step"}``; AWS may add other fields.
-
-    :raises BadEvent: one is missing or unusable.
-    """
-    if not isinstance(event, Mapping):
-        raise BadEvent(
-            "the event is not a Secrets Manager rotation event",
-            advice="Only Secrets Manager rotation should invoke this function.",
-        )
-    secret, token, step = (text_of(event, name) for name in ("SecretId", "ClientRequestToken", "Step"))
-    if not is_version_id(token):
-        raise BadEvent(
-            '"ClientRequestToken" is not a valid version id', advice="Use 32 to 64 letters, digits and hyphens."
-        )
-    if step not in list(Step):
-        raise BadEvent(f'{shown_name(step)} is not a valid "Step"', advice=f"Use one of {', '.join(Step)}.")
-    return secret, token, Step(step)
 
 
 def rotate(event: Any, invocation: Invocation) -> dict[str, Any]:

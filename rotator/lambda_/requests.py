@@ -5,20 +5,20 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from rotator.decoding import json_object
+from rotator.engine.rotation.four_steps import Step
 from rotator.errors import ConfigurationError
+from rotator.policy.labels import is_version_id
 from rotator.redaction.patterns import redact_patterns
 from rotator.text import printable
 
 _SWEEP: Final = ("account", "dry_run")
 _LONGEST: Final = {"reason": 1000, "incident": 200, "actor": 200}
 _LONGEST_NAME: Final = 2048
-
-
 _LABEL_UPDATED: Final = "Secret Label Updated"
 _SECRET_ARN: Final = re.compile(
     r"arn:[a-z0-9-]{1,32}:secretsmanager:[a-z0-9-]{1,32}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@!-]{1,519}"
@@ -51,11 +51,18 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True)
 class QueueRecord:
-    """One message. ``group`` is its message group; ``body`` is read by :func:`work_in`."""
+    """One message. ``secret``: the ARN, if it is about one secret. ``problem``: why its body can't be used."""
 
     message_id: str
     group: str
-    body: Any
+    account: str = ""
+    secret: str | None = None
+    problem: BadEvent | None = None
+
+    @property
+    def title(self) -> str:
+        """Its id, which is untrusted input, for a text."""
+        return printable(self.message_id, limit=60)
 
 
 def sweep_request(event: Any) -> SweepRequest:
@@ -118,22 +125,42 @@ def queue_records(event: Any) -> tuple[QueueRecord, ...]:
             raise BadEvent("a record in the event is not an SQS record", advice="Only SQS should invoke this function.")
         attributes = record.get("attributes")
         group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
-        found.append(QueueRecord(message_id, str(group or ""), record.get("body")))
+        found.append(_with_work(QueueRecord(message_id, str(group or "")), record.get("body")))
     return tuple(found)
 
 
-def work_in(record: QueueRecord) -> tuple[str, str | None]:
-    """Return the account that a message names, and the ARN if it is about one secret.
+def _with_work(record: QueueRecord, text: object) -> QueueRecord:
+    """Parse a body: ``{"account": "…"}``, with or without ``"secret"``."""
+    body = json_object(text) or {}
+    try:
+        if set(body) - {"secret"} != {"account"} or ("secret" in body and not _is_secret_arn(body["secret"])):
+            raise BadEvent(
+                f'message {record.title} is not {{"account": "…"}}',
+                advice="Only the sweep function should send to this queue.",
+            )
+        return replace(record, account=text_of(body, "account"), secret=body.get("secret"))
+    except BadEvent as error:
+        return replace(record, problem=error)
 
-    :raises BadEvent: its body is not ``{"account": "…"}``, with or without ``"secret"``.
+
+def rotation_request(event: Any) -> tuple[str, str, Step]:
+    """Return secret, token and step from ``{"SecretId", "ClientRequestToken", "Step"}``; AWS may add other fields.
+
+    :raises BadEvent: one is missing or unusable.
     """
-    body = json_object(record.body) or {}
-    if set(body) - {"secret"} != {"account"} or ("secret" in body and not _is_secret_arn(body["secret"])):
+    if not isinstance(event, Mapping):
         raise BadEvent(
-            f'message {printable(record.message_id, limit=60)} is not {{"account": "…"}}',
-            advice="Only the sweep function should send to this queue.",
+            "the event is not a Secrets Manager rotation event",
+            advice="Only Secrets Manager rotation should invoke this function.",
         )
-    return text_of(body, "account"), body.get("secret")
+    secret, token, step = (text_of(event, name) for name in ("SecretId", "ClientRequestToken", "Step"))
+    if not is_version_id(token):
+        raise BadEvent(
+            '"ClientRequestToken" is not a valid version id', advice="Use 32 to 64 letters, digits and hyphens."
+        )
+    if step not in list(Step):
+        raise BadEvent(f'{shown_name(step)} is not a valid "Step"', advice=f"Use one of {', '.join(Step)}.")
+    return secret, token, Step(step)
 
 
 def text_of(event: Mapping[str, Any], name: str) -> str:
