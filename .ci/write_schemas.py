@@ -1,7 +1,7 @@
 """JSON Schemas (2020-12) of what programs read: every ``--json`` document, audit lines and events; for ``make docs``.
 
-They are made from :mod:`rotator.cli.shapes` and the audit's own list of fields. Unknown fields and constants are
-allowed, since later versions may add some; the tests validate what the program writes against :func:`strict` ones.
+They are made from the shapes that each command names, and from the audit's own list of fields. Unknown fields and
+constants are allowed, since later versions may add some; the tests validate what the program writes against :func:`strict` ones.
 """
 
 from __future__ import annotations
@@ -16,31 +16,39 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+import click
+
 from rotator.audit_events import Event
-from rotator.cli.shapes import DOCUMENTS, ErrorDocument, OfSecretShape
-from rotator.engine.emergency import Strategy
-from rotator.engine.emergency.leak_intake import LeakOutcome
-from rotator.engine.emergency.targets import KeyRole
-from rotator.engine.rehearsal.assumptions import Part, Verdict
+from rotator.cli.app import cli
+from rotator.cli.documents import ErrorDocument, OfSecretShape
+from rotator.cli.options import Command
 from rotator.telemetry.audit import FIELDS, AuditOutcome, Trigger
-from rotator.telemetry.audit_verify import AuditProblem
 from rotator.telemetry.consumer_events import DETAIL_FIELDS
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "schemas"
 _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 _PATTERNS: Final = {"time": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", "date": r"^\d{4}-\d\d-\d\d$"}
-_LATE: Final = {each.__name__: each for each in (Strategy, LeakOutcome, KeyRole, Part, Verdict, AuditProblem)}
-"""What the shapes only name, so that no command imports it."""
 _LOCATION: Final = {name: {"type": "string"} for name in OfSecretShape.__annotations__}
 Schema = dict[str, Any]
 
 
 def schemas() -> Iterator[tuple[str, Schema]]:
     """Each file's name and content."""
-    for command, shapes in DOCUMENTS.items():
+    for command, shapes in documented(cli):
         yield f"{command.replace(' ', '-')}.json", _document(f"rotator {command} --json", *shapes, ErrorDocument)
     yield "audit-line.json", _head("A line of the audit trail") | _audit_line()
     yield "event.json", _head("The detail of an event on the event bus") | _event()
+
+
+def documented(group: click.Group, prefix: str = "") -> Iterator[tuple[str, tuple[type, ...]]]:
+    """Each command's name, and the shapes of its documents."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from documented(command, f"{prefix}{name} ")
+        elif isinstance(command, Command):
+            yield prefix + name, command.documents
 
 
 def text_of(schema: Schema) -> str:
@@ -96,7 +104,7 @@ def _of(kind: Any, defined: Schema) -> Schema:
     name = kind.__name__
     if name not in defined:
         defined[name] = {}
-        types = get_type_hints(kind, localns=_LATE, include_extras=True)
+        types = get_type_hints(kind, include_extras=True)
         defined[name] = {
             "title": name,
             "description": inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("``", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rotator.cli.call import INTERRUPTED, Call
+from rotator.cli.documents import ResultsDocument
 from rotator.cli.options import command
 from rotator.cli.plan_text import show_results
 from rotator.engine.adopt import adopt as adopt_secret
@@ -12,7 +13,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.text import printable
 
 
-@command
+@command(ResultsDocument)
 @click.argument("secret")
 @click.option("--key-id", metavar="K", help="Key id, if Infobip can't identify the key by its value.")
 def adopt(call: Call, secret: str, key_id: str | None) -> int:

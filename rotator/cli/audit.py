@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypedDict
 
 import click
 from rich.console import RenderableType
@@ -12,9 +12,8 @@ from rotator.cli.call import Call
 from rotator.cli.documents import shaped
 from rotator.cli.options import command
 from rotator.cli.plan_text import MOST_ROWS
-from rotator.cli.shapes import AuditDocument
 from rotator.render import Grid, counted, shown, styled
-from rotator.telemetry.audit_verify import VerifyReport
+from rotator.telemetry.audit_verify import AuditProblem, VerifyReport
 from rotator.telemetry.audit_verify import verify as check
 from rotator.text import some_of
 
@@ -31,7 +30,21 @@ def audit() -> None:
     """
 
 
-@command
+class AuditDocument(TypedDict):
+    """``audit verify``."""
+
+    file: str
+    ok: bool
+    lines: int
+    audit_lines: int
+    runs: int
+    open_runs: list[str]
+    unlinked_runs: list[str]
+    problem_count: int
+    problems: list[AuditProblem]
+
+
+@command(AuditDocument)
 @click.argument("file", metavar="FILE")
 def verify(call: Call, file: str) -> int:
     """Check that no line was altered or removed.

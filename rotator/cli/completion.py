@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import click
 from click.shell_completion import get_completion_class
 
@@ -9,7 +11,14 @@ from rotator.cli.call import Call
 from rotator.cli.options import command
 
 
-@command
+class CompletionDocument(TypedDict):
+    """``completion``."""
+
+    shell: str
+    script: str
+
+
+@command(CompletionDocument)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 def completion(call: Call, shell: str) -> int:
     """Print the script that teaches a shell to complete commands and options.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypedDict
 
 import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, shaped
+from rotator.cli.documents import Document, Time, shaped
 from rotator.cli.options import command
 from rotator.cli.plan_text import MOST_ROWS
-from rotator.cli.shapes import ConsumersDocument, ConsumerShape, OldKey
 from rotator.engine.consumers import Consumers, read_consumers
 from rotator.engine.reconcile import Reconciler
 from rotator.policy.gate import Consumer, principal_words
@@ -25,7 +24,41 @@ _PRINCIPAL: Final = 27
 _TIME: Final = 24
 
 
-@command
+class OldKey(TypedDict):
+    """The key in its grace period."""
+
+    key_id: str
+    replaced_at: Time | None
+    revoke_at: Time
+    waits_until: Time | None
+
+
+class ConsumerShape(TypedDict):
+    """A principal that read the secret."""
+
+    principal: str
+    last_read_before: Time | None
+    last_read_since: Time | None
+    last_read_of_old_version_since: Time | None
+    last_read: Time | None
+    waited_for: bool
+
+
+class ConsumersDocument(TypedDict):
+    """``consumers``."""
+
+    account: str
+    secret: str
+    gate: str | None
+    retiring: OldKey | None
+    days: int
+    known_from: Time | None
+    known_until: Time | None
+    gap: str | None
+    consumers: list[ConsumerShape]
+
+
+@command(ConsumersDocument)
 @click.argument("secret")
 @click.option(
     "--days",

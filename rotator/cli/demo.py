@@ -10,13 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import as_json, fields
+from rotator.cli.documents import SecretStateShape, Time, as_json, fields
 from rotator.cli.options import command
 from rotator.message import date_text
 from rotator.render import Grid, shown, styled
@@ -31,7 +31,29 @@ _STYLES: Final = {
 }
 
 
-@command
+class DemoAudit(TypedDict):
+    """The demo's audit file."""
+
+    file: str
+    verified: bool
+    lines: int
+    runs: int
+    runs_not_ended: int
+    problems: int
+
+
+class DemoDocument(TypedDict):
+    """``demo``. ``evidence``: the folder of the pack for an auditor."""
+
+    ok: bool
+    ended_at: Time
+    score: dict[str, int]
+    secrets: list[SecretStateShape]
+    audit: DemoAudit
+    evidence: str
+
+
+@command(DemoDocument)
 @click.option("--short", is_flag=True, help="Show only the score.")
 @click.option("--seed", default=1, show_default=True, metavar="N", help="Seed for generated ids and values.")
 def demo(call: Call, short: bool, seed: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import urlsplit
 
 from botocore import xform_name
@@ -24,7 +24,6 @@ from rotator.bootstrap import App
 from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call
 from rotator.cli.documents import shaped
 from rotator.cli.options import command
-from rotator.cli.shapes import CheckShape
 from rotator.durations import human_duration
 from rotator.engine.evidence import read_log
 from rotator.engine.observe import Fleet, management_of, observe_fleet
@@ -90,7 +89,24 @@ class Unanswered(RotatorError):
         self.level = level
 
 
-@command
+class CheckShape(TypedDict):
+    """One check; ``level`` is ``ok``, ``warn`` or ``fail``."""
+
+    level: str
+    subject: str
+    detail: str
+    fix: str | None
+
+
+class DoctorDocument(TypedDict):
+    """``doctor``."""
+
+    checks: list[CheckShape]
+    failed: int
+    warnings: int
+
+
+@command(DoctorDocument)
 def doctor(call: Call) -> int:
     """Check settings, credentials, permissions, tags, clock and connectivity.
 

@@ -6,27 +6,191 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Annotated, Any, Final, NotRequired, TypedDict
 
-from rotator.cli.shapes import (
-    AccountPlanShape,
-    ActionShape,
-    AlertShape,
-    AtRiskShape,
-    OfSecretShape,
-    PlanDocument,
-    QuotaShape,
-    RetiringShape,
-    SecretStateShape,
-    SkipShape,
-)
 from rotator.message import Message, utc_text
-from rotator.model import AccountPlan, Action, Alert, OfSecret, Plan, Quota, Result, Skip, location_fields
+from rotator.model import (
+    AccountPlan,
+    Action,
+    ActionKind,
+    Alert,
+    OfSecret,
+    Outcome,
+    Plan,
+    Quota,
+    Result,
+    Severity,
+    Skip,
+    location_fields,
+)
 from rotator.policy.forecast import AtRisk
 from rotator.policy.lifecycle import Retiring
-from rotator.policy.status import SecretState
+from rotator.policy.status import SecretState, State
+from rotator.reasons import Reason
 
 Document = dict[str, Any]
+Time = Annotated[str, "time"]
+"""``2026-12-01T10:00:00Z``."""
+Date = Annotated[str, "date"]
+"""``2026-12-01``."""
+
+
+class ProblemShape(TypedDict):
+    """What went wrong, and what to do."""
+
+    message: str
+    advice: str | None
+
+
+class ErrorDocument(TypedDict):
+    """In place of a command's own document, if it failed before it had one."""
+
+    error: ProblemShape
+
+
+class AccountError(TypedDict):
+    """An account that could not be read."""
+
+    account: str
+    error: str
+
+
+class QuotaShape(TypedDict):
+    """An account's daily quota. The use is null where it was not counted."""
+
+    creates_used: int | None
+    creates_limit: int
+    updates_used: int | None
+    updates_limit: int
+    reserve: int
+
+
+class OfSecretShape(TypedDict):
+    """What is about one secret; its AWS account's id and region only if there is more than one store."""
+
+    aws_account: NotRequired[str]
+    region: NotRequired[str]
+
+
+class ActionShape(OfSecretShape):
+    """A change that a sweep makes."""
+
+    kind: ActionKind
+    secret: str
+    key_id: str | None
+    reason: Reason
+    due_at: Time
+    deadline: Time | None
+    version_id: str | None
+    detail: str | None
+
+
+class SkipShape(OfSecretShape):
+    """A secret that is skipped."""
+
+    secret: str
+    reason: Reason
+    detail: str
+
+
+class AlertShape(OfSecretShape):
+    """Something that a person must know."""
+
+    kind: Reason
+    secret: str | None
+    key_id: str | None
+    detail: str
+    severity: Severity
+
+
+class AccountPlanShape(TypedDict):
+    """One account: actions in the order in which they are done."""
+
+    account: str
+    quota: QuotaShape
+    actions: list[ActionShape]
+    skipped: list[SkipShape]
+    alerts: list[AlertShape]
+    error: NotRequired[str]
+
+
+class PlanDocument(TypedDict):
+    """``plan``."""
+
+    generated_at: Time
+    accounts: list[AccountPlanShape]
+
+
+class ResultShape(ActionShape):
+    """An action and its outcome."""
+
+    outcome: Outcome
+    error: str | None
+    new_key_id: NotRequired[str]
+    new_version_id: NotRequired[str]
+
+
+class AccountResultShape(ResultShape):
+    """An action, its outcome and its account."""
+
+    account: str
+
+
+class SweptAccount(AccountPlanShape):
+    """One account of a sweep."""
+
+    results: list[ResultShape]
+
+
+class ResultsDocument(TypedDict):
+    """``rotate``, ``adopt``."""
+
+    results: list[AccountResultShape]
+
+
+class SweepDocument(TypedDict):
+    """``run``: the plan with its results, by account and all together."""
+
+    generated_at: Time
+    accounts: list[SweptAccount]
+    results: list[AccountResultShape]
+
+
+class RetiringShape(TypedDict):
+    """A key in its grace period."""
+
+    key_id: str
+    revoke_at: Time
+
+
+class SecretStateShape(OfSecretShape):
+    """One managed secret."""
+
+    account: str
+    secret: str
+    key_id: str | None
+    version_id: str | None
+    state: State
+    expires_at: Time | None
+    days_left: float | None
+    next_action: ActionKind | None
+    next_action_at: Time | None
+    hold: str | None
+    overdue: bool
+    retiring: list[RetiringShape]
+
+
+class AtRiskShape(OfSecretShape):
+    """A key that expires before it is replaced."""
+
+    secret: str
+    key_id: str | None
+    expires_at: Time
+    reason: Reason
+    too_late_from: Time
+    replaced_at: Time | None
+
+
 _SHAPES: Final[dict[type, Any]] = {
     Plan: PlanDocument,
     AccountPlan: AccountPlanShape,

@@ -10,7 +10,9 @@ from rich.console import RenderableType
 
 from rotator.bootstrap import App
 from rotator.cli.call import Call
+from rotator.cli.documents import OfSecretShape, Time
 from rotator.engine.emergency import EmergencyPlan, EmergencyReport, EmergencyStep, Strategy, emergency_document
+from rotator.engine.emergency.targets import KeyRole
 from rotator.render import Grid, absolute, counted, key_words, shown, styled, when
 from rotator.text import short_id
 
@@ -28,6 +30,27 @@ _CACHES: Final = (
     "Consumers that cache the old value fail until they refresh: by default up to 1 h with AWS's caching libraries, up "
     "to 5 min with AWS's agent."
 )
+
+
+class EmergencyStepShape(OfSecretShape):
+    """A new key that was promoted, or would be."""
+
+    account: str
+    secret: str | None
+    key_id: str | None
+    outcome: str
+    error: str | None
+    detail: str | None
+    seconds: float
+
+
+class EmergencyKeyShape(EmergencyStepShape):
+    """A key that was revoked, or would be."""
+
+    role: KeyRole
+    verified: bool | None
+    version_id: str | None
+    revoke_at: Time | None
 
 
 class EmergencyOutput:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 import click
 from rich.console import RenderableType
@@ -15,7 +15,7 @@ from rotator.aws.clients import make_client
 from rotator.aws.kms import SigningKey
 from rotator.aws.log_groups import audit_lines
 from rotator.cli.call import Call
-from rotator.cli.documents import errors_field, fields
+from rotator.cli.documents import AccountError, errors_field, fields
 from rotator.cli.options import command
 from rotator.errors import ConfigurationError
 from rotator.evidence import pack
@@ -26,7 +26,36 @@ from rotator.telemetry.audit_verify import open_lines
 _LONGEST: Final = timedelta(days=3660)
 
 
-@command
+class EvidenceDocument(TypedDict):
+    """``evidence``: the pack that was written. ``rows`` counts each table's lines."""
+
+    folder: str
+    rows: dict[str, int]
+    sources: int
+    chain_intact: bool
+    gaps: int
+    signed_by: str | None
+    errors: NotRequired[list[AccountError]]
+
+
+class DifferenceShape(TypedDict):
+    """A file that differs from the manifest, and how."""
+
+    file: str
+    detail: str
+
+
+class EvidenceVerifyDocument(TypedDict):
+    """``evidence --verify``. ``unlisted``: files that are not part of the pack."""
+
+    folder: str
+    ok: bool
+    differences: list[DifferenceShape]
+    unlisted: list[str]
+    signed_by: str | None
+
+
+@command(EvidenceDocument, EvidenceVerifyDocument)
 @click.option("--from", "begin", metavar="DATE", help="First day, for example 2026-09-01 (UTC), or a time.")
 @click.option("--to", "end", metavar="DATE", help="Last day, or the time at which the period ends.")
 @click.option("-o", "--output", "folder", metavar="DIR", help="New or empty folder to write.")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, errors_field, shaped, time_text
+from rotator.cli.documents import AccountError, AtRiskShape, Date, Document, Time, errors_field, shaped, time_text
 from rotator.cli.options import account_option, command, days_option
 from rotator.cli.plan_text import LONGEST_REASON, last_parts
-from rotator.cli.shapes import AccountForecastShape, ForecastDayShape
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, Quota
@@ -27,7 +26,41 @@ _LATER_THAN_NOW: Final = timedelta(hours=1)
 _NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
 
 
-@command
+class ForecastDayShape(TypedDict):
+    """One day."""
+
+    date: Date
+    rotations: int
+    scheduled_early: int
+    revocations: int
+    waiting: int
+    overdue: int
+    free: int
+
+
+class AccountForecastShape(TypedDict):
+    """One account."""
+
+    account: str
+    limit: int
+    reserve: int
+    per_day: int
+    secrets: int
+    days: list[ForecastDayShape]
+    first_full_day: Date | None
+    at_risk: list[AtRiskShape]
+    verdict: str
+
+
+class ForecastDocument(TypedDict):
+    """``forecast``."""
+
+    generated_at: Time
+    accounts: list[AccountForecastShape]
+    errors: NotRequired[list[AccountError]]
+
+
+@command(ForecastDocument)
 @account_option
 @days_option
 def forecast(call: Call, account: str | None, days: int) -> int:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypedDict
 
 import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, errors_field, fields, shaped, time_text
+from rotator.cli.documents import AccountError, Document, Time, errors_field, fields, shaped, time_text
 from rotator.cli.options import account_option, command, wide_option
 from rotator.cli.plan_text import MOST_ROWS, last_parts
-from rotator.cli.shapes import AccountInventory, KeyShape
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan
-from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, take_inventory
+from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, SecretRow, take_inventory
 from rotator.render import Grid, Row, brief, counted, shown, shown_id, styled, zone
 
 _LONGEST_ID: Final = 36
@@ -29,7 +28,39 @@ _STYLES: Final = {
 }
 
 
-@command
+class KeyShape(TypedDict):
+    """One key of an account."""
+
+    key_id: str
+    name: str
+    kind: KeyKind
+    secrets: list[str]
+    enabled: bool
+    valid_from: Time | None
+    expires_at: Time | None
+    revoke_at: Time | None
+    detail: str | None
+
+
+class AccountInventory(TypedDict):
+    """One account; ``complete``: Infobip's list is known to contain every key."""
+
+    account: str
+    complete: bool
+    disabled_not_shown: int
+    keys: list[KeyShape]
+    secrets: list[SecretRow]
+
+
+class InventoryDocument(TypedDict):
+    """``inventory``."""
+
+    generated_at: Time
+    accounts: list[AccountInventory]
+    errors: list[AccountError]
+
+
+@command(InventoryDocument)
 @account_option
 @click.option("--all", "every", is_flag=True, help="Include disabled keys.")
 @wide_option

@@ -6,9 +6,10 @@ import codecs
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypedDict
 
+from rotator.cli.documents import as_json, shaped
 from rotator.cli.emergency_output import EmergencyOutput
 from rotator.engine.emergency import Emergency, Strategy
 from rotator.engine.emergency.leak_intake import LeakOutcome, LeakResult, revoke_each
@@ -44,6 +45,18 @@ _OUTCOMES: Final = {
     "failed": "could NOT be revoked",
 }
 _STYLES: Final = {"failed": "red", "not-ours": "yellow"}
+
+
+class LeakShape(TypedDict):
+    """One leaked value and its outcome."""
+
+    outcome: LeakOutcome
+    account: str | None
+    key_id: str | None
+    secret: str | None
+    places: list[Place]
+    more_places: int
+    detail: str | None
 
 
 # ---- stdin ----------------------------------------------------------------------------------------------------------
@@ -130,7 +143,7 @@ def revoke_leaks(
     output.more = {
         "findings": leaks.findings,
         "without_infobip_key": leaks.without_key,
-        "unusable": [asdict(place) for place in leaks.unusable],
+        "unusable": as_json(leaks.unusable),
         "leaks": documents,
     }
     call.text(_heading(leaks))
@@ -177,15 +190,15 @@ def revoke_leaks(
 
 def _document(result: LeakResult) -> dict[str, Any]:
     plan = result.plan
-    return {
-        "outcome": str(result.outcome),
-        "account": plan.account if plan else None,
-        "key_id": result.key_id,
-        "secret": plan.secret_fields["secret"] if plan else None,
-        "places": [asdict(place) for place in result.leak.places],
-        "more_places": result.leak.more,
-        "detail": result.detail or None,
-    }
+    return shaped(
+        LeakShape,
+        result,
+        account=plan.account if plan else None,
+        secret=plan.secret_fields["secret"] if plan else None,
+        places=result.leak.places,
+        more_places=result.leak.more,
+        detail=result.detail or None,
+    )
 
 
 def _lower(value: Secret) -> Secret:

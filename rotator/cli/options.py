@@ -75,11 +75,22 @@ def _filled(parameters: Iterable[click.Parameter]) -> list[click.Parameter]:
     return checked
 
 
-def command(function: Callable[..., int]) -> click.Command:
+class Command(click.Command):
+    """A command; ``documents`` are the shapes of what it prints with ``--json``, for ``docs/schemas/``."""
+
+    documents: tuple[type, ...] = ()
+
+
+def command(*documents: type) -> Callable[[Callable[..., int]], Command]:
     """Make a command from a function that takes the :class:`Call` first; its docstring is the help."""
-    made = click.command()(click.make_pass_decorator(Call)(function))
-    made.params = _filled(made.params) + common_options(shown=["--json"])
-    return made
+
+    def make(function: Callable[..., int]) -> Command:
+        made = click.command(cls=Command)(click.make_pass_decorator(Call)(function))
+        made.params = _filled(made.params) + common_options(shown=["--json"])
+        made.documents = documents
+        return made
+
+    return make
 
 
 account_option: Final = click.option("--account", metavar="A", help="Only this Infobip account.")

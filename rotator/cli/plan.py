@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from rotator.cli.call import Call
-from rotator.cli.documents import as_json
+from rotator.cli.documents import PlanDocument, as_json
 from rotator.cli.options import account_option, command, secret_option, wide_option
 from rotator.cli.plan_text import APPLY, plan_parts
 from rotator.durations import MAX_DURATION, parse_duration
@@ -20,7 +20,7 @@ WORK_TO_DO: Final = 3
 SOMETHING_TO_FIX: Final = 4
 
 
-@command
+@command(PlanDocument)
 @account_option
 @secret_option
 @click.option("--at", metavar="TIME", help="Plan as of TIME: +14d, 2026-12-01T10:00 (UTC), 2026-12-01T10:00+01:00.")

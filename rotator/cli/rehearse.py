@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 import click
 from rich.console import RenderableType
@@ -15,7 +15,6 @@ from rotator.bootstrap import make_rehearsal
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields, shaped
 from rotator.cli.options import command
-from rotator.cli.shapes import Cost
 from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
 from rotator.engine.rehearsal.assumptions import DEFAULT_PARTS, CheckedAssumption, Part, Verdict
 from rotator.errors import ConfigurationError
@@ -27,7 +26,62 @@ _STYLES: Final = {Verdict.HOLDS: "green", Verdict.DIFFERS: "red", Verdict.UNTEST
 _WIDTHS: Final = (19, 11)
 
 
-@command
+class Cost(TypedDict):
+    """What a rehearsal costs of the day's limits, and how long it takes."""
+
+    creates: int
+    updates: int
+    seconds: int
+    creates_used: int | None
+    updates_used: int | None
+    daily_limit: int
+    reserve: int
+
+
+class LeftoversShape(TypedDict):
+    """What earlier rehearsals left: secrets by name, keys by id."""
+
+    secrets: list[str]
+    keys: list[str]
+
+
+class RowShape(TypedDict):
+    """An assumption, whether it holds, and what failed while it was tested."""
+
+    id: str
+    part: Part
+    assumption: str
+    needed: bool
+    verdict: Verdict
+    seen: str | None
+    means: str | None
+    error: str | None
+
+
+class RehearseDocument(TypedDict):
+    """``rehearse``; the fields from ``rows`` on only with ``--yes``."""
+
+    account: str
+    secret: str
+    scopes: list[str]
+    parts: list[Part]
+    cost: Cost
+    leftovers: LeftoversShape
+    dry_run: bool
+    rows: NotRequired[list[RowShape]]
+    creates: NotRequired[int]
+    updates: NotRequired[int]
+    left: NotRequired[list[str]]
+    error: NotRequired[str | None]
+
+
+class CleanDocument(LeftoversShape):
+    """``rehearse --clean``: what was found, and what is left of it."""
+
+    left: list[str]
+
+
+@command(RehearseDocument, CleanDocument)
 @click.option("--account", metavar="A", required=True, help="Infobip account to rehearse on; best a sub-account.")
 @click.option("--scopes", metavar="S", help="Scopes of the test keys, separated by spaces.")
 @click.option("--yes", is_flag=True, help="Carry it out. Without it, only show the plan and exit 2.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import click
 
 from rotator.cli.call import Call
-from rotator.cli.documents import errors_field
+from rotator.cli.documents import AccountError, errors_field
 from rotator.cli.options import account_option, command, days_option
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
@@ -18,7 +19,17 @@ from rotator.report.files import check_target, read_tail, write_page
 _STDOUT = "-"
 
 
-@command
+class ReportDocument(TypedDict):
+    """``report``: the file that was written."""
+
+    file: str
+    bytes: int
+    accounts: int
+    secrets: int
+    errors: NotRequired[list[AccountError]]
+
+
+@command(ReportDocument)
 @click.option("-o", "--output", "file", metavar="FILE", required=True, help="File to write; - for stdout.")
 @account_option
 @click.option("--audit", metavar="FILE", help="Also show the last 200 lines of this audit file.")

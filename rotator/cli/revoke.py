@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import shlex
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 import click
 
 from rotator.cli.call import Call
-from rotator.cli.emergency_output import EmergencyOutput
-from rotator.cli.leaked import read_leaked, revoke_leaks
+from rotator.cli.emergency_output import EmergencyKeyShape, EmergencyOutput, EmergencyStepShape
+from rotator.cli.leaked import LeakShape, read_leaked, revoke_leaks
 from rotator.cli.options import command
 from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target, not_revoked
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.leaks import Place
 
 _NOT_CONFIRMED: Final = 2
 
 
-@command
+class RevokeDocument(TypedDict):
+    """``revoke``; the fields from ``findings`` on only with ``--leaked-key-stdin``."""
+
+    strategy: Strategy
+    incident: str | None
+    dry_run: bool
+    keys: list[EmergencyKeyShape]
+    replacements: list[EmergencyStepShape]
+    errors: list[str]
+    notes: list[str]
+    run_id: str
+    findings: NotRequired[int | None]
+    without_infobip_key: NotRequired[int]
+    unusable: NotRequired[list[Place]]
+    leaks: NotRequired[list[LeakShape]]
+
+
+@command(RevokeDocument)
 @click.option("--secret", metavar="S", help="Revoke every key of this secret (name or ARN).")
 @click.option("--key-id", metavar="K", help="Revoke this key alone (id, or 5737...48AE); requires --account.")
 @click.option("--leaked-key-stdin", is_flag=True, help="Read a key value, text or scanner report from stdin.")

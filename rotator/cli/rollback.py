@@ -4,22 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TypedDict
 
 import click
 from rich.console import RenderableType
 
 from rotator.cli.call import INTERRUPTED, Call
-from rotator.cli.documents import Document, shaped, time_text
+from rotator.cli.documents import Document, Time, shaped, time_text
 from rotator.cli.options import command
-from rotator.cli.shapes import DueShape, RollbackDocument
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import RolledBack
 from rotator.engine.rollback import rollback as go_back
+from rotator.reasons import Reason
 from rotator.render import Grid, key_words, shown, styled, when
 from rotator.text import printable
 
 
-@command
+class RetiredKey(TypedDict):
+    """The newer key after a rollback."""
+
+    key_id: str | None
+    version_id: str | None
+    revoke_at: Time | None
+
+
+class DueShape(TypedDict):
+    """Why the next sweep rotates the key again, and what that waits for."""
+
+    reason: Reason
+    detail: str
+    waits: str | None
+
+
+class RollbackDocument(TypedDict):
+    """``rollback``."""
+
+    account: str
+    secret: str
+    key_id: str
+    version_id: str
+    expires_at: Time | None
+    retired: RetiredKey
+    due: DueShape | None
+    next_rotation_at: Time | None
+    changed_fields: list[str]
+    already: bool
+    dry_run: bool
+
+
+@command(RollbackDocument)
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 @click.option(
@@ -56,11 +89,11 @@ def rollback_document(done: RolledBack) -> Document:
     return shaped(
         RollbackDocument,
         done,
-        retired={
-            "key_id": done.retired_key_id,
-            "version_id": done.retired_version_id,
-            "revoke_at": time_text(done.retired_until),
-        },
+        retired=RetiredKey(
+            key_id=done.retired_key_id,
+            version_id=done.retired_version_id,
+            revoke_at=time_text(done.retired_until),
+        ),
         due=done.due and shaped(DueShape, done.due, waits=done.waits and done.waits.detail),
     )
 

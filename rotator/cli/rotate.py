@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rotator.cli.call import INTERRUPTED, Call
-from rotator.cli.documents import as_json
+from rotator.cli.documents import PlanDocument, ResultsDocument, as_json
 from rotator.cli.options import command
 from rotator.cli.plan_text import plan_parts, show_results
 from rotator.engine.reconcile import Reconciler
@@ -14,7 +14,7 @@ from rotator.model import Plan
 from rotator.text import printable
 
 
-@command
+@command(ResultsDocument, PlanDocument)
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")

@@ -11,7 +11,7 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import INTERRUPTED, Call
-from rotator.cli.documents import sweep_document
+from rotator.cli.documents import SweepDocument, sweep_document
 from rotator.cli.options import account_option, command, secret_option
 from rotator.cli.plan_text import (
     APPLY,
@@ -33,7 +33,7 @@ _RETRIES: Final = "The next sweep retries."
 _ORDER: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
 
 
-@command
+@command(SweepDocument)
 @account_option
 @secret_option
 @click.option("--force", is_flag=True, help="Lift the limit on revocations per sweep.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
+from typing import TypedDict
 
 import click
 
@@ -15,7 +16,13 @@ from rotator.cli.process import Interrupted
 from rotator.sandbox.launcher import Sandbox, serve_sandbox
 
 
-@command
+class SandboxDocument(TypedDict):
+    """``sandbox``: the environment to use it."""
+
+    environment: dict[str, str]
+
+
+@command(SandboxDocument)
 @click.option("--port", type=int, metavar="N", help="Listen on ports N and N+1 (default: free ports).")
 def sandbox(call: Call, port: int | None) -> int:
     """Run a simulated Infobip and Secrets Manager to try commands on.

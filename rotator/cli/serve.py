@@ -8,7 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypedDict
 
 import click
 
@@ -24,7 +24,15 @@ END_SECONDS: Final = 9.5
 _LOG = logging.getLogger("rotator.daemon")
 
 
-@command
+class ServeDocument(TypedDict):
+    """``serve``, once at the start."""
+
+    schedule: str
+    jitter_seconds: float
+    url: str | None
+
+
+@command(ServeDocument)
 @click.option("--every", metavar="D", help="Interval between sweeps, 1m to 1d (default: 1h).")
 @click.option("--cron", metavar="EXPR", help='Cron schedule, for example "0 * * * *".')
 @click.option("--timezone", metavar="Z", help="Time zone for --cron (default: UTC).")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NotRequired, TypedDict
 
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import as_json, errors_field
+from rotator.cli.documents import AccountError, SecretStateShape, as_json, errors_field
 from rotator.cli.options import account_option, command, secret_option, wide_option
 from rotator.cli.plan_text import MOST_ROWS, last_parts
 from rotator.engine.reconcile import Reconciler
@@ -30,7 +30,14 @@ _STYLES: Final = {
 }
 
 
-@command
+class StatusDocument(TypedDict):
+    """``status``."""
+
+    secrets: list[SecretStateShape]
+    errors: NotRequired[list[AccountError]]
+
+
+@command(StatusDocument)
 @account_option
 @secret_option
 @wide_option

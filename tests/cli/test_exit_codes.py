@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from write_schemas import documented
 
-from rotator.cli.shapes import DOCUMENTS
+from rotator.cli.app import cli
 from tests.cli.local_stack import Stack
 
 SECRET, ACCOUNT, KEY = "prod/sms/opt", "mian", "0123456789ABCDEF0123456789ABCDEF"
@@ -58,7 +59,7 @@ def test_arn_of_other_region_says_so(stack: Stack, case: str) -> None:
     )
 
 
-@pytest.mark.parametrize("command", sorted(DOCUMENTS.keys() - WITHOUT_AWS))
+@pytest.mark.parametrize("command", sorted(dict(documented(cli)).keys() - WITHOUT_AWS))
 def test_no_credentials_is_exit_2(stack: Stack, command: str) -> None:
     evidence = ("evidence", "--from", "2026-09-01", "--to", "2026-09-01", "-o", "evidence")
     arguments = next((case for case in [*UNKNOWN.values(), evidence] if case[0] == command), (command,))

@@ -14,10 +14,10 @@ from typing import Any
 from unittest.mock import patch
 
 from jsonschema import Draft202012Validator
-from write_schemas import schemas, strict
+from write_schemas import documented, schemas, strict
 
 from rotator.cli import main
-from rotator.cli.shapes import DOCUMENTS
+from rotator.cli.app import cli
 from tests import leaks
 
 
@@ -85,7 +85,7 @@ def called(arguments: Sequence[str], environment: Mapping[str, str], stdin: str 
     if "console" not in " ".join(arguments):
         assert len(ran.lines) == len(err.splitlines()), f"stderr is read by a program: {err}"
     if "--json" in arguments and out:
-        command = next(name for name in DOCUMENTS if set(name.split()) <= set(arguments))
+        command = next(name for name in sorted(dict(documented(cli))) if set(name.split()) <= set(arguments))
         assert_documented(command, ran.document)
     for line in ran.audit:
         assert_documented("audit-line", line)
