@@ -1,7 +1,8 @@
 """JSON Schemas (2020-12) of what programs read: every ``--json`` document, audit lines and events; for ``make docs``.
 
 They are made from the shapes that each command names, and from the audit's own list of fields. Unknown fields and
-constants are allowed, since later versions may add some; the tests validate what the program writes against :func:`strict` ones.
+constants are allowed, since later versions may add some; the tests validate the program's output against :func:`strict`
+ones.
 """
 
 from __future__ import annotations
