@@ -6,7 +6,7 @@ import binascii
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _HEX: Final = "[0-9a-fA-F]"
@@ -37,6 +37,16 @@ def json_object(text: Any) -> dict[str, Any] | None:
     except (TypeError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def mapping_in(value: object) -> Mapping[str, Any]:
+    """Return a part of untrusted JSON that should be an object; an empty one for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def text_in(value: object) -> str:
+    """Return a part of untrusted JSON that should be a string; an empty one for anything else."""
+    return value if isinstance(value, str) else ""
 
 
 def unescaped(text: str, *, entities: bool = True) -> str | None:

@@ -23,7 +23,7 @@ from botocore import exceptions as boto
 
 from rotator.aws.aws_errors import DENIED, THROTTLED, code_of, configuration_error
 from rotator.aws.secretsmanager import without_suffix
-from rotator.decoding import json_object
+from rotator.decoding import json_object, mapping_in, text_in
 from rotator.errors import ReadersUnknown, RotatorError
 from rotator.model import Read, Reads, SecretEntry, Write
 from rotator.policy.labels import CURRENT, PENDING
@@ -84,7 +84,7 @@ class CloudTrail:
         found: list[Read] = []
         unreadable = 0
         # An event that was found by two names counts once.
-        for event in {_text(_mapping(event).get("EventId")) or id(event): event for event in events}.values():
+        for event in {text_in(mapping_in(event).get("EventId")) or id(event): event for event in events}.values():
             try:
                 read = read_of(event, secret)
                 found += [] if read is None else [read]
@@ -105,7 +105,7 @@ class CloudTrail:
         found: set[Write] = set()
         for event in events:
             with suppress(UnreadableEvent):
-                write = write_of(_mapping(event))
+                write = write_of(mapping_in(event))
                 found |= {write} if write else set()
         return tuple(sorted(found, key=lambda write: write.at))
 
@@ -204,8 +204,8 @@ def read_of(event: Any, secret: SecretEntry) -> Read | None:
     record = _record(event.get("CloudTrailEvent"))
     if record.get("errorCode") or record.get("eventSource", _SOURCE) != _SOURCE:
         return None
-    parameters = _mapping(record.get("requestParameters"))
-    if not _means(parameters.get("secretId"), event, secret) or _OURS.search(_text(record.get("userAgent"))):
+    parameters = mapping_in(record.get("requestParameters"))
+    if not _means(parameters.get("secretId"), event, secret) or _OURS.search(text_in(record.get("userAgent"))):
         return None
     if parameters.get("versionStage") == PENDING:
         return None
@@ -217,33 +217,33 @@ def write_of(event: Mapping[str, Any]) -> Write | None:
 
     :raises UnreadableEvent: the event cannot be parsed.
     """
-    call = _text(event.get("EventName"))
+    call = text_in(event.get("EventName"))
     if call not in _CHANGES:
         return None
     record = _record(event.get("CloudTrailEvent"))
-    if record.get("errorCode") or _OURS.search(_text(record.get("userAgent"))):
+    if record.get("errorCode") or _OURS.search(text_in(record.get("userAgent"))):
         return None
-    tags = _mapping(record.get("requestParameters")).get("tags")
-    names = (_mapping(tag).get("key") for tag in (tags if isinstance(tags, list) else ()))
+    tags = mapping_in(record.get("requestParameters")).get("tags")
+    names = (mapping_in(tag).get("key") for tag in (tags if isinstance(tags, list) else ()))
     principal, at = principal_of(record.get("userIdentity")), time_of(event, record)
     return Write(principal, at, call, frozenset(name for name in names if isinstance(name, str)))
 
 
 def principal_of(identity: Any) -> str:
     """Return who read, without the session name, which differs between the processes of one consumer."""
-    identity = _mapping(identity)
-    arn, kind = _text(identity.get("arn")), _text(identity.get("type"))
-    issuer = _mapping(_mapping(identity.get("sessionContext")).get("sessionIssuer"))
+    identity = mapping_in(identity)
+    arn, kind = text_in(identity.get("arn")), text_in(identity.get("type"))
+    issuer = mapping_in(mapping_in(identity.get("sessionContext")).get("sessionIssuer"))
     session = _SESSION.fullmatch(arn)
     # A principal of another AWS account has no ARN here, only its unique id, a colon and the session name.
-    unique, number = _text(identity.get("principalId")).partition(":")[0], _text(identity.get("accountId"))
+    unique, number = text_in(identity.get("principalId")).partition(":")[0], text_in(identity.get("accountId"))
     known = (
-        _text(issuer.get("arn")),
+        text_in(issuer.get("arn")),
         f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}" if session else "",
-        _text(identity.get("invokedBy")) if kind == "AWSService" else "",
+        text_in(identity.get("invokedBy")) if kind == "AWSService" else "",
         arn,
         " ".join(part for part in (unique, f"of account {number}" if number else "") if part),
-        _text(identity.get("userName")),
+        text_in(identity.get("userName")),
         kind,
     )
     return next(filter(None, known), UNKNOWN)[:_LONGEST_PRINCIPAL]
@@ -262,7 +262,7 @@ def _means(secret_id: Any, event: Mapping[str, Any], secret: SecretEntry) -> boo
     if isinstance(secret_id, str):
         return secret_id in names
     listed = event.get("Resources")
-    return isinstance(listed, list) and any(_mapping(each).get("ResourceName") in names for each in listed)
+    return isinstance(listed, list) and any(mapping_in(each).get("ResourceName") in names for each in listed)
 
 
 def _is_current(parameters: Mapping[str, Any], secret: SecretEntry) -> bool:
@@ -280,7 +280,7 @@ def time_of(event: Mapping[str, Any], record: Mapping[str, Any]) -> datetime:
     moment = event.get("EventTime")
     if not isinstance(moment, datetime):
         try:
-            moment = datetime.fromisoformat(_text(record.get("eventTime")))
+            moment = datetime.fromisoformat(text_in(record.get("eventTime")))
         except ValueError:
             raise UnreadableEvent from None
     if moment.tzinfo is None:
@@ -295,13 +295,5 @@ def _oldest(events: list[Any]) -> datetime | None:
     times: list[datetime] = []
     for event in events:
         with suppress(UnreadableEvent):
-            times.append(time_of(event if isinstance(event, Mapping) else {}, {}))
+            times.append(time_of(mapping_in(event), {}))
     return min(times, default=None)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -22,6 +22,7 @@ from rotator.errors import AmbiguousName, ConfigurationError, RotatorError
 from rotator.message import utc_text
 from rotator.reasons import Reason
 from rotator.redaction.redactor import Redactor, redact_patterns
+from rotator.telemetry.logs import discard
 from rotator.text import printable
 
 if TYPE_CHECKING:
@@ -176,13 +177,13 @@ class Call:
             sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:  # such as `rotator status | head`, which is no error
-            discard_stdout()
+            discard(sys.stdout)
         except (OSError, ValueError) as error:
             self.not_written(error)
 
     def not_written(self, error: OSError | ValueError) -> None:
         """Note that stdout can't be written, because the disk is full or stdout was closed."""
-        discard_stdout()
+        discard(sys.stdout)
         self.unwritten = self.unwritten or getattr(error, "strerror", None) or "it is closed"
 
     @cached_property
@@ -252,14 +253,6 @@ class Call:
         now = utc_text(datetime.now(UTC), "milliseconds")
         line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
         return json.dumps(line | ({"exception": trace} if trace else {})) + "\n"
-
-
-def discard_stdout() -> None:
-    """Point stdout to the null device. Otherwise the interpreter fails on unflushed output at exit (status 120)."""
-    with suppress(OSError, AttributeError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 def _escaped(char: str) -> str:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final, TypedDict
-from urllib.parse import urlsplit
 
-from botocore import xform_name
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from rotator.aws.aws_errors import configuration_error
 from rotator.aws.clients import fetch_role, make_client
+from rotator.aws.iam import CallDenied, CredentialsRejected, Unanswered, identify, simulate, simulated_principal
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.aws.stores import Member, Stores
 from rotator.bootstrap import App
@@ -44,7 +40,6 @@ from rotator.policy.planner import MANAGEMENT_PASSWORD_OLD
 from rotator.policy.tags import GATE_TAG, spec_or_none, tag_problems
 from rotator.ports import SecretStore
 from rotator.render import Grid, counted, shown, styled
-from rotator.text import printable
 
 NOTABLE_SKEW: Final = timedelta(seconds=30)
 MOST_TAG_MISTAKES: Final = 20
@@ -53,10 +48,6 @@ _METHODS: Final = {"basic": "Basic", "ibsso": "IBSSO", "oauth2": "OAuth 2.0"}
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 WRITES: Final = ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage")
 _ENCRYPT: Final = "kms:GenerateDataKey"
-_TAGS: Final = ("secretsmanager:ResourceTag", "aws:ResourceTag")
-_ROLE_SESSION: Final = re.compile(
-    r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+"
-)
 _FIX: Final = "Allow it in the IAM policy of the role or user that runs the rotator."
 
 
@@ -70,38 +61,18 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was checked, what was found, and how to fix it (empty if there is nothing to fix)."""
+    """One line: what was checked, what was found, and how to fix it."""
 
     level: Level
     subject: str
     detail: str
-    fix: str = ""
-
-
-class Unanswered(RotatorError):
-    """A call to STS or IAM failed. Only ``doctor`` makes such calls.
-
-    :param level: how bad this is for the check of the caller's identity.
-    """
-
-    def __init__(self, message: str, *, advice: str = "", level: Level = Level.WARN) -> None:
-        super().__init__(message, advice=advice)
-        self.level = level
-
-
-class CheckShape(TypedDict):
-    """One check; ``level`` is ``ok``, ``warn`` or ``fail``."""
-
-    level: str
-    subject: str
-    detail: str
-    fix: str | None
+    fix: str | None = None
 
 
 class DoctorDocument(TypedDict):
     """``doctor``."""
 
-    checks: list[CheckShape]
+    checks: list[Check]
     failed: int
     warnings: int
 
@@ -129,7 +100,7 @@ def doctor(call: Call) -> int:
     counts = Counter(check.level for check in checks)
     failed, warnings = counts[Level.FAIL], counts[Level.WARN]
     if call.json:
-        lines = [shaped(CheckShape, each, fix=each.fix or None) for each in checks]
+        lines = [shaped(Check, each, fix=each.fix or None) for each in checks]
         call.document({"checks": lines, "failed": failed, "warnings": warnings})
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:
@@ -191,7 +162,7 @@ def _store(app: App, member: Member, managed: list[SecretEntry]) -> Iterator[Che
             yield Check(Level.WARN, "Store", detail, fix)
     caller = ""
     with suppress(RotatorError):
-        caller = str(_ask(member.session, "sts", "GetCallerIdentity", "Arn")["Arn"])
+        caller, _ = identify(member.session)
     yield from _iam(member.session, member.store, managed, caller)
 
 
@@ -207,15 +178,15 @@ def _identity(app: App) -> tuple[str, list[Check]]:
     """Return the caller's ARN (``""`` if unknown), and a check of AWS's clock if it is off."""
     region = str(app.session.get_config_variable("region") or "no region")
     try:
-        answer = _ask(app.session, "sts", "GetCallerIdentity", "Arn")
+        arn, skew = identify(app.session)
+    except CallDenied as error:
+        return "", [Check(Level.OK, "AWS", f"{region}, identity unknown (harmless): {error.message}")]
     except Unanswered as error:
-        harmless = "identity unknown (harmless): " if error.level is Level.OK else ""
-        return "", [Check(error.level, "AWS", f"{region}, {harmless}{error.message}", error.advice)]
+        level = Level.FAIL if isinstance(error, CredentialsRejected) else Level.WARN
+        return "", [Check(level, "AWS", f"{region}, {error.message}", error.advice)]
     except ConfigurationError as error:
         return "", [_failed("AWS", error)]
-    arn = str(answer["Arn"])
     checks = [Check(Level.OK, "AWS", f"{region}, {_who(arn)}")]
-    skew = _aws_skew(answer)
     if skew is not None and abs(skew) > NOTABLE_SKEW:
         checks.append(_clock("AWS", skew))
     return arn, checks
@@ -225,14 +196,6 @@ def _who(arn: str) -> str:
     kind, _, rest = arn.rpartition(":")[2].partition("/")
     name = rest.partition("/")[0]
     return f"{'role' if kind == 'assumed-role' else kind} {name}".strip() or "unknown identity"
-
-
-def _aws_skew(answer: dict[str, Any]) -> timedelta | None:
-    try:
-        date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return None if date.tzinfo is None else date - datetime.now(UTC)  # AWS signs by the machine's own clock
 
 
 def _tags(fleet: Fleet, managed: list[SecretEntry], where: str) -> Iterator[Check]:
@@ -361,9 +324,9 @@ def _writes(session: Any, sample: SecretEntry, caller: str) -> Iterator[Check]:
         yield _unchecked("the caller's role or user is unknown")
         return
     try:
-        allowed = _simulated(session, principal, WRITES, sample.arn, sample.tags)
+        allowed = simulate(session, principal, WRITES, sample.arn, sample.tags)
         key = _key_arn(sample)
-        encrypts = key is None or _simulated(session, principal, (_ENCRYPT,), key, {})
+        encrypts = key is None or simulate(session, principal, (_ENCRYPT,), key, {})
     except RotatorError as error:
         yield _unchecked(error.message, error.advice)
         return
@@ -390,71 +353,6 @@ def _key_arn(sample: SecretEntry) -> str | None:
     )
 
 
-def _simulated(session: Any, principal: str, actions: Sequence[str], arn: str, tags: Mapping[str, str]) -> list[str]:
-    """Return which of the actions the principal's IAM policies allow on a resource with these tags."""
-    answer = _ask(
-        session,
-        "iam",
-        "SimulatePrincipalPolicy",
-        "EvaluationResults",
-        PolicySourceArn=principal,
-        ActionNames=list(actions),
-        ResourceArns=[arn],
-        ContextEntries=[
-            {"ContextKeyName": f"{prefix}/{tag}", "ContextKeyValues": [text], "ContextKeyType": "string"}
-            for tag, text in tags.items()
-            for prefix in _TAGS
-        ],
-    )
-    decisions = {each.get("EvalActionName"): each.get("EvalDecision") for each in answer["EvaluationResults"]}
-    return [action for action in actions if decisions.get(action) == "allowed"]
-
-
 def _unchecked(why: str, fix: str = "") -> Check:
     names = " and ".join(action.partition(":")[2] for action in WRITES)
     return Check(Level.WARN, "IAM", f"{names} were not checked: {why}", fix)
-
-
-def simulated_principal(caller: str) -> str | None:
-    """Return the user or role that the simulator accepts for a caller's ARN; ``None`` for any other caller."""
-    session = _ROLE_SESSION.fullmatch(caller)
-    if session is not None:
-        return f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}"
-    return caller if re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:(user|role)/.+", caller) else None
-
-
-def _ask(session: Any, service: str, operation: str, answered: str, **parameters: Any) -> dict[str, Any]:
-    """Call an operation of STS or IAM. A genuine response always has the field ``answered``.
-
-    :raises ConfigurationError: region or credentials can't be used.
-    :raises Unanswered: the service did not respond.
-    """
-    name = service.upper()
-    client = make_client(session, service, attempts=2)
-    try:
-        answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
-        if answer.get(answered):
-            return answer
-    except ClientError as error:
-        code = printable(str(error.response.get("Error", {}).get("Code") or ""), 60)
-        if "Denied" in code:
-            raise Unanswered(f"{service}:{operation} is denied", level=Level.OK) from None
-        if code and not code.isdigit():  # without a code, botocore puts the status there
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise Unanswered(f"{name} failed ({code})", advice="Retry later.") from None
-            fix = "Check the credentials: access key, session token, and whether they have expired."
-            raise Unanswered(f"{name} rejected the credentials ({code})", advice=fix, level=Level.FAIL) from None
-    except BotoCoreError as error:
-        if (known := configuration_error(error)) is not None:
-            raise known from None
-        # Networks without a route to it are common.
-        raise Unanswered(f"{name} did not answer ({type(error).__name__})") from None
-    except Exception:  # noqa: S110 - botocore's parser raises whatever it comes across in a proxy's page, KeyError too
-        pass
-    address = urlsplit(client.meta.endpoint_url)
-    where = printable(f"{address.scheme}://{address.netloc.rpartition('@')[2]}", 120)
-    raise Unanswered(
-        f"the response to {operation} from {where} did not come from {name}",
-        advice=f"Check the proxy (HTTPS_PROXY, NO_PROXY) and the endpoint URL (AWS_ENDPOINT_URL, "
-        f"AWS_ENDPOINT_URL_{name}).",
-    )

@@ -13,11 +13,12 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call, discard_stdout
+from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call
 from rotator.errors import ConfigurationError
 from rotator.policy.values import possible_keys
 from rotator.redaction.redactor import redact_patterns
 from rotator.secret import Secret
+from rotator.telemetry.logs import discard
 from rotator.text import printable
 
 _LONGEST_USAGE: Final = 600
@@ -65,7 +66,7 @@ def _ended(arguments: Sequence[str], call: Call) -> int:
         message = printable(redact_patterns(" ".join(error.format_message().split())), _LONGEST_USAGE)
         return call.say(message, f"See `{where} --help`.", code=EXIT_USAGE)
     except BrokenPipeError:
-        discard_stdout()
+        discard(sys.stdout)
         return EXIT_FAILED
     except SystemExit as error:  # click's and rich's way out of a closed pipe
         return error.code if isinstance(error.code, int) else EXIT_FAILED
@@ -126,7 +127,7 @@ def _flushed(code: int, call: Call) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        discard_stdout()
+        discard(sys.stdout)
     except (OSError, ValueError) as error:
         call.not_written(error)
     if not call.unwritten:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from rotator.decoding import json_object
+from rotator.decoding import json_object, mapping_in, text_in
 from rotator.errors import (
     BadCredentials,
     ContractViolation,
@@ -49,14 +49,16 @@ def read_problem(body: bytes) -> Problem:
             text=found.get("text") or found.get("description", ""),
             error=found.get("error", ""),
         )
-    older = _dict(_dict(data.get("requestError")).get("serviceException"))
-    violations = [(_str(each.get("property")), _str(each.get("violation"))) for each in _dicts(data.get("violations"))]
-    for name, reasons in _dict(older.get("validationErrors")).items():
-        violations += [(name, _str(reason)) for reason in (reasons if isinstance(reasons, list) else [reasons])]
+    older = mapping_in(mapping_in(data.get("requestError")).get("serviceException"))
+    listed = data.get("violations")
+    each_of = map(mapping_in, listed if isinstance(listed, list) else ())
+    violations = [(text_in(each.get("property")), text_in(each.get("violation"))) for each in each_of]
+    for name, reasons in mapping_in(older.get("validationErrors")).items():
+        violations += [(name, text_in(reason)) for reason in (reasons if isinstance(reasons, list) else [reasons])]
     return Problem(
-        code=_str(data.get("errorCode")) or _str(older.get("messageId")),
-        text=_str(data.get("description")) or _str(older.get("text")),
-        error=_str(data.get("error")),
+        code=text_in(data.get("errorCode")) or text_in(older.get("messageId")),
+        text=text_in(data.get("description")) or text_in(older.get("text")),
+        error=text_in(data.get("error")),
         violations=tuple(pair for pair in violations[:_MOST] if any(pair)),
     )
 
@@ -94,15 +96,3 @@ def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) ->
         advice = "Check base_url in the management secret." if status in (404, 405) else ""
         return InvalidRequest(message, advice=advice)
     return ContractViolation(message)
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _str(value: Any) -> str:
-    return value if isinstance(value, str) else ""

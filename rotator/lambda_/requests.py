@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from rotator.decoding import json_object
+from rotator.decoding import json_object, mapping_in, text_in
 from rotator.engine.rotation.four_steps import Step
 from rotator.errors import ConfigurationError
 from rotator.policy.labels import is_version_id
@@ -113,19 +113,19 @@ def queue_records(event: Any) -> tuple[QueueRecord, ...]:
 
     :raises BadEvent: this is not an SQS event.
     """
-    records = event.get("Records") if isinstance(event, Mapping) else None
+    records = mapping_in(event).get("Records")
     if not isinstance(records, Sequence) or isinstance(records, str):
         raise BadEvent(
             "the event is not an SQS event", advice='It must contain "Records", each with "messageId" and "body".'
         )
     found = []
     for record in records:
-        message_id = record.get("messageId") if isinstance(record, Mapping) else None
-        if not isinstance(message_id, str) or not message_id or record.get("eventSource", "aws:sqs") != "aws:sqs":
+        fields = mapping_in(record)
+        message_id = text_in(fields.get("messageId"))
+        if not message_id or fields.get("eventSource", "aws:sqs") != "aws:sqs":
             raise BadEvent("a record in the event is not an SQS record", advice="Only SQS should invoke this function.")
-        attributes = record.get("attributes")
-        group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
-        found.append(_with_work(QueueRecord(message_id, str(group or "")), record.get("body")))
+        group = mapping_in(fields.get("attributes")).get("MessageGroupId")
+        found.append(_with_work(QueueRecord(message_id, str(group or "")), fields.get("body")))
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -61,19 +62,17 @@ class LineStream:
                 self._stream.write(line + "\n")
                 self._stream.flush()
             except BrokenPipeError:
-                self._discard()
+                discard(self._stream)
             except (OSError, ValueError):
                 # stderr is closed or on a full disk. The work continues; only a failing audit file, if there is one,
                 # stops a run.
                 return
 
-    def _discard(self) -> None:
-        """Redirect the stream to ``/dev/null``, or the interpreter would fail on it at exit (status 120)."""
-        try:
-            target = self._stream.fileno()  # type: ignore[attr-defined]  # StringIO and the like have none
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-        except (OSError, AttributeError, ValueError):
-            return
+
+def discard(stream: Any) -> None:
+    """Redirect a stream to the null device, or the interpreter would fail on unflushed text at exit (status 120)."""
+    with suppress(OSError, AttributeError, ValueError):
+        target, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, target)
         os.close(nowhere)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotator.cli.doctor import simulated_principal
+from rotator.aws.iam import simulated_principal
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Stack
 
