@@ -54,10 +54,9 @@ def take_up(reconciler: Reconciler, entry: SecretEntry, *, dry_run: bool = False
     :raises StoreError: the management secrets can't be listed.
     """
     account = account_of(entry.tags) or ""
-    results: tuple[Result, ...] = ()
+    results: list[Result] = []
 
     def work(provider: KeyProvider) -> AccountPlan:
-        nonlocal results
         snapshot = AccountSnapshot(account, (entry,), {})
         context = AccountContext(reconciler.services, provider, snapshot, Budget())
         plan = plan_new_value(snapshot, context.services.policy, context.now())
@@ -68,7 +67,7 @@ def take_up(reconciler: Reconciler, entry: SecretEntry, *, dry_run: bool = False
         if plan.error is not None:
             return plan
         if not dry_run:
-            results = tuple(apply(context, action)[0] for action in plan.actions)
+            results.extend(apply(context, action)[0] for action in plan.actions)
         if text is not None and found.key is not None and found.key.alive(context.now()):
             plan = replace(plan, alerts=(*plan.alerts, *_probe(context, entry, found.key, text)))
         return plan
@@ -77,7 +76,7 @@ def take_up(reconciler: Reconciler, entry: SecretEntry, *, dry_run: bool = False
     plan = reconciler.observed(fleet, account, work)
     if plan.error is None:  # else it concerns the account, which the next sweep reports
         reconciler.raise_alerts((plan,))
-    return Sweep(Plan(reconciler.services.clock.now(), (plan,)), results)
+    return Sweep(Plan(reconciler.services.clock.now(), (plan,)), tuple(results))
 
 
 def _identify(context: AccountContext, entry: SecretEntry) -> tuple[Secret | None, Resolution]:

@@ -31,7 +31,7 @@ from rotator.errors import (
     SessionBusy,
 )
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, Severity, Skip
+from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Alert, Outcome, Plan, Quota, Result, Severity, Skip
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.daily_selection import to_verify
 from rotator.policy.overdue import with_outcomes
@@ -193,41 +193,42 @@ class Reconciler:
 
     def _sweep_one(self, run: _Run, account: str) -> tuple[AccountPlan, tuple[Result, ...]]:
         begun = self.services.clock.now()
-        snapshot: AccountSnapshot | None = None
-        budget: Budget | None = None
-        results: tuple[Result, ...] = ()
-
-        def work(provider: KeyProvider) -> AccountPlan:
-            nonlocal snapshot, budget, results
-            now, snapshot, plan = self._planned(provider, run, account)
-            if plan.error is not None or run.dry_run:
-                return plan
-            # Whether something is overdue depends on what this sweep does about it.
-            self.raise_alerts((plan,), lambda alert: alert.kind is not Reason.OVERDUE)
-            budget = run.budget(plan, Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total))
-            context = AccountContext(self.services, provider, snapshot, budget)
-            results = tuple(self._apply_all(context, plan))
-            plan = with_outcomes(plan, results)
-            self.raise_alerts((plan,), lambda alert: alert.kind is Reason.OVERDUE)
-            if run.begun is not None and run.secret is None:
-                checked = self._verify_values(context, run.begun)
-                self.raise_alerts((replace(plan, alerts=tuple(checked.alerts)),))
-                plan = replace(
-                    plan,
-                    actions=(*plan.actions, *(result.action for result in checked.results)),
-                    alerts=(*plan.alerts, *checked.alerts),
-                )
-                results = (*results, *checked.results)
-            return plan
-
-        plan = self.observed(run.values.fleet, account, work)
-        if budget is None or plan.error is not None:
+        results: list[Result] = []
+        swept = self.observed(run.values.fleet, account, lambda provider: self._work(provider, run, account, results))
+        plan, snapshot, budget = (swept, None, None) if isinstance(swept, AccountPlan) else swept
+        if run.dry_run or plan.error is not None:
             self.raise_alerts((plan,))
-        measure(self.services, begun, plan, results, snapshot, budget)
+        measure(self.services, begun, plan, tuple(results), snapshot, budget)
         if plan.error is not None and not run.dry_run:
             reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
             publish(self.services.events, FAILED, account=account, reason=reason, error=plan.error)
-        return plan, results
+        return plan, tuple(results)
+
+    def _work(
+        self, provider: KeyProvider, run: _Run, account: str, results: list[Result]
+    ) -> tuple[AccountPlan, AccountSnapshot, Budget]:
+        """Plan one account, and unless this is a dry run, carry out the plan and raise its alerts.
+
+        :param results: what was done is added to it, so that it stands if the rest fails.
+        :returns: the plan after the work, its snapshot, and what is left of the day's limits.
+        """
+        now, snapshot, plan = self._planned(provider, run, account)
+        budget = run.budget(plan, Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total))
+        if plan.error is not None or run.dry_run:
+            return plan, snapshot, budget
+        context = AccountContext(self.services, provider, snapshot, budget)
+        # Whether something is overdue depends on what this sweep does about it.
+        self.raise_alerts((plan,), lambda alert: alert.kind is not Reason.OVERDUE)
+        results += self._apply_all(context, plan)
+        plan = with_outcomes(plan, results)
+        self.raise_alerts((plan,), lambda alert: alert.kind is Reason.OVERDUE)
+        if run.begun is not None and run.secret is None:
+            checked = self._verify_values(context, run.begun)
+            self.raise_alerts((replace(plan, alerts=tuple(checked.alerts)),))
+            results += checked.results
+            actions = (*plan.actions, *(result.action for result in checked.results))
+            plan = replace(plan, actions=actions, alerts=(*plan.alerts, *checked.alerts))
+        return plan, snapshot, budget
 
     def _verify_values(self, context: AccountContext, begun: datetime) -> DailyCheck:
         """Verify the values whose minute of the day lies between the previous sweep and this one."""
@@ -257,7 +258,7 @@ class Reconciler:
             silent = silent + 1 if isinstance(error, ProviderUnavailable) else 0
             if error is not None and (isinstance(error, ENDS_THE_SWEEP) or silent >= GIVE_UP_AFTER):
                 stopped = error.message
-            if error is not None and action.kind.value in ("label", "resume"):
+            if error is not None and action.kind in (ActionKind.LABEL, ActionKind.RESUME):
                 given_up.add(action.arn)
 
     def raise_alerts(self, plans: Sequence[AccountPlan], wanted: Callable[[Alert], bool] | None = None) -> None:
