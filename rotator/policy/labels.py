@@ -48,9 +48,9 @@ def parse_key_label(label: str) -> str | None:
     return key_id if key_id != label and is_key_id(key_id) else None
 
 
-def is_malformed(label: str) -> bool:
-    """Whether a label has a prefix of the rotator's labels, but is not one that it would write."""
-    return label.startswith(_PREFIX) and parse_key_label(label) is None and parse_retire_label(label) is None
+def is_own(label: str) -> bool:
+    """Whether a label has the prefix of the rotator's labels. It may be one that the rotator would not write."""
+    return label.startswith(_PREFIX)
 
 
 def retire_label(key_id: str, at: datetime) -> str:

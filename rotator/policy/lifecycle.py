@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Final
 
 from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry
-from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, is_malformed, parse_key_label, parse_retire_label
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, is_own, parse_key_label, parse_retire_label
 from rotator.text import printable
 
 
@@ -117,7 +117,7 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
             pending.append(version)
         if PREVIOUS in labels:
             was_current.add(version)
-        for label in sorted(labels):
+        for label in sorted(filter(is_own, labels)):
             if (key_id := parse_key_label(label)) is not None:
                 if version in keys:
                     problem = problem or f"version {printable(version, 64)} has the labels of two keys"
@@ -130,7 +130,7 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
             elif (parsed := parse_retire_label(label)) is not None:
                 retire.append((label, Retiring(version, *parsed)))
                 was_current.add(version)
-            elif is_malformed(label):
+            else:
                 malformed.append((version, label))
     if len(current) > 1:
         problem = f"{len(current)} versions have AWSCURRENT"
