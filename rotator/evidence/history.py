@@ -12,22 +12,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from rotator.audit_events import Event
+from rotator.reasons import Reason
+from rotator.telemetry.audit import AuditOutcome
 from rotator.telemetry.audit_verify import AuditChecker, VerifyReport
 
 TableRow = dict[str, Any]
 _HOUR: Final = timedelta(hours=1)
 _EVERY: Final = 5_000
 _LONGEST: Final = 1_000
-_FAILURES: Final = frozenset({"rotation.failed", "revocation.failed", "key.rejected"})
-_STEPS: Final = {
-    "key.created": "created_at",
-    "key.adopted": "adopted_at",
-    "key.verified": "verified_at",
-    "secret.promoted": "promoted_at",
-    "secret.rolled_back": "promoted_at",
-    "key.retiring": "retired_at",
-    "key.revoked": "revoked_at",
+_FAILURES: Final = frozenset({Event.ROTATION_FAILED, Event.REVOCATION_FAILED, Event.KEY_REJECTED})
+_STEPS: Final[dict[str, str]] = {
+    Event.KEY_CREATED: "created_at",
+    Event.KEY_ADOPTED: "adopted_at",
+    Event.KEY_VERIFIED: "verified_at",
+    Event.SECRET_PROMOTED: "promoted_at",
+    Event.SECRET_ROLLED_BACK: "promoted_at",
+    Event.KEY_RETIRING: "retired_at",
+    Event.KEY_REVOKED: "revoked_at",
 }
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class DoneStep(NamedTuple):
@@ -43,17 +47,34 @@ class DoneStep(NamedTuple):
 
 @dataclass(slots=True)
 class KeyLife:
-    """One key: the last time of each step, by its column's name."""
+    """One key.
+
+    :param steps: each step by its column's name: the last one in the period, else the last one.
+    :param last: the last time of each step's success and attempt.
+    """
 
     account: str
     key_id: str
     secret: str = ""
     revoke_due_at: str = ""
     steps: dict[str, DoneStep] = field(default_factory=dict)
+    last: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
-    def at(self, step: str) -> datetime | None:
-        """Return a step's time."""
-        return self.steps[step].at if step in self.steps else None
+    def done(self, step: str) -> datetime | None:
+        """Return the last time at which a step was done."""
+        return self.last.get((step, AuditOutcome.SUCCESS))
+
+    def tried(self, step: str, since: datetime | None) -> bool:
+        """Whether a step was attempted after a time, so that it may be done without a line that says so."""
+        return self.last.get((step, AuditOutcome.ATTEMPT), _NEVER) > (since or _NEVER)
+
+
+@dataclass(slots=True)
+class Creation:
+    """What the lines say of the keys with one version's id in their names: the attempts, and the ids of those made."""
+
+    attempts: set[tuple[str, int]] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -82,7 +103,7 @@ class History:
         self.emergencies: dict[tuple[str, ...], TableRow] = {}
         self.exceptions: dict[tuple[str, str, str], TableRow] = {}
         self.promotions: dict[tuple[str, str], tuple[datetime, str]] = {}
-        self.attempts: set[str] = set()
+        self.creations: dict[tuple[str, str], Creation] = {}
         self._hours: set[int] = set()
         self._checker: AuditChecker | None = None
 
@@ -145,25 +166,34 @@ class History:
         if self.has(at):
             source.in_period += 1
             self._hours.add((at - self.begin) // _HOUR)
-            kind = text("reason") if event == "alert.raised" else event if event in _FAILURES else ""
-            if kind == "hold" or (kind and outcome in ("failure", "denied")):
+            kind = text("reason") if event == Event.ALERT_RAISED else event if event in _FAILURES else ""
+            if kind == Reason.HOLD or (kind and outcome in (AuditOutcome.FAILURE, AuditOutcome.DENIED)):
                 self._exception(at, kind, text)
-        if event in ("key.created", "key.revoked") and outcome == "attempt":
-            self.attempts.add(text("version_id" if event == "key.created" else "key_id"))
-        if event in _STEPS and outcome == "success" and key_id:
-            self._step(at, _STEPS[event], key_id, text)
-        if event in ("emergency.requested", "emergency.completed"):
+        if event in _STEPS and outcome in (AuditOutcome.ATTEMPT, AuditOutcome.SUCCESS):
+            if event == Event.KEY_CREATED and text("version_id"):
+                creation = self.creations.setdefault((text("account"), text("version_id")), Creation())
+                if outcome == AuditOutcome.ATTEMPT:
+                    creation.attempts.add((text("run_id"), line["seq"]))
+                else:
+                    creation.made.add(key_id)
+            if key_id:
+                self._step(at, _STEPS[event], outcome, text)
+        if event in (Event.EMERGENCY_REQUESTED, Event.EMERGENCY_COMPLETED):
             self._emergency(at, event, text, line.get("revoked"))
 
-    def _step(self, at: datetime, step: str, key_id: str, text: Callable[[str], str]) -> None:
-        account, secret = text("account"), text("secret")
+    def _step(self, at: datetime, step: str, outcome: str, text: Callable[[str], str]) -> None:
+        account, key_id, secret = text("account"), text("key_id"), text("secret")
         life = self.keys.setdefault((account, key_id), KeyLife(account, key_id))
+        newest = life.last.get((step, outcome), at) <= at
+        if newest:
+            life.last[step, outcome] = at
+        if outcome == AuditOutcome.ATTEMPT:
+            return
         life.secret = secret or life.secret
-        known = life.steps.get(step)
-        newest = known is None or known.at <= at
         if newest and step == "retired_at":
             life.revoke_due_at = text("revoke_at")
-        if newest and (known is None or at < self.end or not self.has(known.at)):  # else it is the period's last
+        known = life.steps.get(step)
+        if known is None or (self.has(known.at), known.at) <= (self.has(at), at):
             life.steps[step] = DoneStep(at, *(text(name) for name in DoneStep._fields[1:]))
         if step in ("promoted_at", "adopted_at"):
             self.promotions[account, secret] = max(self.promotions.get((account, secret), (at, key_id)), (at, key_id))
@@ -173,7 +203,7 @@ class History:
         place = tuple(text(name) for name in names)
         begun: TableRow = dict(zip(names, place, strict=True)) | {"outcome": "no end in the lines"}
         row = self.emergencies.setdefault(place, begun)
-        if event == "emergency.requested":
+        if event == Event.EMERGENCY_REQUESTED:
             row |= {"requested_at": at, "strategy": text("strategy")}
             row |= {name: text(name) for name in ("actor", "reason", "incident")}
             return

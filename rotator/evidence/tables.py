@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from rotator.evidence.history import History, TableRow
+from rotator.evidence.history import History, KeyLife, TableRow
 from rotator.message import utc_text
-from rotator.model import AccountPlan, AccountSnapshot, Severity
+from rotator.model import AccountPlan, AccountSnapshot, Severity, Spec
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import NOT_OURS, View, first, make_view
 from rotator.policy.status import classify
@@ -48,7 +48,7 @@ def population(snapshot: AccountSnapshot, now: datetime, history: History, owner
             "key_id": view.key_id,
             "age_days": (now - key.valid_from).days if key and key.valid_from else None,
             "expires_at": key.valid_to if key else None,
-            "promoted_at": life.at("promoted_at") if life else None,
+            "promoted_at": life.done("promoted_at") if life else None,
             **{name: getattr(view.spec, name, None) for name in ("rotate_before", "max_age", "validity", "grace")},
             "window": tags.get("rotator:window"),
             "hold": tags.get("rotator:hold"),
@@ -59,7 +59,8 @@ def lives(history: History, *steps: str) -> list[TableRow]:
     """Return the keys with one of these steps in the period; who and why are those of the first one named."""
     found: list[tuple[datetime, TableRow]] = []
     for life in history.keys.values():
-        step = next((life.steps[name] for name in steps if history.has(life.at(name))), None)
+        done = (life.steps[name] for name in steps if name in life.steps)
+        step = next((each for each in done if history.has(each.at)), None)
         if step is not None:
             row = {name: getattr(life, name) for name in ("account", "secret", "key_id", "revoke_due_at")}
             found.append((step.at, row | {name: each.at for name, each in life.steps.items()} | step._asdict()))
@@ -108,36 +109,41 @@ _Found = tuple[str, str, str, datetime | None, str]
 
 
 def _strange_keys(snapshot: AccountSnapshot, history: History) -> Iterator[_Found]:
-    for key in snapshot.keys.values():
-        life, name = history.keys.get((snapshot.account, key.id)), parse_key_name(key.name)
-        where = name.secret if name else life.secret if life else ""
-        steps = life.steps if life else {}
-        created = "created_at" in steps or (name is not None and name.version_id in history.attempts)
-        if history.has(key.valid_from) and not created:
-            yield where, key.id, "key-created", key.valid_from, f"no line created it; its name is {key.name}"
-        if key.enabled and "revoked_at" in steps:
-            yield where, key.id, "key-enabled", steps["revoked_at"].at, "a line revoked it, and it is enabled now"
+    # How many keys with each version's id in their names may have been created without a line of the result.
+    unknown = {place: len(each.attempts) - len(each.made) for place, each in history.creations.items()}
+    for key in sorted(snapshot.keys.values(), key=lambda key: str(key.valid_from)):
+        name, life = parse_key_name(key.name), history.keys.get((snapshot.account, key.id))
+        life = life or KeyLife(snapshot.account, key.id)
+        where, version = (name.secret, name.version_id) if name else (life.secret, "")
+        created, revoked = life.done("created_at"), life.done("revoked_at")
+        if created is None:
+            unknown[snapshot.account, version] = unknown.get((snapshot.account, version), 0) - 1
+            if history.has(key.valid_from) and unknown[snapshot.account, version] < 0:
+                yield where, key.id, "key-created", key.valid_from, f"no line created it; its name is {key.name}"
+        if key.enabled and revoked:
+            yield where, key.id, "key-enabled", revoked, "a line revoked it, and it is enabled now"
         # A revocation sets an expiry, so a key that expired before the period was not disabled in it.
         recent = key.valid_to is None or key.valid_to >= history.begin
-        if recent and not (key.enabled or "revoked_at" in steps or key.id in history.attempts):
-            used = max((step.at for step in steps.values()), default=None)
+        if recent and not (key.enabled or revoked or life.tried("revoked_at", None)):
+            used = max((at for step in life.steps if (at := life.done(step))), default=None)
             when = "after the last line about it" if used else "no line is about it, so it may be before the period"
             yield where, key.id, "key-disabled", used, f"no line revoked it; when: {when}"
 
 
 def _strange_labels(snapshot: AccountSnapshot, history: History) -> Iterator[_Found]:
     for view in _views(snapshot):
-        name = view.entry.title
+        name, key_id = view.entry.title, view.key_id
         at, promoted = history.promotions.get((snapshot.account, name), (None, None))
-        if view.key_id not in (None, promoted) and promoted is not None:
-            yield name, view.key_id or "", "current-moved", at, f"the last key that a line promotes is {promoted}"
+        life = history.keys.get((snapshot.account, key_id or ""))
+        if key_id and promoted not in (None, key_id) and not (life and life.tried("promoted_at", at)):
+            yield name, key_id, "current-moved", at, f"the last key that a line promotes is {promoted}"
         for item in view.life.retiring:
-            life = history.keys.get((snapshot.account, item.key_id))
-            scheduled = item.revoke_at - view.spec.grace if view.spec else None
-            due, recorded = utc_text(item.revoke_at), life.revoke_due_at if life else ""
-            if due != recorded and (recorded or history.has(scheduled)):
+            life = history.keys.get((snapshot.account, item.key_id), KeyLife(snapshot.account, item.key_id))
+            due, recorded, retired = utc_text(item.revoke_at), life.revoke_due_at, life.done("retired_at")
+            recent = item.revoke_at >= history.begin + (view.spec or Spec("")).grace
+            if due != recorded and (recorded or recent) and not life.tried("retired_at", retired):
                 detail = f"the label revokes it at {due}, the last line at {recorded or 'no time'}"
-                yield name, item.key_id, "label-changed", life.at("retired_at") if life else None, detail
+                yield name, item.key_id, "label-changed", retired, detail
         for version, label in view.life.malformed:
             yield name, "", "label-changed", None, f"no line writes {label} (version {version})"
 

@@ -122,13 +122,15 @@ def test_unexplained_changes_are_listed(pack: Pack) -> None:
     version = next(each for each, labels in stack.labels("prod/billing/sms").items() if label in labels)
     move = {"SecretId": "prod/billing/sms", "VersionStage": label}
     stack.client.update_secret_version_stage(**move, RemoveFromVersionId=version)
-    early = move | {"VersionStage": label[:-7] + "000001Z", "MoveToVersionId": version}
+    early = move | {"VersionStage": label[:-16] + "00010101T000000Z", "MoveToVersionId": version}
     stack.client.update_secret_version_stage(**early)
+    copied = stack.key(stack.current_key("prod/billing/sms").name, age=timedelta(0))
     assert pack.make().code == 0
     found = {(row["key_id"], row["kind"]) for row in pack.rows("unexplained")}
     assert found == {
         (pack.made_by_hand, "key-created"),
         *((made.id, "key-created"), (made.id, "current-moved"), (disabled.id, "key-disabled")),
+        (copied.id, "key-created"),
         (pack.keys["prod/billing/sms"].id, "label-changed"),
     }
 
@@ -155,7 +157,29 @@ def test_later_lines_hide_no_earlier_ones(pack: Pack) -> None:
         assert pack.act("rollback", SECRET, "--reason", "r").code == 0
         pack.stack.pass_time(timedelta(hours=60))
     assert pack.make().code == 0
-    assert key.id in {row["key_id"] for row in pack.rows("rotations")}
+    rows = pack.rows("rotations")
+    assert key.id in {row["key_id"] for row in rows}
+    pack.audit.write_text("".join(reversed(pack.audit.read_text().splitlines(keepends=True))))
+    pack.folder = pack.folder / "reversed"
+    assert pack.make().code == 1
+    assert pack.rows("rotations") == rows
+
+
+@pytest.mark.parametrize("event", ["key.created", "secret.promoted", "key.retiring", "key.revoked"])
+def test_interrupted_change_is_explained(pack: Pack, event: str) -> None:
+    """A crash after a change leaves the line of its intent, which explains what Infobip and the labels show."""
+    begun = len(pack.audit.read_text().splitlines())
+    pack.stack.pass_time(timedelta(minutes=1))
+    command = ("revoke", "--secret", SECRET, "--yes") if event == "key.revoked" else ("rotate", SECRET)
+    assert pack.act(*command, "--reason", "r").code == 0
+    lines = [json.loads(line) for line in pack.audit.read_text().splitlines()]
+    crashed = [
+        each for at, each in enumerate(lines) if at < begun or (each["event"], each["outcome"]) != (event, "success")
+    ]
+    assert len(crashed) < len(lines)
+    pack.audit.write_text("".join(json.dumps(each) + "\n" for each in crashed))
+    pack.make()
+    assert [row["key_id"] for row in pack.rows("unexplained")] == [pack.made_by_hand]
 
 
 def test_disabled_key_has_last_known_time(pack: Pack) -> None:
