@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,20 @@ def test_what_was_done_to_it_is_found(path: Path, name: str, edit: Edit, expecte
     assert not verify(path).ok
     for problem in verify(path).problems:
         assert problem.detail.startswith(f"line {problem.line} ")
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda rows: rows + rows, {"duplicated": 300}),
+        (lambda rows: rows[150:] + rows[:150], {"missing": 1, "reordered": 150}),
+        (lambda rows: rows[::2] + rows[1::2], {"missing": 149, "reordered": 149}),
+    ],
+    ids=["doubled", "halves", "every second"],
+)
+def test_long_runs_lines_count_once(path: Path, edit: Edit, expected: dict[str, int]) -> None:
+    write(path, 300)
+    assert Counter(kind for _, kind in kinds(edited(path, edit))) == expected
 
 
 def test_gap_says_which_lines(path: Path) -> None:

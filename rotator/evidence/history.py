@@ -154,11 +154,11 @@ class History:
 
         if text("secret") and text("region"):  # two stores may have secrets of one name
             line["secret"] = f"{text('secret')} ({text('aws_account')} {text('region')})"
-        at = _time(text("timestamp"))
-        if at is None:
+        at, deployment = _time(text("timestamp")), text("deployment")
+        if at is None or not deployment:
             source.unusable += 1
             return
-        if text("deployment") != self.deployment:
+        if deployment != self.deployment:
             source.other_deployments += 1
             return
         source.first, source.last = min(source.first or at, at), max(source.last or at, at)

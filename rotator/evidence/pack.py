@@ -152,6 +152,7 @@ def _sources(history: History, longest: timedelta, now: datetime) -> dict[str, A
         "problem_count": sum(each.report.problem_count for each in history.sources),
         "problems": problems[:_MOST_LISTED],
         "open_runs": history.sources[-1].report.open_runs[:_MOST_LISTED] if history.sources else [],
+        "unlinked_runs": [run for each in history.sources for run in each.report.unlinked_runs][:_MOST_LISTED],
         "gap_count": len(gaps),
         "gaps": [_span(*gap) for gap in gaps[:_MOST_LISTED]],
     }
@@ -259,5 +260,5 @@ def differences(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Differe
         elif actual != hashes.get(name):
             found.append(Difference(name, "was changed: its SHA-256 is not the manifest's"))
     found += [Difference(printable(name), "is not a file of a pack") for name in hashes if name not in FILES]
-    known = {*FILES, MANIFEST, SIGNATURE}
+    known = {*FILES, MANIFEST, *([SIGNATURE] if manifest.get("signed_by") else [])}
     return found, sorted(printable(entry.name) for entry in folder.iterdir() if entry.name not in known)

@@ -36,8 +36,8 @@ MOST_PROBLEMS: Final = 1_000
 # A run's first line links to the file's last line at that moment. Programs that append without the rotator's lock may
 # write lines in between. This is how many earlier lines are searched.
 _LINK_WINDOW: Final = 256
-# How many of a run's line numbers are remembered, to detect duplicates.
-_SEEN: Final = 64
+# How many gaps in a run's line numbers are remembered, to tell a late line from a repeated one.
+_MOST_GAPS: Final = 64
 
 _ENDS: Final[dict[str, Event]] = {
     Event.SWEEP_COMPLETED: Event.SWEEP_STARTED,
@@ -104,12 +104,28 @@ class VerifyReport:
 
 @dataclass(slots=True)
 class _Run:
-    """A run's last line (number, digest, line of the file), and its unfinished events."""
+    """A run's last line (number, digest, line of the file), the numbers missing so far, and its unfinished events."""
 
     last: tuple[int, str, int] = (0, "", 0)
-    seen: deque[int] = field(default_factory=lambda: deque(maxlen=_SEEN))
+    gaps: list[range] = field(default_factory=list)
     begun: set[tuple[str, str]] = field(default_factory=set)  # (event that begins something, account)
     intents: Counter[str] = field(default_factory=Counter)
+
+    def fill(self, seq: int) -> bool:
+        """Whether a line was missing so far."""
+        gap = next((gap for gap in self.gaps if seq in gap), None)
+        if gap is not None:
+            self.gaps.remove(gap)
+            self.skip(range(gap.start, seq))
+            self.skip(range(seq + 1, gap.stop))
+        return gap is not None
+
+    def skip(self, missing: range) -> None:
+        """Remember missing lines. If there are too many gaps, a repeated line between two of them counts as late."""
+        self.gaps += [missing] if missing else []
+        if len(self.gaps) > _MOST_GAPS:
+            first, second = self.gaps.pop(0), self.gaps.pop(0)
+            self.gaps.append(range(min(first.start, second.start), max(first.stop, second.stop)))
 
     @property
     def is_open(self) -> bool:
@@ -277,13 +293,13 @@ class AuditChecker:
             return
         run = self._runs.setdefault(run_id, _Run())
         last, last_digest, last_line = run.last
-        if seq in run.seen:
-            self._problem(ProblemKind.DUPLICATED, f"repeats line {seq} of its run", run_id)
-            return
-        run.seen.append(seq)
         if seq <= last:
+            if not run.fill(seq):
+                self._problem(ProblemKind.DUPLICATED, f"repeats line {seq} of its run", run_id)
+                return
             self._problem(ProblemKind.REORDERED, f"(line {seq} of its run) comes after line {last}", run_id)
         else:
+            run.skip(range(last + 1, seq))
             if 0 == last < seq - 1 and str(entry.get("timestamp")) < self._since:
                 pass  # it had begun before the period
             elif seq > last + 1:

@@ -291,6 +291,7 @@ def test_chain_spans_files_and_processes(pack: Pack, tmp_path: Path) -> None:
     assert pack.make(*arguments).document["chain_intact"] is True
     assert len(pack.manifest["sources"]) == 2
     assert pack.manifest["open_runs"] == []
+    assert len(pack.manifest["unlinked_runs"]) == 1
     lines = pack.audit.read_text().splitlines(keepends=True)
     files[2].write_text("".join(lines[2:]))
     for begin, intact in ((json.loads(lines[-1])["timestamp"], True), (pack.period[1], False)):
@@ -303,9 +304,12 @@ def test_silence_and_other_deployments(pack: Pack, tmp_path: Path) -> None:
     """Threat: lines are missing, or another deployment's are shown. The pack says what was not read."""
     assert pack.make().document["gaps"] > 0
     pack.folder = tmp_path / "other"
+    with pack.audit.open("a") as file:
+        file.write(json.dumps({"timestamp": "2026-11-22T10:00:00Z", "run_id": "r", "seq": 1, "prev": "0" * 64}) + "\n")
     assert pack.make(env={"ROTATOR_DEPLOYMENT": "another"}).code == 0
     (source,) = pack.manifest["sources"]
-    assert (source["lines_in_period"], source["other_deployment_lines"] > 0) == (0, True)
+    found = (source["lines_in_period"], source["unusable_lines"], source["other_deployment_lines"] > 0)
+    assert found == (0, 1, True)
     assert pack.manifest["gaps"] == [pack.manifest["period"] | {"to": pack.manifest["generated_at"]}]
     assert pack.rows("rotations") == []
 
@@ -408,6 +412,9 @@ def test_signature_by_kms(pack: Pack) -> None:
     for text in (b"{}", b"[", signed.replace(b'"signature": "', b'"signature": "!'), None):
         signature.unlink() if text is None else signature.write_bytes(text)
         assert [each["file"] for each in pack.verify("--kms-key", key).document["differences"]] == ["manifest.json"]
+    signature.write_bytes(signed)
+    manifest.write_bytes(data.replace(json.dumps(key).encode(), b"null", 1))
+    assert pack.verify().document["unlisted"] == [signature.name]
 
 
 @pytest.mark.parametrize(
