@@ -102,9 +102,10 @@ def rehearse(
     Creates a secret named rotator/rehearsal/… and test keys with the given
     scopes, checks each assumption, rotates, rolls back and revokes once, then
     disables the keys and deletes the secret. Nothing else is changed.
-    docs/rehearsal.md explains each line.
+    docs/rehearsal.md lists the assumptions.
 
-    Exits 1 if an assumption that the rotator needs does not hold.
+    Exits 1 if an assumption that the rotator needs does not hold, or something
+    could not be removed.
 
     \b
     Examples:
