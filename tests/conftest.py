@@ -19,11 +19,11 @@ from moto import backends
 
 from needed_tools import NEEDS
 from tests import leaks
-from tests.leaks import pytest_runtest_makereport
+from tests.leak_search import pytest_runtest_makereport
 from tests.support.moto import Moto, moto_server
 
 if TYPE_CHECKING:
-    from tests.cli.local_stack import Stack
+    from tests.cli.seen_stack import SeenStack
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -124,7 +124,7 @@ def moto() -> Iterator[Moto]:
 
 
 @pytest.fixture
-def stack(moto: Moto) -> Iterator[Stack]:
+def stack(moto: Moto) -> Iterator[SeenStack]:
     """The command line over a fresh simulated Infobip and an empty Secrets Manager."""
     from tests.cli.fresh_stack import local_stack  # what it imports takes time, and few tests need it
 

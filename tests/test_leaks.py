@@ -45,7 +45,7 @@ def test_leaking_test_fails_without_leak(tmp_path: Path, workers: str) -> None:
         "-m",
         "pytest",
         "-p",
-        "tests.leaks",
+        "tests.leak_search",
         "-n",
         workers,
         "-q",

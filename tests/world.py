@@ -8,7 +8,7 @@ import random
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rotator.engine.context import Services
@@ -27,12 +27,12 @@ from rotator.telemetry.audit import Audit, Trigger
 from tests.doubles.in_process import InProcessAdapter
 from tests.doubles.memory_store import MemoryStore
 from tests.support.commands import assert_documented
+from tests.support.eyes import Eyes
 from tests.support.faulty_infobip import FaultyInfobip
-from tests.support.verbs import CURRENT, DAY, HOUR, KEY, PLAIN, Account, Value, Verbs, tags_named
+from tests.support.moments import DAY, HOUR, START
+from tests.support.verbs import CURRENT, KEY, PLAIN, Account, Value, Verbs, tags_named
 
 __all__ = ["DAY", "HOUR", "KEY", "PLAIN", "START", "Events", "MemoryWorld", "World", "with_policy"]
-
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Events:
         self.sent.append((detail_type, detail))
 
 
-class MemoryWorld(Verbs):
+class MemoryWorld(Verbs, Eyes):
     """Everything, ready for a sweep. Values that it makes are registered with the leak search.
 
     ``stores``, where it is set, are several stores as one deployment has them; ``store`` is one of them.

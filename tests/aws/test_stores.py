@@ -34,9 +34,10 @@ from rotator.secret import Secret
 from rotator.telemetry.cloudwatch import EmbeddedMetrics
 from rotator.telemetry.metrics import EXPIRATION
 from tests.cli.denying_proxy import simulated
-from tests.cli.local_stack import Ran, Stack
+from tests.cli.seen_stack import SeenStack
 from tests.doubles.memory_store import MemoryStore
-from tests.support.local_world import LocalWorld
+from tests.support.elsewhere import Elsewhere, elsewhere
+from tests.support.swept import Swept
 
 MEMBER = "111122223333"
 ROLE = f"arn:aws:iam::{MEMBER}:role/rotator"
@@ -52,12 +53,13 @@ READS = ["batch_get_secret_value", "get_secret_value"]
 class Many:
     """Three stores: by ``home``, another region (``away``), and another AWS account (``far``)."""
 
-    home: Stack
-    away: LocalWorld
-    far: LocalWorld
+    home: SeenStack
+    away: Elsewhere
+    far: Elsewhere
 
-    def run(self, *arguments: str, stores: str = STORES) -> Ran:
-        return self.home.run(*arguments, env={"ROTATOR_STORES": stores, "AWS_ENDPOINT_URL": self.home.aws_url})
+    def run(self, *arguments: str, stores: str = STORES, **other: str) -> Swept:
+        environment = {"ROTATOR_STORES": stores, "AWS_ENDPOINT_URL": self.home.aws_url, **other}
+        return Swept(**vars(self.home.run(*arguments, env=environment)))
 
     def prepared(self, monkeypatch: pytest.MonkeyPatch) -> Foundation:
         """The program in this process, as a daemon or a function keeps it."""
@@ -83,13 +85,13 @@ class Many:
 
 
 @pytest.fixture
-def many(stack: Stack) -> Many:
+def many(stack: SeenStack) -> Many:
     stack.account()
-    return Many(stack, stack.elsewhere(REGIONS[1]), stack.elsewhere("eu-west-1", ROLE))
+    return Many(stack, elsewhere(stack, REGIONS[1]), elsewhere(stack, "eu-west-1", ROLE))
 
 
 def test_secrets_of_all_stores_rotate(many: Many) -> None:
-    worlds = {"home": many.home, "away": many.away, "far": many.far}
+    worlds: dict[str, SeenStack | Elsewhere] = {"home": many.home, "away": many.away, "far": many.far}
     old = {name: world.secret(f"prod/{name}", left=10 * 24 * HOUR) for name, world in worlds.items()}
     ran = many.run("run", "--json")
     assert (ran.code, {each["secret"] for each in ran.results("rotate")}) == (0, {f"prod/{name}" for name in worlds})
@@ -394,7 +396,7 @@ def test_emergency_goes_on_without_store(many: Many, operations: list[str], name
 
 def test_refused_role_is_store_unreachable(many: Many) -> None:
     many.home.secret("prod/home")
-    ran = many.home.run("run", "--json", env={"ROTATOR_STORES": STORES, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
+    ran = many.run("run", "--json", AWS_ENDPOINT_URL_STS="http://127.0.0.1:9")
     assert (ran.code, len(ran.alerts("store-unreachable"))) == (1, 1)
 
 

@@ -13,11 +13,11 @@ import click
 import pytest
 
 from rotator.cli import main
-from rotator.cli.app import cli
 from rotator.policy.tags import KNOWN_TAGS
 from rotator.settings import Settings
 from rotator.telemetry.audit import FIELDS
-from tests.cli.local_stack import Stack, subcommands
+from tests.cli.commands import every_command
+from tests.cli.local_stack import Stack
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -40,20 +40,11 @@ def commands() -> dict[str, str]:
                 match = re.fullmatch(r"\s*(?:\$ )?(?:.*\| )?(rotator [^#<>|]*?)\s*(?:[#<>|].*)?", line)
                 if match and "…" not in match[1]:
                     found.setdefault(match[1], path.name)
-    for name, command in _every(cli):
+    for name, command in every_command().items():
         for line in re.sub(r"\\\n\s*", "", command.help or "").splitlines():
             match = re.fullmatch(r" +(?:.* \| )?(rotator [^#<>|]*?)\s*(?:  .*|[#<>|].*)?", line)
             if match:
                 found.setdefault(match[1], f"{name} --help")
-    return found
-
-
-def _every(group: click.Group) -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    for name, command in subcommands(group).items():
-        found.append((name, command))
-        if isinstance(command, click.Group):
-            found += _every(command)
     return found
 
 
@@ -66,10 +57,10 @@ def test_documented_options_exist(command: str) -> None:
     words = [word for word in shlex.split(command)[1:] if word not in PLACEHOLDERS]
     while words and words[0] in ("--region", "--profile", "--log-format"):
         words = words[2:]
-    chosen: click.Command = cli
-    while isinstance(chosen, click.Group) and words:
-        assert words[0] in subcommands(chosen), f"{command}: no command {words[0]}"
-        chosen = subcommands(chosen)[words.pop(0)]
+    known = every_command()
+    names = [" ".join(words[:count]) for count in (1, 2)]
+    assert names[0] in known, f"{command}: no such command"
+    chosen = known.get(names[1], known[names[0]])
     given = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
     assert given <= options_of(chosen), command
 

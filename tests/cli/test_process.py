@@ -15,7 +15,8 @@ from collections.abc import Callable
 import pytest
 
 from tests import leaks
-from tests.cli.local_stack import PATIENCE, Stack
+from tests.cli.children import PATIENCE, ended, start
+from tests.cli.local_stack import Stack
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 
@@ -26,14 +27,14 @@ def test_signal_ends_sweep_in_one_sentence(stack: Stack, number: signal.Signals,
     fault = faults_of(stack.infobip).add(
         Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on)
     )
-    child = stack.start("run")
+    child = start(stack, "run")
     try:
         assert fault.entered.wait(PATIENCE)  # a create is on its way
         child.send_signal(number)
         out, err = child.communicate(timeout=PATIENCE)
     finally:
         go_on.set()
-    ran = stack.ran(child, out, err)
+    ran = ended(child, out, err)
     assert ran.code == code
     assert ran.sentence.startswith("rotator: interrupted")
     unfinished = [line for line in ran.lines if line.get("event") == "key.created" and line["outcome"] == "failure"]
@@ -45,18 +46,18 @@ def test_reader_that_went_away_is_no_error(stack: Stack) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        child = stack.start("status", stdout=writing)
+        child = start(stack, "status", stdout=writing)
     finally:
         os.close(writing)
-    ran = stack.ran(child, "", child.communicate(timeout=PATIENCE)[1])
+    ran = ended(child, "", child.communicate(timeout=PATIENCE)[1])
     assert (ran.code, ran.err) == (0, "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_output_that_nothing_takes_is_said(stack: Stack) -> None:
     with open("/dev/full", "w") as full:
-        child = stack.start("status", "--json", stdout=full)
-    ran = stack.ran(child, "", child.communicate(timeout=PATIENCE)[1])
+        child = start(stack, "status", "--json", stdout=full)
+    ran = ended(child, "", child.communicate(timeout=PATIENCE)[1])
     assert ran.code == 1
     assert os.strerror(errno.ENOSPC) in ran.err
 
@@ -161,7 +162,7 @@ def test_leaked_key_is_not_read_from_tty(stack: Stack) -> None:
 
 
 def test_sandbox_prints_working_environment(stack: Stack) -> None:
-    child = stack.start("sandbox", env=dict.fromkeys(name for name in stack.environment if name.startswith("AWS_")))
+    child = start(stack, "sandbox", env=dict.fromkeys(name for name in stack.environment if name.startswith("AWS_")))
     try:
         assert child.stdout is not None
         exported = dict(

@@ -28,9 +28,11 @@ from rotator.ports import REHEARSAL_PREFIX
 from rotator.sandbox.exchange import Drop, Request, Response
 from rotator.sandbox.state import NameFilter, Role, SimKey
 from rotator.secret import Secret
+from tests.cli.children import start
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
-from tests.cli.local_stack import Ran, Stack
+from tests.cli.local_stack import Stack
 from tests.post_server import JSON
+from tests.support.commands import Ran
 from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 
 SCOPES = ("--scopes", "sms:message:send")
@@ -527,7 +529,7 @@ def killed_at(stack: Stack, nth: int) -> None:
         os.kill(child[0].pid, signal.SIGKILL)
 
     create = fault(stack, Fault(FaultKind.HOOK_AFTER, method="POST", path=KEYS, nth=nth, hook=kill))
-    child.append(stack.start(*COMMAND))
+    child.append(start(stack, *COMMAND))
     child[0].communicate(timeout=60)
     assert child[0].returncode == -signal.SIGKILL
     assert create.hits

@@ -21,8 +21,9 @@ from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.launcher import UNMANAGED_KEY
 from rotator.sandbox.state import SimKey
 from tests import leaks
-from tests.cli.local_stack import Ran, Stack
+from tests.cli.local_stack import Stack
 from tests.emergencies import replaced, revoked
+from tests.support.commands import Ran
 
 OTP = "prod/sms/otp"
 REASON = ("--reason", "leak")

@@ -11,7 +11,8 @@ import requests
 
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.state import SimKey
-from tests.cli.local_stack import Ran, Stack
+from tests.cli.local_stack import Stack
+from tests.support.commands import Ran
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 NAME = "prod/sms"

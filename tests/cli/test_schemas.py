@@ -10,7 +10,8 @@ from jsonschema import ValidationError
 from write_schemas import documented
 
 from rotator.cli.app import COMMANDS, cli
-from tests.cli.local_stack import PATIENCE, Stack
+from tests.cli.children import PATIENCE, start
+from tests.cli.local_stack import Stack
 from tests.support.commands import assert_documented
 
 
@@ -39,7 +40,7 @@ def test_document_is_as_documented(stack: Stack, arguments: tuple[str, ...]) -> 
 @pytest.mark.parametrize("arguments", [("serve", "--metrics-port", "0"), ("sandbox",)], ids=lambda each: each[0])
 def test_lasting_command_writes_document(stack: Stack, arguments: tuple[str, ...]) -> None:
     stack.seed()
-    child = stack.start(*arguments, "--json")
+    child = start(stack, *arguments, "--json")
     assert child.stdout is not None
     text = ""
     for line in child.stdout:

@@ -18,7 +18,8 @@ import pytest
 import requests
 
 from tests import leaks
-from tests.cli.local_stack import PATIENCE, Stack
+from tests.cli.children import PATIENCE, start
+from tests.cli.local_stack import Stack
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 CREATE = {"method": "POST", "path": "/settings/2/api-keys"}
@@ -78,7 +79,7 @@ class Child:
 
 @contextlib.contextmanager
 def serving(stack: Stack, *arguments: str, **environment: str | None) -> Iterator[Child]:
-    process = stack.start("serve", *arguments, env=environment)
+    process = start(stack, "serve", *arguments, env=environment)
     child = Child(process)
     try:
         yield child

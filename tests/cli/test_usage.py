@@ -23,8 +23,8 @@ from rotator.cli.app import COMMANDS, cli
 from rotator.message import Message
 from rotator.render import Grid, brief, local_text, shown, when
 from tests import leaks
-from tests.cli.local_stack import subcommands
-from tests.world import START
+from tests.cli.commands import every_command
+from tests.support.moments import START
 
 KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
 
@@ -183,11 +183,11 @@ def test_version_and_nothing_at_all(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_text_is_checked(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """In each option and argument that takes a name, a path, a time or a reason."""
     checked = 0
-    for name, command in subcommands(cli).items():
+    for name, command in every_command().items():
         for parameter in (each for each in command.params if each.type.name == "text"):
             option = parameter.opts[-1]
             given = [f"{option}={text}"] if isinstance(parameter, click.Option) else ["--", text]
-            assert main([name, *given]) == 2, given
+            assert main([*name.split(), *given]) == 2, given
             err = capsys.readouterr().err
             assert option.upper() in err.upper()
             assert len(err) < 400

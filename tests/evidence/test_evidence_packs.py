@@ -22,7 +22,7 @@ from rotator.sandbox.aws import REGION, client, create_managed
 from rotator.sandbox.launcher import UNMANAGED_KEY
 from tests import leaks
 from tests.aws.fake_aws import error, ok, serving
-from tests.cli.local_stack import Stack
+from tests.cli.seen_stack import SeenStack
 from tests.support.commands import Ran
 
 SECRET = "prod/sms/otp"
@@ -32,7 +32,7 @@ DAY = timedelta(days=1)
 class Pack:
     """A fleet, its audit file, and the pack of a period around now."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
+    def __init__(self, stack: SeenStack, folder: Path) -> None:
         self.stack, self.audit, self.folder = stack, folder / "audit.jsonl", folder / "pack"
         self.keys = stack.seed()
         (self.made_by_hand,) = (key.id for key in stack.infobip.keys() if key.name == UNMANAGED_KEY)
@@ -60,14 +60,14 @@ class Pack:
         return self.stack.run("evidence", "--verify", str(self.folder), *arguments, "--json")
 
 
-def client_of(stack: Stack, service: str) -> Any:
+def client_of(stack: SeenStack, service: str) -> Any:
     """A client of another service of the stack's AWS."""
     with patch.dict(os.environ, stack.environment):
         return make_client(make_session(REGION), service)
 
 
 @pytest.fixture
-def pack(stack: Stack, tmp_path: Path) -> Pack:
+def pack(stack: SeenStack, tmp_path: Path) -> Pack:
     return Pack(stack, tmp_path)
 
 
@@ -435,7 +435,7 @@ def test_signature_by_kms(pack: Pack) -> None:
         ("--verify", "DIR", "-o", "FULL"),
     ],
 )
-def test_bad_input_is_usage_error(stack: Stack, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_bad_input_is_usage_error(stack: SeenStack, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     full = tmp_path / "full"
     (full / "kept").mkdir(parents=True)
     places = [each.replace("DIR", str(tmp_path / "new")).replace("FULL", str(full)) for each in arguments]

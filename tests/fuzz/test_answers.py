@@ -14,15 +14,15 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.patience import Patience
 from rotator.ports import KeyRequest
-from rotator.sandbox.clocks import VirtualClock
-from rotator.sandbox.exchange import Drop, DropKind, Request, Response
-from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.exchange import Drop, DropKind, Response
 from rotator.secret import Secret
 from tests.doubles.in_process import InProcessAdapter
+from tests.fuzz.scripted import Scripted
 from tests.fuzz.strategies import BODIES, TEXTS, result_of
 from tests.infobip.answers import K1, KEY_VALUE, shown
-from tests.infobip.fake_server import PASSWORD, USER, FakeServer, client_for, raw
-from tests.world import START
+from tests.infobip.clients import PASSWORD, USER, client_for
+from tests.infobip.fake_server import FakeServer, raw
+from tests.support.moments import START
 
 CALLS: dict[str, Callable[[InfobipClient], object]] = {
     "list": lambda client: client.list_keys(),
@@ -44,19 +44,6 @@ ANSWERS: st.SearchStrategy[Response | Drop] = st.one_of(
     st.builds(Response, STATUSES, HEADERS, BODIES, st.none() | st.integers(0, 100)),
     st.builds(Drop, st.sampled_from(list(DropKind))),
 )
-
-
-class Scripted(InfobipWorld):
-    """An Infobip that answers from a script, the last answer again and again."""
-
-    def __init__(self, answers: list[Response | Drop]) -> None:
-        super().__init__(VirtualClock(START))
-        self.answers = answers
-        self.requests: list[Request] = []
-
-    def handle(self, request: Request) -> Response | Drop:
-        self.requests.append(request)
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 def client_of(world: Scripted, auth: AuthMethod) -> InfobipClient:

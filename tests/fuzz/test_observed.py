@@ -21,7 +21,7 @@ from rotator.reasons import Reason
 from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
 from tests.fuzz.strategies import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of
-from tests.world import START
+from tests.support.moments import START
 
 TIMES = (
     st.none()

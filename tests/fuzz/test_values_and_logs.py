@@ -19,10 +19,10 @@ from rotator.sandbox.exchange import Response
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit
 from tests.doubles.in_process import InProcessAdapter
+from tests.fuzz.scripted import Scripted
 from tests.fuzz.strategies import HOSTILE, JSON, SCALARS, TEXTS, result_of
-from tests.fuzz.test_answers import Scripted
 from tests.infobip.answers import KEY_VALUE
-from tests.world import START
+from tests.support.moments import START
 
 OTHER = KEY_VALUE.replace("0", "f")
 VALUES = st.one_of(

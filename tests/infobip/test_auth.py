@@ -26,19 +26,8 @@ from rotator.ports import KeyRequest
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests.infobip.answers import key, page
-from tests.infobip.fake_server import (
-    PASSWORD,
-    USER,
-    FakeServer,
-    RecordingClock,
-    RecordingRedactor,
-    Reply,
-    client_for,
-    drop,
-    reply,
-    sandbox,
-    silence,
-)
+from tests.infobip.clients import PASSWORD, USER, RecordingClock, RecordingRedactor, client_for, sandbox
+from tests.infobip.fake_server import FakeServer, Reply, drop, reply, silence
 
 IBSSO, OAUTH2 = AuthMethod.IBSSO, AuthMethod.OAUTH2
 SESSION = "/auth/1/session"

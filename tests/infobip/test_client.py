@@ -22,7 +22,8 @@ from rotator.sandbox.state import MissingAccount, NameFilter, Options
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
 from tests.infobip.answers import K1, KEY_VALUE, key, page, shown
-from tests.infobip.fake_server import FakeServer, client_for, drop, reply, sandbox
+from tests.infobip.clients import client_for, sandbox
+from tests.infobip.fake_server import FakeServer, drop, reply
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 END = datetime(2026, 12, 1, tzinfo=UTC)

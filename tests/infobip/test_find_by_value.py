@@ -12,7 +12,8 @@ from rotator.infobip.client import InfobipClient
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests.infobip.answers import KEY_VALUE, key, page
-from tests.infobip.fake_server import FakeServer, client_for, reply, sandbox
+from tests.infobip.clients import client_for, sandbox
+from tests.infobip.fake_server import FakeServer, reply
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 OTHER = KEY_VALUE.replace("0123", "ffff")

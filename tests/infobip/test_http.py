@@ -26,19 +26,8 @@ from rotator.patience import Patience
 from rotator.ports import KeyRequest
 from tests.infobip.answers import K1, key
 from tests.infobip.certificates import certificate
-from tests.infobip.fake_server import (
-    FakeServer,
-    RecordingClock,
-    Reply,
-    below_tls,
-    client_for,
-    drop,
-    endless,
-    raw,
-    reply,
-    reset,
-    silence,
-)
+from tests.infobip.clients import RecordingClock, client_for
+from tests.infobip.fake_server import FakeServer, Reply, below_tls, drop, endless, raw, reply, reset, silence
 
 REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), frozenset({"sms:manage"}))
 GOOD = reply(200, key())

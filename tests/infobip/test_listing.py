@@ -12,7 +12,8 @@ from rotator.ports import FetchedKey
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount
 from tests.infobip.answers import key, page
-from tests.infobip.fake_server import FakeServer, client_for, reply, sandbox
+from tests.infobip.clients import client_for, sandbox
+from tests.infobip.fake_server import FakeServer, reply
 from tests.policy.build import key as known_key
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 

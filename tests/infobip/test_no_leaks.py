@@ -16,18 +16,8 @@ from rotator.infobip.credentials import AuthMethod
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
 from tests.infobip.answers import K1, KEY_VALUE, key, page
-from tests.infobip.fake_server import (
-    PASSWORD,
-    USER,
-    FakeServer,
-    RecordingClock,
-    RecordingRedactor,
-    Reply,
-    client_for,
-    drop,
-    raw,
-    reply,
-)
+from tests.infobip.clients import PASSWORD, USER, RecordingClock, RecordingRedactor, client_for
+from tests.infobip.fake_server import FakeServer, Reply, drop, raw, reply
 
 TOKEN = "T0KEN-0123456789"
 ENCODED = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()

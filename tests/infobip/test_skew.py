@@ -14,7 +14,8 @@ from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.secret import Secret
 from tests.infobip.answers import KEY_VALUE, key
-from tests.infobip.fake_server import PASSWORD, USER, FakeServer, client_for, reply
+from tests.infobip.clients import PASSWORD, USER, client_for
+from tests.infobip.fake_server import FakeServer, reply
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
 ZERO = timedelta(0)

@@ -18,7 +18,8 @@ from rotator.ports import KeyRequest
 from rotator.secret import Secret
 from tests.infobip.answers import KEY_VALUE, key, page
 from tests.infobip.certificates import certificate
-from tests.infobip.fake_server import FakeServer, Reply, below_tls, client_for, drop, endless, reply, reset, silence
+from tests.infobip.clients import client_for
+from tests.infobip.fake_server import FakeServer, Reply, below_tls, drop, endless, reply, reset, silence
 
 REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), frozenset({"sms:manage"}))
 GOOD = reply(200, key())

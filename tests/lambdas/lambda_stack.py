@@ -9,7 +9,9 @@ from typing import Any
 
 import boto3
 
-from tests.support.local_world import DAY, LocalWorld
+from tests.support.eyes import Eyes
+from tests.support.local_world import LocalWorld
+from tests.support.moments import DAY
 
 __all__ = ["DAY", "Context", "LambdaStack"]
 
@@ -31,7 +33,7 @@ class Context:
 
 
 @dataclass(repr=False)
-class LambdaStack(LocalWorld):
+class LambdaStack(LocalWorld, Eyes):
     """Infobip, AWS, and what Lambda and Secrets Manager do before a handler is called."""
 
     def aws(self, service: str) -> Any:

@@ -13,7 +13,7 @@ from tests.deploy.recording import recording
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
 from tests.lambdas.test_label_events import ARN, IGNORED, SMS, VERSION, event
 from tests.lambdas.test_scheduled import queue
-from tests.support.local_world import LocalWorld
+from tests.support.elsewhere import Elsewhere, elsewhere
 
 MEMBER = "111122223333"
 ROLE = f"arn:aws:iam::{MEMBER}:role/infobip-key-rotator"
@@ -21,15 +21,15 @@ STORES = {"region": ("us-east-1", None), "account": ("eu-west-1", ROLE)}
 
 
 @pytest.fixture(params=STORES)
-def away(request: pytest.FixtureRequest, stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> LocalWorld:
+def away(request: pytest.FixtureRequest, stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     """Another region, or another AWS account; both are stores."""
     stack.account()
     monkeypatch.setenv("ROTATOR_STORES", f"{stack.region} us-east-1 {ROLE}@eu-west-1")
     runtime.forget()
-    return stack.elsewhere(*STORES[request.param])
+    return elsewhere(stack, *STORES[request.param])
 
 
-def pasted(world: LocalWorld, value: str) -> dict[str, Any]:
+def pasted(world: Elsewhere, value: str) -> dict[str, Any]:
     """A person stores a value there; gives the event, as the rule forwards it."""
     version = world.put(SMS, {"api_key": value})
     arn = world.arn(SMS)
@@ -38,7 +38,7 @@ def pasted(world: LocalWorld, value: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("over_queue", [False, True])
 def test_store_of_arn_is_taken_up(
-    stack: LambdaStack, away: LocalWorld, monkeypatch: pytest.MonkeyPatch, over_queue: bool
+    stack: LambdaStack, away: Elsewhere, monkeypatch: pytest.MonkeyPatch, over_queue: bool
 ) -> None:
     take = queue(stack, monkeypatch) if over_queue else list
     for world in (stack, away):
@@ -77,7 +77,7 @@ def test_arn_of_no_store_ends_without_call(
 
 
 @pytest.mark.parametrize("name", ["rotator/main", "other"])
-def test_member_event_checks_one_secret(away: LocalWorld, stack: LambdaStack, name: str) -> None:
+def test_member_event_checks_one_secret(away: Elsewhere, stack: LambdaStack, name: str) -> None:
     """Threat: a member account sends events for secrets that are not managed, or for a management secret of its own.
     Each is described, and Infobip is not called."""
     if name == "other":

@@ -30,7 +30,6 @@ TAGS: list[dict[str, str]] = [
     *({"hold": "freeze"}, {"hold": ""}, {"grace": "soon"}, {"grace": "30m", "hold": "x"}, {"hodl": "x"}),
 ]
 
-
 # Strategies are made once: made anew at each draw, they take longer than what they draw.
 COUNTS = st.integers(0, len(VERSIONS))
 PLACES = [st.sampled_from([*VERSIONS[:count], None]) for count in range(len(VERSIONS) + 1)]
@@ -111,19 +110,16 @@ resolutions = st.sampled_from(
         None,
     ]
 )
-
-
 ALL_KEYS = st.tuples(*(keys(key_id) for key_id in (*KEYS, "X")))
 ALL_FOUND = st.tuples(*(resolutions for _ in NAMES))
 COMPLETE = st.sampled_from([True, True, True, False])
 SKEW = st.sampled_from([None] * 15 + [timedelta(minutes=6)])
-MINE = st.integers(1, len(NAMES))
 
 
 def worlds(versions: st.SearchStrategy[dict[str, str]]) -> st.SearchStrategy[AccountSnapshot]:
     """Snapshots of an account and another one."""
     mine, other = (st.tuples(*(entries(name, account, versions) for name in NAMES)) for account in ("main", "other"))
-    return st.builds(_world, MINE, mine, other, ALL_KEYS, ALL_FOUND, SKEW, COMPLETE)
+    return st.builds(_world, st.integers(1, len(NAMES)), mine, other, ALL_KEYS, ALL_FOUND, SKEW, COMPLETE)
 
 
 def _world(

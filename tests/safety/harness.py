@@ -22,11 +22,14 @@ from tests import leaks
 from tests.safety.aws_answers import AwsAnswers
 from tests.support.commands import Ran, called
 from tests.support.faulty_infobip import FaultyInfobip
-from tests.support.local_world import DAY, HOUR, SCOPES, LocalWorld
+from tests.support.local_world import LocalWorld
+from tests.support.moments import DAY, HOUR
 from tests.support.moto import Moto
 from tests.support.rotator import Rotator
+from tests.support.swept import Swept
+from tests.support.verbs import SCOPES
 
-__all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "SCOPES", "InfobipServer", "Ran", "Region", "SimKey", "System"]
+__all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "SCOPES", "InfobipServer", "Region", "SimKey", "Swept", "System"]
 
 ADMIN_SCOPES = ("account-management:manage", "sms:manage", "voice:manage")
 
@@ -105,11 +108,11 @@ class Region(LocalWorld, Rotator):
         aws = environment(self.aws_url, self.region)
         return called(arguments, {**os.environ, **aws, **self.system.environment})
 
-    def sweep(self, *arguments: str) -> Ran:
-        return self.run("run", "--json", *arguments)
+    def sweep(self, *arguments: str) -> Swept:
+        return Swept(**vars(self.run("run", "--json", *arguments)))
 
-    def plan(self, *arguments: str) -> Ran:
-        return self.run("plan", "--json", *arguments)
+    def plan(self, *arguments: str) -> Swept:
+        return Swept(**vars(self.run("plan", "--json", *arguments)))
 
     def rotate(self, name: str) -> SimKey:
         ran = self.run("rotate", name, "--reason", "test")

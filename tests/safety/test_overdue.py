@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.safety.harness import DAY, HOUR, Ran
+from tests.safety.harness import DAY, HOUR, Swept
 from tests.support.rotator import Rotator
 
 
@@ -13,12 +13,12 @@ def due_now(rotator: Rotator) -> None:
     rotator.secret("prod/api", left=30 * DAY, rotate_before="30d")
 
 
-def sweep_after(rotator: Rotator, *waits: timedelta) -> list[Ran]:
+def sweep_after(rotator: Rotator, *waits: timedelta) -> list[Swept]:
     """A sweep after each of the waits."""
     return [ran for wait in waits for ran in rotator.sweeps(1, every=wait)]
 
 
-def overdue_errors(ran: Ran) -> list[str]:
+def overdue_errors(ran: Swept) -> list[str]:
     return [alert["secret"] for alert in ran.alerts("overdue") if alert["severity"] == "error"]
 
 

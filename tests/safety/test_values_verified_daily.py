@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.safety.harness import DAY, HOUR, Ran, Region
+from tests.safety.harness import DAY, HOUR, Region, Swept
 from tests.support.rotator import Rotator
 
 FOREIGN = f"{7:032x}-11111111-1111-4111-8111-111111111111"
@@ -41,11 +41,11 @@ def binary_value(rotator: Rotator) -> None:
 EDITS = [changed_field, field_that_holds_a_foreign_key, edited_value, broken_value, binary_value]
 
 
-def found(ran: list[Ran]) -> list[tuple[str, str]]:
+def found(ran: list[Swept]) -> list[tuple[str, str]]:
     return [(alert["kind"], alert["severity"]) for each in ran for alert in each.alerts("unproven-label", "prod/api")]
 
 
-def removed(ran: list[Ran]) -> list[str]:
+def removed(ran: list[Swept]) -> list[str]:
     """The labels that were removed, by the audit: each with its intent before and its result after."""
     lines = [line for each in ran for line in each.audit if line["event"] == "secret.unlabelled"]
     assert [line["outcome"] for line in lines] == ["attempt", "success"] * (len(lines) // 2)

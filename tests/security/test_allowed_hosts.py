@@ -9,11 +9,11 @@ import pytest
 
 from rotator.bootstrap import prepare
 from rotator.errors import ConfigurationError, ProviderUnavailable
+from rotator.model import SecretEntry
 from rotator.ports import KeyProvider, KeyRequest
 from rotator.secret import Secret
-from tests.infobip.fake_server import PASSWORD, FakeServer, reply
-from tests.policy.build import secret
-from tests.world import START
+from tests.infobip.fake_server import FakeServer, reply
+from tests.support.moments import START
 
 HOST = "keys.evil.example"
 
@@ -29,8 +29,8 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 
 
 def connect(**environ: str) -> KeyProvider:
-    value = Secret(json.dumps({"base_url": f"https://{HOST}", "username": "ops", "password": PASSWORD}))
-    return prepare(region="eu-central-1", environ=environ).connect(secret("rotator/main", {}), value)
+    value = Secret(json.dumps({"base_url": f"https://{HOST}", "username": "ops", "password": "correct-horse"}))
+    return prepare(region="eu-central-1", environ=environ).connect(SecretEntry("arn:…", "rotator/main", {}, {}), value)
 
 
 @pytest.mark.parametrize("allowed", ["", "evil.example", "*.keys.evil.example,other.example"])

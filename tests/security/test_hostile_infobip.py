@@ -19,7 +19,8 @@ from rotator.sandbox.exchange import Request
 from rotator.secret import Secret
 from tests.fuzz.strategies import HOSTILE, result_of
 from tests.infobip.answers import K1, KEY_VALUE
-from tests.infobip.fake_server import FakeServer, client_for, reply
+from tests.infobip.clients import client_for
+from tests.infobip.fake_server import FakeServer, reply
 from tests.security.altered_answers import Alter, altered_world, keys_in
 from tests.world import DAY, HOUR, START
 

@@ -9,12 +9,12 @@ import sys
 import threading
 from pathlib import Path
 
-import click
 import pytest
 
-from rotator.cli.app import cli
 from tests import leaks
-from tests.cli.local_stack import Stack, subcommands
+from tests.cli.children import ended, start
+from tests.cli.commands import every_command
+from tests.cli.local_stack import Stack
 from tests.infobip.answers import KEY_VALUE
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
 
@@ -22,21 +22,10 @@ ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "Correct-Horse-Battery-9!"
 
 
-def commands(group: click.Group, *path: str) -> list[tuple[str, click.Command]]:
-    """Every command with its whole name."""
-    found: list[tuple[str, click.Command]] = []
-    for name, command in subcommands(group).items():
-        if isinstance(command, click.Group):
-            found += commands(command, *path, name)
-        else:
-            found.append((" ".join((*path, name)), command))
-    return found
-
-
 def test_no_option_takes_secret() -> None:
     """Threat: a secret in the shell history. No option accepts one."""
     words = ("password", "token", "value", "credential", "api-key", "apikey", "leaked")
-    for name, command in commands(cli):
+    for name, command in every_command().items():
         for parameter in command.params:
             takes_text = not getattr(parameter, "is_flag", False)
             named = " ".join([parameter.name or "", *parameter.opts]).lower().replace("_", "-")
@@ -79,7 +68,7 @@ def test_process_list_shows_no_value(stack: Stack) -> None:
     key = stack.secret("app/key", account)
     held = Fault(FaultKind.DELAY, method="PUT", until=threading.Event())
     faults_of(stack.infobip).add(held)
-    child = stack.start("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=True)
+    child = start(stack, "revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=True)
     try:
         assert child.stdin is not None
         child.stdin.write(leaks.register(str(key.value)))
@@ -91,7 +80,7 @@ def test_process_list_shows_no_value(stack: Stack) -> None:
         assert held.until is not None
         held.until.set()
         out, err = child.communicate(timeout=60)
-    stack.ran(child, out, err)
+    ended(child, out, err)
     assert b"--leaked-key-stdin" in seen
     for value in (str(key.value), PASSWORD):
         assert value.encode() not in seen

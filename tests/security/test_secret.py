@@ -25,7 +25,7 @@ from rotator.ports import FetchedKey, StoredValue
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from tests.infobip.answers import KEY_VALUE, key
-from tests.infobip.fake_server import PASSWORD
+from tests.infobip.clients import PASSWORD
 
 MANAGEMENT = json.dumps({"base_url": "https://a.api.infobip.com", "username": "u", "password": PASSWORD})
 HOLDERS: dict[str, Callable[[], object]] = {

@@ -57,28 +57,14 @@ class Ran:
             [*plain, *(f"rotator: {line['event']}" for line in self.lines if line.get("log") == "rotator")]
         )
 
-    def alerts(self, kind: str | None = None, secret: str | None = None) -> list[dict[str, Any]]:
-        """The alerts of every account in ``--json``, of one kind or about one secret where given."""
-        every = [alert for account in self.document["accounts"] for alert in account["alerts"]]
-        of_kind = [alert for alert in every if kind in (None, alert["kind"])]
-        return [alert for alert in of_kind if secret in (None, alert["secret"])]
-
-    def results(self, kind: str, outcome: str = "done") -> list[dict[str, Any]]:
-        """The actions of one kind that had that outcome, in ``--json``."""
-        return [each for each in self.document["results"] if (each["kind"], each["outcome"]) == (kind, outcome)]
-
 
 def called(arguments: Sequence[str], environment: Mapping[str, str], stdin: str | None = None) -> Ran:
     """One command to its end, in this process and that environment; its output is searched for secret values."""
     streams = [io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8") for text in (stdin or "", "", "")]
-    before = sys.stdin, sys.stdout, sys.stderr
-    with patch.dict(os.environ, environment, clear=True):
+    redirected = patch.multiple(sys, stdin=streams[0], stdout=streams[1], stderr=streams[2])
+    with patch.dict(os.environ, environment, clear=True), redirected:
         time.tzset()
-        sys.stdin, sys.stdout, sys.stderr = streams
-        try:
-            code = main(arguments)
-        finally:
-            sys.stdin, sys.stdout, sys.stderr = before
+        code = main(arguments)
     time.tzset()
     out, err = (stream.detach().getvalue().decode() for stream in streams[1:])
     ran = checked(code, out, err)
@@ -94,8 +80,7 @@ def called(arguments: Sequence[str], environment: Mapping[str, str], stdin: str 
 
 def checked(code: int, out: str, err: str) -> Ran:
     """The output, which holds no secret value and no traceback."""
-    leaks.check(out, "stdout")
-    leaks.check(err, "stderr")
+    leaks.check(f"{out}\n{err}", "stdout or stderr")
     assert "Traceback" not in err
     return Ran(code, out, err)
 

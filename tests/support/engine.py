@@ -9,8 +9,9 @@ from rotator.cli.documents import as_json, sweep_document
 from rotator.engine.rotate_now import rotate_now
 from rotator.sandbox.state import SimKey
 from rotator.settings import Settings
-from tests.support.commands import Ran, assert_documented
+from tests.support.commands import assert_documented
 from tests.support.rotator import Rotator
+from tests.support.swept import Swept
 from tests.world import MemoryWorld
 
 
@@ -21,13 +22,13 @@ class Engine(MemoryWorld, Rotator):
         super().__init__()
         self.environment = {}
 
-    def sweep(self) -> Ran:
+    def sweep(self) -> Swept:
         read = len(self.stream.getvalue())
         self.policy = Settings.from_env(self.environment)
         done = self.reconciler().sweep()
         return self._ran("run", 0 if done.succeeded else 1, sweep_document(done.plan, done.results), read)
 
-    def plan(self) -> Ran:
+    def plan(self) -> Swept:
         read = len(self.stream.getvalue())
         return self._ran("plan", 0, as_json(self.reconciler().plan()), read)
 
@@ -38,7 +39,7 @@ class Engine(MemoryWorld, Rotator):
     def unreadable(self, name: str, unreadable: bool = True) -> None:
         self.store.deny_kms(name, unreadable)
 
-    def _ran(self, command: str, code: int, document: Any, read: int) -> Ran:
+    def _ran(self, command: str, code: int, document: Any, read: int) -> Swept:
         text = json.dumps(document)
         assert_documented(command, json.loads(text))
-        return Ran(code, text, self.stream.getvalue()[read:])
+        return Swept(code, text, self.stream.getvalue()[read:])

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
-
-from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value
+from rotator.sandbox.aws import REGION, consumer_value
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
-from tests.support.verbs import CURRENT, DAY, HOUR, SCOPES, Value, Verbs, tags_named
-
-__all__ = ["DAY", "HOUR", "SCOPES", "LocalWorld"]
+from tests.support.verbs import CURRENT, Value, Verbs, tags_named
 
 
 @dataclass(repr=False)
@@ -28,25 +24,10 @@ class LocalWorld(Verbs):
     client: Any
     region: str = REGION
 
-    def elsewhere(self, region: str, role: str | None = None) -> LocalWorld:
-        """The secrets of another region, or of a role's AWS account, with the same Infobip and clock."""
-        keys = {name.lower(): text for name, text in DUMMY_CREDENTIALS.items()}
-        if role is not None:
-            assumed = self._client("sts", region, keys).assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
-            names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
-            keys = dict(zip(keys, (assumed[name] for name in names), strict=True))
-        client = self._client("secretsmanager", region, keys)
-        return LocalWorld(self.infobip, self.infobip_url, self.aws_url, self.clock, client, region)
-
-    def _client(self, service: str, region: str, keys: Mapping[str, Any]) -> Any:
-        connect: Any = boto3.client
-        return connect(service, region, endpoint_url=self.aws_url, **keys)
-
     def new_secret(self, name: str, tags: Mapping[str, str], value: str | None = None) -> str:
-        arn = str(self.client.create_secret(Name=name, Tags=_listed(tags))["ARN"])
-        if value is not None:
-            self.put(name, value)
-        return arn
+        stored = {} if value is None else {"SecretString": value}
+        listed = [{"Key": key, "Value": text} for key, text in tags.items()]
+        return str(self.client.create_secret(Name=name, Tags=listed, **stored)["ARN"])
 
     def put(self, name: str, value: Value, labels: Iterable[str] = CURRENT, version: str | None = None) -> str:
         text = value if isinstance(value, str | bytes) else json.dumps(value)
@@ -55,9 +36,9 @@ class LocalWorld(Verbs):
         before = self.labels(name)
         made = self.client.put_secret_value(SecretId=name, VersionStages=[*labels], **stored, **token)["VersionId"]
         # AWS moves the labels that were given; moto takes the other labels off the version that was current, too.
-        now = self.every_label(name)
-        for older, lost in ((older, every - now) for older, every in before.items()):
-            for label in lost:
+        now = set().union(*self.labels(name).values())
+        for older, every in before.items():
+            for label in every - now:
                 self.label(name, label, older)
         return str(made)
 
@@ -67,7 +48,8 @@ class LocalWorld(Verbs):
         self.client.update_secret_version_stage(SecretId=name, VersionStage=label, **given)
 
     def tag(self, name: str, **tags: str) -> None:
-        self.client.tag_resource(SecretId=name, Tags=_listed(tags_named(tags)))
+        listed = [{"Key": key, "Value": text} for key, text in tags_named(tags).items()]
+        self.client.tag_resource(SecretId=name, Tags=listed)
 
     def untag(self, name: str, *tags: str) -> None:
         self.client.untag_resource(SecretId=name, TagKeys=[*tags])
@@ -86,12 +68,4 @@ class LocalWorld(Verbs):
         """Everything that a command or a handler could have changed."""
         keys = tuple(sorted((key.id, key.enabled, key.valid_to) for key in self.infobip.keys()))
         listed = self.client.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
-        found = {
-            each["Name"]: sorted((v, *sorted(labels)) for v, labels in each.get("SecretVersionsToStages", {}).items())
-            for each in listed
-        }
-        return keys, found
-
-
-def _listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": name, "Value": text} for name, text in tags.items()]
+        return keys, {each["Name"]: each.get("SecretVersionsToStages") for each in listed}

@@ -7,24 +7,38 @@ from datetime import timedelta
 from typing import cast
 
 from rotator.sandbox.state import SimKey
-from tests.support.commands import Ran
+from tests.support.eyes import Eyes
 from tests.support.faulty_infobip import FaultyInfobip
 from tests.support.infobip_faults import InfobipFaults
-from tests.support.verbs import HOUR, Verbs
+from tests.support.moments import HOUR
+from tests.support.swept import Swept
+from tests.support.verbs import Verbs
 
 
-class Rotator(Verbs):
+class Rotator(Verbs, Eyes):
     """The engine in memory (``engine.py``), or the command line over HTTP (``tests/safety/harness.py``)."""
 
     environment: dict[str, str]
     """Its settings, as ``ROTATOR_…``."""
 
     @abstractmethod
-    def sweep(self) -> Ran:
+    def label(self, name: str, label: str, version: str | None, remove_from: str | None = None) -> None:
+        """Move a label, as any principal with write access can."""
+
+    @abstractmethod
+    def tag(self, name: str, **tags: str) -> None:
+        """Set tags: ``value_field="x"`` is ``rotator:value-field``."""
+
+    @abstractmethod
+    def untag(self, name: str, *tags: str) -> None:
+        """Remove tags, by their whole names."""
+
+    @abstractmethod
+    def sweep(self) -> Swept:
         """One sweep of everything; its document is that of ``run --json``."""
 
     @abstractmethod
-    def plan(self) -> Ran:
+    def plan(self) -> Swept:
         """What a sweep would do; its document is that of ``plan --json``."""
 
     @abstractmethod
@@ -35,7 +49,7 @@ class Rotator(Verbs):
     def unreadable(self, name: str, unreadable: bool = True) -> None:
         """The value of that secret cannot be read by the rotator from now on, or can again."""
 
-    def sweeps(self, count: int, every: timedelta = HOUR) -> list[Ran]:
+    def sweeps(self, count: int, every: timedelta = HOUR) -> list[Swept]:
         """That many sweeps, each after that time."""
         found = []
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""What every world of a test can do, in memory or over HTTP: it is made by verbs, and looked at."""
+"""What every world of a test can do, in memory or over HTTP: it is made by verbs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
+from tests.support.moments import DAY
 
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
 SCOPES: Final = ("sms:manage",)
 KEY: Final = "key"
 """A secret's value that is its key, as JSON."""
@@ -36,8 +35,6 @@ class Verbs(ABC):
     infobip_url: str
     clock: OffsetClock
 
-    # ---- by each Secrets Manager ------------------------------------------------------------------------------------
-
     @abstractmethod
     def new_secret(self, name: str, tags: Mapping[str, str], value: str | None = None) -> str:
         """A secret; gives its ARN."""
@@ -47,30 +44,8 @@ class Verbs(ABC):
         """Store a value with any labels, as any principal with write access can; gives the version's id."""
 
     @abstractmethod
-    def label(self, name: str, label: str, version: str | None, remove_from: str | None = None) -> None:
-        """Move a label, as any principal with write access can."""
-
-    @abstractmethod
-    def tag(self, name: str, **tags: str) -> None:
-        """Set tags: ``value_field="x"`` is ``rotator:value-field``."""
-
-    @abstractmethod
-    def untag(self, name: str, *tags: str) -> None:
-        """Remove tags, by their whole names."""
-
-    @abstractmethod
     def arn(self, name: str) -> str:
         """The secret's ARN."""
-
-    @abstractmethod
-    def labels(self, name: str) -> dict[str, set[str]]:
-        """The labels by version; versions without any are left out."""
-
-    @abstractmethod
-    def text(self, name: str) -> str:
-        """What a consumer reads."""
-
-    # ---- making it --------------------------------------------------------------------------------------------------
 
     def pass_time(self, by: timedelta) -> None:
         """Let time pass."""
@@ -110,15 +85,9 @@ class Verbs(ABC):
     ) -> SimKey:
         """A key that was made in Infobip's portal, for 90 days in all."""
         now = self.clock.now().replace(microsecond=0)
-        age = 90 * DAY - left if age is None else age
+        made, of = now - (90 * DAY - left if age is None else age), self._simulated(account)
         key = self.infobip.add_key(
-            self._simulated(account),
-            name,
-            scopes=scopes,
-            created_at=now - age,
-            valid_from=begins or now - age,
-            valid_to=now + left,
-            enabled=enabled,
+            of, name, scopes=scopes, created_at=made, valid_from=begins or made, valid_to=now + left, enabled=enabled
         )
         leaks.register(key.value)
         return key
@@ -171,49 +140,6 @@ class Verbs(ABC):
             return account
         known = (each for each in self.infobip.state.accounts.values() if each.name == account)
         return next(known, None) or self.account(account)
-
-    # ---- looking at it ----------------------------------------------------------------------------------------------
-
-    def every_label(self, name: str) -> set[str]:
-        """Of all its versions."""
-        return {label for labels in self.labels(name).values() for label in labels}
-
-    def version_of(self, name: str, key: SimKey) -> str:
-        """The version that carries a key's label."""
-        return next(version for version, labels in self.labels(name).items() if f"rotator:key:{key.id}" in labels)
-
-    def current_version(self, name: str) -> str:
-        """The one in ``AWSCURRENT``."""
-        return next(version for version, labels in self.labels(name).items() if "AWSCURRENT" in labels)
-
-    def value(self, name: str) -> dict[str, Any]:
-        """The JSON that a consumer reads."""
-        return cast(dict[str, Any], json.loads(self.text(name)))
-
-    def current_value(self, name: str, value_field: str = "api_key") -> str:
-        """The key that a consumer finds in a secret."""
-        text = self.text(name)
-        return str(json.loads(text)[value_field]) if text.startswith("{") else text
-
-    def current_key(self, name: str, value_field: str = "api_key") -> SimKey:
-        """The key at Infobip that a consumer reads."""
-        key = self.infobip.key_of(self.current_value(name, value_field))
-        assert key is not None
-        return key
-
-    def works(self, *keys: SimKey) -> bool:
-        """Whether a consumer that has any of these keys' values gets in now."""
-        return any(self.infobip.authenticates(key.value) for key in keys)
-
-    def consumer_works(self, name: str) -> bool:
-        """Whether a consumer that reads the secret now gets in."""
-        return self.infobip.authenticates(self.current_value(name))
-
-    def live(self, account: Account | None = None) -> list[SimKey]:
-        """Every key that authenticates now, of an account or of all."""
-        now = self.clock.now()
-        keys = self.infobip.keys(None if account is None else self._simulated(account))
-        return [key for key in keys if key.enabled and key.valid_to > now]
 
 
 def tags_named(tags: Mapping[str, str]) -> dict[str, str]:
