@@ -24,6 +24,7 @@ from tests.support.moto import Moto, moto_server
 
 if TYPE_CHECKING:
     from tests.cli.seen_stack import SeenStack
+    from tests.emergencies import EmergencyWorld
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -130,6 +131,14 @@ def stack(moto: Moto) -> Iterator[SeenStack]:
 
     with local_stack(moto) as fresh:
         yield fresh
+
+
+@pytest.fixture
+def world() -> EmergencyWorld:
+    """The world in memory."""
+    from tests.emergencies import EmergencyWorld
+
+    return EmergencyWorld()
 
 
 @pytest.fixture

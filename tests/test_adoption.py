@@ -93,9 +93,8 @@ def test_key_id_of_another_value_is_refused(reveal: bool, labelled: bool) -> Non
 
 
 @pytest.mark.parametrize("with_id", [False, True])
-def test_label_is_no_proof(with_id: bool) -> None:
+def test_label_is_no_proof(world: World, with_id: bool) -> None:
     """The current version has the key's label, and its value is another key or none."""
-    world = World()
     key, other = world.secret(NAME), world.secret("prod/other")
     for value in (other.value, "a" * 69):
         world.put(NAME, {"api_key": value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
@@ -104,9 +103,8 @@ def test_label_is_no_proof(with_id: bool) -> None:
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_key_of_another_account_is_refused(labelled: bool) -> None:
+def test_key_of_another_account_is_refused(world: World, labelled: bool) -> None:
     """Threat: adopt with a key of another account. It is rejected and nothing is changed."""
-    world = World()
     key = world.secret(NAME, adopted=labelled)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other"})

@@ -16,14 +16,14 @@ from rotator.infobip.client import InfobipClient
 from rotator.leaks import Leak, Place
 from rotator.sandbox.state import Options
 from rotator.telemetry.consumer_events import DETAIL_FIELDS
-from tests.emergencies import CREATE, NAME, UPDATE, Killed, emergency, fault, in_grace, leaked, revoke
+from tests.emergencies import CREATE, UPDATE, EmergencyWorld, Killed, leaked
 from tests.support.faulty_infobip import FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, NAME
 
 LIST = ("GET", "api-keys")
 
 
-def published(world: World) -> list[tuple[str, dict[str, Any]]]:
+def published(world: EmergencyWorld) -> list[tuple[str, dict[str, Any]]]:
     """What was sent since the last call; every event has every field."""
     sent, world.events.sent = world.events.sent, []
     for kind, detail in sent:
@@ -32,7 +32,7 @@ def published(world: World) -> list[tuple[str, dict[str, Any]]]:
     return [(kind, dict(detail)) for kind, detail in sent]
 
 
-def arn(world: World, name: str = NAME) -> str:
+def arn(world: EmergencyWorld, name: str = NAME) -> str:
     return world.store.peek(name).arn
 
 
@@ -46,7 +46,7 @@ def raising(operation: str, error: BaseException) -> Callable[[str, str], None]:
     return hook
 
 
-def killed_at(world: World, operation: str, *, before: bool = False) -> None:
+def killed_at(world: EmergencyWorld, operation: str, *, before: bool = False) -> None:
     """Let the next sweep be killed right after (or before) its first call of one kind at Secrets Manager."""
     kill = raising(operation, Killed())
     world.store.before, world.store.after = (kill, None) if before else (None, kill)
@@ -55,7 +55,7 @@ def killed_at(world: World, operation: str, *, before: bool = False) -> None:
     world.store.before = world.store.after = None
 
 
-def looking(world: World, look: Callable[[], int]) -> list[int]:
+def looking(world: EmergencyWorld, look: Callable[[], int]) -> list[int]:
     """What there is to see whenever an event is sent."""
     seen: list[int] = []
     send = world.events.send
@@ -68,8 +68,8 @@ def looking(world: World, look: Callable[[], int]) -> list[int]:
     return seen
 
 
-def due() -> World:
-    world = World()
+def due() -> EmergencyWorld:
+    world = EmergencyWorld()
     world.secret(NAME, left=5 * DAY)
     return world
 
@@ -117,13 +117,13 @@ def test_missing_retire_label_published_once() -> None:
 
 
 def test_revoked_orphan_is_published() -> None:
-    world = World(options=Options(reveal=False))
+    world = EmergencyWorld(options=Options(reveal=False))
     world.secret(NAME, left=5 * DAY)
 
     def kill(_request: object, _answer: object) -> None:
         raise Killed
 
-    fault(world, FaultKind.HOOK_AFTER, CREATE, hook=kill)
+    world.fault(FaultKind.HOOK_AFTER, CREATE, hook=kill)
     with pytest.raises(Killed):
         world.sweep()
     world.infobip.faults.clear()
@@ -139,7 +139,7 @@ def test_revoked_orphan_is_published() -> None:
 
 def test_rejected_replacement_is_published() -> None:
     world = due()
-    fault(world, FaultKind.STATUS_BEFORE, ("GET", "balance"), status=401)
+    world.fault(FaultKind.STATUS_BEFORE, ("GET", "balance"), status=401)
     world.sweep()
     kinds = published(world)
     assert [kind for kind, _ in kinds] == ["API Key Revoked", "Rotation Failed"]
@@ -153,9 +153,9 @@ def test_unswept_account_is_published(way: str, monkeypatch: pytest.MonkeyPatch)
     world = due()
     world.secret("other/sms", account="other")
     if way == "credentials":
-        fault(world, FaultKind.STATUS_BEFORE, LIST, status=401)
+        world.fault(FaultKind.STATUS_BEFORE, LIST, status=401)
     elif way == "no answer":
-        fault(world, FaultKind.DROP_BEFORE, LIST)
+        world.fault(FaultKind.DROP_BEFORE, LIST)
     elif way == "no management secret":
         world.store.create_secret("third/sms", world.tags("third"), "{}")
     else:
@@ -181,12 +181,11 @@ def test_unlistable_secrets_are_published() -> None:
     assert "Secrets Manager is away" in detail["error"]
 
 
-def test_emergency() -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_emergency(world: EmergencyWorld) -> None:
+    old, current = world.in_grace()
     published(world)
     (version,) = [v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels]
-    report = revoke(world, incident="INC-1")
+    report = world.revoke(incident="INC-1")
     common = {"account": "main", "secret": NAME, "secret_arn": arn(world), "incident": "INC-1"}
     sent = published(world)
     assert [kind for kind, _ in sent] == ["API Key Rotated", *["API Key Revoked"] * 2, "Emergency Revocation"]
@@ -198,23 +197,21 @@ def test_emergency() -> None:
     assert {*last["revoked"]} == {current.id, old.id}
 
 
-def test_failed_emergency_replacement() -> None:
-    world = World()
+def test_failed_emergency_replacement(world: EmergencyWorld) -> None:
     world.secret(NAME)
-    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=403)
-    revoke(world)
+    world.fault(FaultKind.STATUS_BEFORE, CREATE, status=403)
+    world.revoke()
     assert "Rotation Failed" in [kind for kind, _ in published(world)]
 
 
 @pytest.mark.parametrize("by", ["secret", "key"])
-def test_emergency_that_fails(by: str) -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_emergency_that_fails(world: EmergencyWorld, by: str) -> None:
+    old, current = world.in_grace()
     published(world)
-    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=403)
+    world.fault(FaultKind.STATUS_BEFORE, UPDATE, status=403)
     named = old if by == "key" else current
     target = {"key_id": old.id, "account": "main"} if by == "key" else {"secret": NAME}
-    report = revoke(world, Strategy.REVOKE_ONLY, incident="INC-1", **target)
+    report = world.revoke(Strategy.REVOKE_ONLY, incident="INC-1", **target)
     assert not report.ok
     kind, detail = published(world)[-1]
     assert (kind, detail["outcome"], detail["key_id"]) == ("Emergency Revocation", "failure", named.id)
@@ -222,31 +219,28 @@ def test_emergency_that_fails(by: str) -> None:
     assert detail["error"] == "; ".join(report.errors)
 
 
-def test_no_event_before_last_revocation() -> None:
-    world = World()
-    in_grace(world)
+def test_no_event_before_last_revocation(world: EmergencyWorld) -> None:
+    world.in_grace()
     published(world)
     alive = looking(world, lambda: len(world.live()) - 1)  # but for the new current one
-    assert revoke(world).ok
+    assert world.revoke().ok
     assert alive == [0, 0, 0, 0]
 
 
-def test_leaked_keys_wait_for_no_event() -> None:
-    world = World()
+def test_leaked_keys_wait_for_no_event(world: EmergencyWorld) -> None:
     keys = [world.secret(f"prod/{number}") for number in range(3)]
     alive = looking(world, lambda: sum(world.infobip.authenticates(key.value) for key in keys))
     leaks = [Leak(leaked(key), (Place(number, f"file {number}"),)) for number, key in enumerate(keys)]
-    results = list(revoke_each(emergency(world), leaks, Strategy.REPLACE_FIRST))
+    results = list(revoke_each(world.emergency(), leaks, Strategy.REPLACE_FIRST))
     assert [str(result.outcome) for result in results] == ["revoked"] * 3
     assert len(alive) == 9
     assert {*alive} == {0}
 
 
-def test_killed_emergency_publishes_work() -> None:
-    world = World()
-    in_grace(world)
+def test_killed_emergency_publishes_work(world: EmergencyWorld) -> None:
+    world.in_grace()
     published(world)
-    command = emergency(world)
+    command = world.emergency()
     plan = command.plan(Target(secret=NAME), Strategy.REPLACE_FIRST)
     world.store.after = raising("describe", Killed())
     with pytest.raises(Killed):
@@ -254,9 +248,8 @@ def test_killed_emergency_publishes_work() -> None:
     assert next(kind for kind, _ in published(world)) == "API Key Rotated"
 
 
-def test_rollback() -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_rollback(world: EmergencyWorld) -> None:
+    old, current = world.in_grace()
     published(world)
     rollback(world.reconciler(), NAME, "a scope is missing")
     (kind, detail), (other, retired) = published(world)

@@ -16,31 +16,15 @@ from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
 from rotator.secret import Secret
 from tests import leaks
-from tests.emergencies import (
-    NAME,
-    REPLACE_FIRST,
-    REVOKE_FIRST,
-    REVOKE_ONLY,
-    Tape,
-    alive,
-    calm,
-    emergency,
-    in_grace,
-    leaked,
-    named,
-    names_of,
-    plan_for,
-    revoke,
-    settled,
-)
-from tests.world import DAY, HOUR, KEY, PLAIN, World
+from tests.emergencies import REPLACE_FIRST, REVOKE_FIRST, REVOKE_ONLY, EmergencyWorld, Tape, leaked, named
+from tests.world import DAY, HOUR, KEY, NAME, PLAIN
 
 EVERY = list(Strategy)
 REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
 BY = ["key", "value"]
 
 
-def watch_the_consumer(world: World) -> list[bool]:
+def watch_the_consumer(world: EmergencyWorld) -> list[bool]:
     """Whether it had a working key, after each call of Infobip from now on."""
     seen: list[bool] = []
     world.infobip.observers.append(lambda _request, _answer: seen.append(world.consumer_works(NAME)))
@@ -50,11 +34,10 @@ def watch_the_consumer(world: World) -> list[bool]:
 # ---- by secret ------------------------------------------------------------------------------------------------------
 
 
-def test_replace_first_consumers_work() -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_replace_first_consumers_work(world: EmergencyWorld) -> None:
+    old, current = world.in_grace()
     seen = watch_the_consumer(world)
-    report = revoke(world)
+    report = world.revoke()
     assert seen
     assert all(seen)
     new = world.current_key(NAME)
@@ -66,29 +49,27 @@ def test_replace_first_consumers_work() -> None:
         ("revoked", old.id, "verified: 401"),
     ]
     assert report.replaced == (NAME,)
-    settled(world, report, dead=[old, current], kept=[new])
+    world.settled(report, dead=[old, current], kept=[new])
 
 
-def test_revoke_first_revokes_before_create() -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_revoke_first_revokes_before_create(world: EmergencyWorld) -> None:
+    old, current = world.in_grace()
     with Tape(world) as tape:
-        report = revoke(world, REVOKE_FIRST)
+        report = world.revoke(REVOKE_FIRST)
     assert tape.calls.index("PUT key") < tape.calls.index("POST keys")
-    settled(world, report, dead=[old, current])
+    world.settled(report, dead=[old, current])
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_revoke_only_is_replaced_by_sweep(held: bool) -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_revoke_only_is_replaced_by_sweep(world: EmergencyWorld, held: bool) -> None:
+    old, current = world.in_grace()
     if held:
         world.store.tag(NAME, {"rotator:hold": "frozen"})
-    report = revoke(world, REVOKE_ONLY)
+    report = world.revoke(REVOKE_ONLY)
     assert (report.replaced, [step.note for step in report.steps]) == ((), ["verified: 401"] * 2)
-    assert current.id in names_of(world)  # so that the next sweep knows what it replaces
+    assert current.id in world.names_of()  # so that the next sweep knows what it replaces
     if not held:
-        settled(world, report, dead=[old, current], works=False)
+        world.settled(report, dead=[old, current], works=False)
         return
     assert report.ok
     assert world.sweep().results == ()
@@ -98,60 +79,55 @@ def test_revoke_only_is_replaced_by_sweep(held: bool) -> None:
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-def test_hold_window_rotation_do_not_stop_it(strategy: Strategy) -> None:
-    world = World()
+def test_hold_window_rotation_do_not_stop_it(world: EmergencyWorld, strategy: Strategy) -> None:
     key = world.secret(NAME, hold="audit freeze", window="Sun 01:00-02:00 UTC")
     world.store.start_rotation(NAME)
-    assert revoke(world, strategy).ok
-    assert not alive(world, key)
+    assert world.revoke(strategy).ok
+    assert not world.works(key)
     assert world.consumer_works(NAME)
 
 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", ["secret", *BY])
 @pytest.mark.parametrize("plain", [False, True])
-def test_unadopted_secret_is_read(strategy: Strategy, plain: bool, by: str) -> None:
-    world = World()
+def test_unadopted_secret_is_read(world: EmergencyWorld, strategy: Strategy, plain: bool, by: str) -> None:
     key = world.secret(NAME, adopted=False, value=PLAIN if plain else KEY, extra={} if plain else {"sender": "Example"})
     other = world.secret("prod/other", adopted=False)
-    report = revoke(world, strategy, **named(by, key))
+    report = world.revoke(strategy, **named(by, key))
     assert report.revoked == (key.id,)
     text = world.store.consumer_read(NAME)
-    settled(world, report, dead=[key], kept=[other], works=strategy is not REVOKE_ONLY)
+    world.settled(report, dead=[key], kept=[other], works=strategy is not REVOKE_ONLY)
     assert not text.startswith("{") if plain else json.loads(text)["sender"] == "Example"
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
 @pytest.mark.parametrize("adopted", [False, True])
-def test_secret_sharing_key_is_replaced(strategy: Strategy, adopted: bool) -> None:
-    world = World()
+def test_secret_sharing_key_is_replaced(world: EmergencyWorld, strategy: Strategy, adopted: bool) -> None:
     key = world.secret(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
     if adopted:
         world.sweep()
-    report = revoke(world, strategy)
+    report = world.revoke(strategy)
     assert set(report.replaced) == {NAME, "prod/copy"}
     assert any("prod/copy" in note for note in report.notes)
     assert report.revoked == (key.id,)
     assert world.current_key(NAME).id != world.current_key("prod/copy").id
     assert world.consumer_works("prod/copy")
-    settled(world, report, dead=[key])
-    calm(world, "prod/copy")
+    world.settled(report, dead=[key])
+    world.calm("prod/copy")
 
 
-def test_unreplaced_copy_is_error_not_note() -> None:
-    world = World()
+def test_unreplaced_copy_is_error_not_note(world: EmergencyWorld) -> None:
     key = world.secret(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
     world.tag("prod/copy", grace="soon")
-    report = revoke(world)
+    report = world.revoke()
     assert (report.replaced, report.revoked) == ((NAME,), (key.id,))
     assert any("prod/copy" in error for error in report.errors)
     assert not any("prod/copy" in note for note in report.notes)
 
 
-def test_other_holder_of_retiring_key() -> None:
-    world = World()
+def test_other_holder_of_retiring_key(world: EmergencyWorld) -> None:
     older = world.secret("prod/copy", hold="frozen")
     retiring = next(iter(world.labels("prod/copy")))
     world.store.label_by_hand("prod/copy", f"rotator:retire:{older.id}:20260310T000000Z", retiring)
@@ -159,36 +135,34 @@ def test_other_holder_of_retiring_key() -> None:
     world.put("prod/copy", {"api_key": shared.value}, ["AWSCURRENT", f"rotator:key:{shared.id}"])
     assert world.sweep(secret=NAME).ok
     assert world.current_key("prod/copy").id == shared.id != world.current_key(NAME).id
-    report = revoke(world)
+    report = world.revoke()
     assert report.ok, report.errors
     assert set(report.replaced) == {NAME, "prod/copy"}
-    assert not alive(world, shared)
+    assert not world.works(shared)
     assert world.consumer_works("prod/copy")
-    assert names_of(world, "prod/copy") >= {older.id}
+    assert world.names_of("prod/copy") >= {older.id}
     assert older.id not in report.revoked
-    assert alive(world, older)
+    assert world.works(older)
 
 
-def test_another_accounts_copy_is_error() -> None:
+def test_another_accounts_copy_is_error(world: EmergencyWorld) -> None:
     """It can't get a key of this account: only ``rotator rotate`` moves a secret."""
-    world = World()
     key = world.secret(NAME)
     world.account("other")
     world.store.create_secret("other/copy", world.tags("other"), json.dumps({"api_key": key.value}))
     version = next(iter(world.labels("other/copy")))
     world.store.label_by_hand("other/copy", f"rotator:key:{key.id}", version)
-    report = revoke(world)
+    report = world.revoke()
     assert (report.replaced, report.revoked) == ((NAME,), (key.id,))
     (error,) = report.errors
     assert "rotator rotate other/copy" in error
     assert [step.reason for step in report.steps if step.error == error] == [Reason.KEY_NOT_FOUND]
 
 
-def test_empty_secret_gets_no_key() -> None:
-    world = World()
+def test_empty_secret_gets_no_key(world: EmergencyWorld) -> None:
     world.account()
     world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
-    report = revoke(world)
+    report = world.revoke()
     assert (report.ok, report.steps) == (True, [])
     assert not world.infobip.keys()
 
@@ -196,13 +170,13 @@ def test_empty_secret_gets_no_key() -> None:
 # ---- in how many calls ----------------------------------------------------------------------------------------------
 
 
-def _fleet(*, rotated: bool) -> World:
+def _fleet(*, rotated: bool) -> EmergencyWorld:
     """A hundred secrets; the one concerned holds a key that the rotator, or a person, created."""
-    world = World()
+    world = EmergencyWorld()
     for number in range(98):
         world.secret(f"fleet/{number:03}", left=80 * DAY)
     if rotated:
-        in_grace(world)
+        world.in_grace()
     else:
         world.secret(NAME)
     return world
@@ -217,13 +191,13 @@ READ = {
 """The calls that identify the key. A secret with a second version takes two more."""
 
 
-def _before_the_kill(world: World, strategy: Strategy, by: str, key: SimKey) -> list[str]:
+def _before_the_kill(world: EmergencyWorld, strategy: Strategy, by: str, key: SimKey) -> list[str]:
     """The calls up to the one that revokes the first key, without the batches that read every current value."""
     with Tape(world) as tape:
-        assert revoke(world, strategy, incident="INC-7", **named(by, key)).ok
+        assert world.revoke(strategy, incident="INC-7", **named(by, key)).ok
     calls = tape.until_kill()
     assert calls.count("read_many") == 5  # a hundred secrets, 20 a call
-    assert not alive(world, key)
+    assert not world.works(key)
     return [call for call in calls if call != "read_many"]
 
 
@@ -255,109 +229,103 @@ def test_revoke_first_revokes_at_4th_call(strategy: Strategy, by: str, rotated: 
 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", BY)
-def test_naming_current_key_revokes_it_alone(by: str, strategy: Strategy) -> None:
-    world = World()
-    old, current = in_grace(world)
-    report = revoke(world, strategy, **named(by, current))
+def test_naming_current_key_revokes_it_alone(world: EmergencyWorld, by: str, strategy: Strategy) -> None:
+    old, current = world.in_grace()
+    report = world.revoke(strategy, **named(by, current))
     assert report.ok, report.errors
     assert report.revoked == (current.id,)
     assert report.replaced == (() if strategy is REVOKE_ONLY else (NAME,))
-    assert [alive(world, key) for key in (old, current)] == [True, False]
+    assert [world.works(key) for key in (old, current)] == [True, False]
     assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
-    calm(world)
+    world.calm()
 
 
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", BY)
-def test_naming_key_in_grace(by: str, strategy: Strategy) -> None:
+def test_naming_key_in_grace(world: EmergencyWorld, by: str, strategy: Strategy) -> None:
     """Nobody said that the current one leaked: no consumer pays for it, in any strategy."""
-    world = World()
-    old, current = in_grace(world)
+    old, current = world.in_grace()
     seen = watch_the_consumer(world)
-    report = revoke(world, strategy, **named(by, old))
+    report = world.revoke(strategy, **named(by, old))
     assert all(seen)
     assert (report.revoked, report.replaced, world.current_key(NAME).id) == ((old.id,), (), current.id)
-    settled(world, report, dead=[old], kept=[current])
+    world.settled(report, dead=[old], kept=[current])
 
 
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("reveal", [True, False])
 def test_own_orphan_is_revoked(by: str, reveal: bool) -> None:
-    world = World(options=Options(reveal=reveal))
+    world = EmergencyWorld(options=Options(reveal=reveal))
     current = world.secret(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", world.new_id())
     orphan = world.infobip.add_key(world.accounts["main"], name)
-    report = revoke(world, **named(by, orphan))
+    report = world.revoke(**named(by, orphan))
     assert report.revoked == (orphan.id,)
     known = by == "value" or reveal
     assert report.steps[0].note == ("verified: 401" if known else "verified: disabled at Infobip")
     assert world.current_key(NAME).id == current.id
-    settled(world, report, dead=[orphan], kept=[current])
+    world.settled(report, dead=[orphan], kept=[current])
 
 
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("whose", ["made for CI", "staging"])
-def test_named_key_of_anybody_is_revoked(by: str, whose: str) -> None:
+def test_named_key_of_anybody_is_revoked(world: EmergencyWorld, by: str, whose: str) -> None:
     """Threat: a leaked key that no secret here contains. It is revoked if it is named. Nothing here contains it; the
     preview says so, with its name at Infobip.
     """
-    world = World()
     world.secret(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, whose, "0" * 32) if whose == "staging" else whose
     other = world.infobip.add_key(world.accounts["main"], name)
-    plan = plan_for(world, **named(by, other))
+    plan = world.plan_for(**named(by, other))
     (note,) = plan.notes
     assert other.id in note
     assert whose in note
-    settled(world, revoke(world, **named(by, other)), dead=[other])
+    world.settled(world.revoke(**named(by, other)), dead=[other])
 
 
 @pytest.mark.parametrize("by", BY)
-def test_disabled_key_is_verified_again(by: str) -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_disabled_key_is_verified_again(world: EmergencyWorld, by: str) -> None:
+    old, current = world.in_grace()
     world.infobip.change_key(old.id, enabled=False)
-    report = revoke(world, **named(by, old))
+    report = world.revoke(**named(by, old))
     assert (report.ok, [step.note for step in report.steps]) == (True, ["already disabled; verified: 401"])
     assert world.current_key(NAME).id == current.id
     lost = world.infobip.add_key(world.accounts["main"], "not ours", enabled=False)
-    assert revoke(world, **named(by, lost)).ok
+    assert world.revoke(**named(by, lost)).ok
 
 
 def test_just_stored_key_is_no_orphan() -> None:
-    world = World(staleness=timedelta(minutes=5))
-    _, current = in_grace(world)
+    world = EmergencyWorld(staleness=timedelta(minutes=5))
+    _, current = world.in_grace()
     world.pass_time(HOUR)
-    assert revoke(world).ok
+    assert world.revoke().ok
     new = world.current_key(NAME)
     world.pass_time(timedelta(minutes=2))  # the listing still shows `current`
-    report = revoke(world, key_id=new.id, account="main")
+    report = world.revoke(key_id=new.id, account="main")
     assert report.ok, report.errors
     assert new.id in report.revoked
     assert current.id not in report.revoked
     assert world.consumer_works(NAME)
     world.pass_time(HOUR)
-    calm(world)
+    world.calm()
 
 
-def test_unreadable_current_known_by_name() -> None:
-    world = World()
+def test_unreadable_current_known_by_name(world: EmergencyWorld) -> None:
     world.secret(NAME)
-    assert revoke(world).ok
+    assert world.revoke().ok
     current = world.current_key(NAME)
     version = next(v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels)
     world.store.label_by_hand(NAME, f"rotator:key:{current.id}", None, version)
     world.store.deny_kms(NAME)
-    plan = plan_for(world, key_id=current.id, account="main")
+    plan = world.plan_for(key_id=current.id, account="main")
     assert [(suspect.key.id, suspect.secret) for suspect in plan.suspects] == [(current.id, NAME)]
 
 
-def test_other_rotations_key_is_pending() -> None:
-    world = World()
+def test_other_rotations_key_is_pending(world: EmergencyWorld) -> None:
     world.secret(NAME)
     key = world.infobip.add_key(world.accounts["main"], "another function's")
     world.store.start_rotation(NAME, "f" * 32, key.value)
-    roles = {suspect.key.id: suspect.role for suspect in plan_for(world, secret=NAME).suspects}
+    roles = {suspect.key.id: suspect.role for suspect in world.plan_for(secret=NAME).suspects}
     assert roles == {world.current_key(NAME).id: "current", key.id: "pending"}
 
 
@@ -368,28 +336,26 @@ UNKNOWN = leaks.register("0123456789abcdef0123456789abcdef-01234567-89ab-cdef-01
 
 
 @pytest.mark.parametrize(("account", "unreachable"), [(None, False), ("main", False), (None, True)])
-def test_leaked_value_in_every_account(account: str | None, unreachable: bool) -> None:
-    world = World()
+def test_leaked_value_in_every_account(world: EmergencyWorld, account: str | None, unreachable: bool) -> None:
     other = world.secret("first/sms", account="alpha")
     key = world.secret(NAME, account="main")
     if unreachable:
         world.store.deny_kms("rotator/alpha")
-    report = revoke(world, leaked=leaked(key), account=account)
+    report = world.revoke(leaked=leaked(key), account=account)
     assert (report.ok, report.account, report.revoked) == (True, "main", (key.id,))
     assert world.consumer_works(NAME)
-    assert alive(world, other)
+    assert world.works(other)
 
 
 @pytest.mark.parametrize("unreachable", [False, True])
-def test_unknown_value_is_refused(unreachable: bool) -> None:
+def test_unknown_value_is_refused(world: EmergencyWorld, unreachable: bool) -> None:
     """Unknown only if every account was asked."""
-    world = World()
     world.secret("first/sms", account="alpha")
     world.secret(NAME, account="main")
     if unreachable:
         world.store.deny_kms("rotator/alpha")
     with pytest.raises(Refused) as caught:
-        revoke(world, leaked=Secret(UNKNOWN))
+        world.revoke(leaked=Secret(UNKNOWN))
     assert isinstance(caught.value, UnknownValue) is not unreachable
     assert ("rotator/alpha" if unreachable else "alpha, main") in str(caught.value)
     assert not leaks.find(str(caught.value) + repr(caught.value) + world.stream.getvalue())
@@ -407,19 +373,19 @@ def test_unknown_value_is_refused(unreachable: bool) -> None:
         ({"key_id": "1" * 32}, ConfigurationError, None),
     ],
 )
-def test_unknown_or_unmanaged_is_refused(target: dict[str, Any], error: type[RotatorError], fact: str | None) -> None:
-    world = World()
+def test_unknown_or_unmanaged_is_refused(
+    world: EmergencyWorld, target: dict[str, Any], error: type[RotatorError], fact: str | None
+) -> None:
     world.secret(NAME)
     with pytest.raises(error, match=fact):
-        revoke(world, **target)
+        world.revoke(**target)
     assert world.consumer_works(NAME)
 
 
-def test_dry_run_shows_each_key_as_it_is() -> None:
-    world = World()
-    old, current = in_grace(world)
+def test_dry_run_shows_each_key_as_it_is(world: EmergencyWorld) -> None:
+    old, current = world.in_grace()
     world.infobip.delete_key(old.id)
-    command = emergency(world)
+    command = world.emergency()
     report = command.dry_run(command.plan(Target(secret=NAME), REPLACE_FIRST))
     shown = {
         step.key_id: (step.ok, step.suspect and step.suspect.key.valid_from) for step in report.steps if step.suspect
@@ -427,10 +393,9 @@ def test_dry_run_shows_each_key_as_it_is() -> None:
     assert shown == {current.id: (True, current.valid_from), old.id: (False, None)}
 
 
-def test_value_of_no_account_is_error() -> None:
-    world = World()
+def test_value_of_no_account_is_error(world: EmergencyWorld) -> None:
     key = world.secret("prod/odd")
     world.store.put_value_by_hand("prod/odd", json.dumps({"api_key": "not-a-key-of-this-account"}))
-    report = revoke(world, secret="prod/odd")
+    report = world.revoke(secret="prod/odd")
     assert report.revoked == (key.id,)
     assert ["prod/odd" in error for error in report.errors] == [True, True]

@@ -11,34 +11,33 @@ from rotator.engine.rotate_now import rotate_now
 from rotator.model import Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options
-from tests.emergencies import NAME, PROBE, REVOKE_ONLY, Tape, calm, fault, named, revoke
+from tests.emergencies import PROBE, REVOKE_ONLY, EmergencyWorld, Tape, named
 from tests.support.faulty_infobip import FaultKind
-from tests.world import DAY, HOUR, START, World
+from tests.world import DAY, HOUR, NAME, START
 
 MINUTE = timedelta(minutes=1)
 
 
-def creates(world: World) -> int:
+def creates(world: EmergencyWorld) -> int:
     return world.infobip.creates_used(world.accounts["main"])
 
 
 @pytest.mark.parametrize("by", ["secret", "key", "value"])
-def test_emergency_revocations_delay_nothing(by: str) -> None:
-    world = World()
+def test_emergency_revocations_delay_nothing(world: EmergencyWorld, by: str) -> None:
     world.secret(NAME)
     for _ in range(6):
-        assert revoke(world, REVOKE_ONLY, **named(by, world.current_key(NAME))).ok
+        assert world.revoke(REVOKE_ONLY, **named(by, world.current_key(NAME))).ok
         assert not world.consumer_works(NAME)
         sweep = world.sweep()
         assert Reason.KEY_DISABLED in [result.action.reason for result in sweep.results]
         assert world.consumer_works(NAME)
         world.pass_time(MINUTE)
     world.sweep()
-    calm(world)
+    world.calm()
 
 
 def test_keys_that_lost_race_delay_nothing() -> None:
-    world = World(options=Options(reveal=False))  # or the faster one would go on with the slower one's key
+    world = EmergencyWorld(options=Options(reveal=False))  # or the faster one would go on with the slower one's key
     world.secret(NAME)
     racing: list[int] = []
 
@@ -54,12 +53,12 @@ def test_keys_that_lost_race_delay_nothing() -> None:
             (slower,) = rotate_now(world.reconciler(), NAME, "slower")
         assert slower.outcome is not Outcome.DONE
         world.pass_time(MINUTE)
-    assert revoke(world, REVOKE_ONLY).ok
+    assert world.revoke(REVOKE_ONLY).ok
     world.sweep()
     assert world.consumer_works(NAME)
 
 
-def tries(world: World, *names: str) -> dict[str, list[timedelta]]:
+def tries(world: EmergencyWorld, *names: str) -> dict[str, list[timedelta]]:
     """When replacements were asked for, by secret."""
     found: dict[str, list[timedelta]] = {name: [] for name in names}
     for key in world.infobip.keys():
@@ -69,12 +68,12 @@ def tries(world: World, *names: str) -> dict[str, list[timedelta]]:
     return found
 
 
-def _rejecting(names: tuple[str, ...]) -> World:
+def _rejecting(names: tuple[str, ...]) -> EmergencyWorld:
     """Secrets without a working key, at an Infobip whose new keys never authenticate."""
-    world = World()
+    world = EmergencyWorld()
     for name in names:
         world.secret(name, left=-HOUR, lifetime=-HOUR + 90 * DAY)
-    fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401)
+    world.fault(FaultKind.STATUS_BEFORE, PROBE, status=401)
     return world
 
 

@@ -30,10 +30,10 @@ from rotator.sandbox.state import Options, SimKey
 from rotator.secret import Secret
 from tests.chaos.interleave import Actor, Interleaver
 from tests.doubles.memory_store import MemoryStore
-from tests.emergencies import named, revoke
+from tests.emergencies import EmergencyWorld, named
 from tests.policy.build import snap
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, START, World
+from tests.world import DAY, HOUR, START
 
 NAME, OTHER = "prod/sms", "prod/voice"
 LISTED, SEARCHED, LOOKED = "list_secrets", "read_many", "describe"
@@ -41,32 +41,32 @@ GRACE = timedelta(hours=72)
 MINUTE = timedelta(minutes=1)
 ADMIN = ("account-management:manage", "sms:manage")
 
-Act = Callable[[World], object]
+Act = Callable[[EmergencyWorld], object]
 
 
-def due() -> World:
+def due() -> EmergencyWorld:
     """A key that the rotator created, and that a sweep rotates."""
-    world = World()
+    world = EmergencyWorld()
     world.secret(NAME, left=20 * DAY, rotated=True)
     return world
 
 
-def graced(options: Options | None = None) -> World:
+def graced(options: Options | None = None) -> EmergencyWorld:
     """A key in its grace period: the rotator created it, and replaced it because a person asked for that."""
-    world = World(options=options)
+    world = EmergencyWorld(options=options)
     world.secret(NAME, rotated=True)
     rotate_now(world.reconciler(), NAME, "test")
     return world
 
 
-def over(options: Options | None = None) -> World:
+def over(options: Options | None = None) -> EmergencyWorld:
     """A key whose grace period is over: a sweep revokes it."""
     world = graced(options)
     world.pass_time(GRACE + MINUTE)
     return world
 
 
-def meanwhile(world: World, call: str, act: Act) -> None:
+def meanwhile(world: EmergencyWorld, call: str, act: Act) -> None:
     """Let something happen once, right after the next such call of Secrets Manager."""
 
     def after(called: str, _secret: str) -> None:
@@ -77,67 +77,67 @@ def meanwhile(world: World, call: str, act: Act) -> None:
     world.store.after = after
 
 
-def old(world: World) -> SimKey:
+def old(world: EmergencyWorld) -> SimKey:
     """The secret's first key, as it is now."""
     return world.infobip.key(world.first_keys[NAME].id)
 
 
-def current(world: World, name: str = NAME) -> str:
+def current(world: EmergencyWorld, name: str = NAME) -> str:
     version = read_lifecycle(world.store.peek(name)).current_version
     assert version is not None
     return version
 
 
-def hold(world: World) -> None:
+def hold(world: EmergencyWorld) -> None:
     world.store.tag(NAME, {"rotator:hold": "audit"})
 
 
-def delete(world: World) -> None:
+def delete(world: EmergencyWorld) -> None:
     world.store.delete(NAME)
 
 
-def put_back(world: World) -> None:
+def put_back(world: EmergencyWorld) -> None:
     """A person stores the old key again: consumers use it from now on."""
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(old(world).value)}))
 
 
-def add_as_second_field(world: World) -> None:
+def add_as_second_field(world: EmergencyWorld) -> None:
     """A person stores the old key beside the new one."""
     fields = world.value(NAME)
     world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(old(world).value)}))
 
 
-def unmanage(world: World) -> None:
+def unmanage(world: EmergencyWorld) -> None:
     world.store.untag(NAME, "rotator:role")
 
 
-def give_away(world: World) -> None:
+def give_away(world: EmergencyWorld) -> None:
     world.store.tag(NAME, {"rotator:account": "other"})
 
 
-def contradict(world: World) -> None:
+def contradict(world: EmergencyWorld) -> None:
     """Two labels on one version say that it contains two keys."""
     world.store.label_by_hand(NAME, key_label("0" * 32), current(world))
 
 
-def retiring(world: World) -> tuple[str, str]:
+def retiring(world: EmergencyWorld) -> tuple[str, str]:
     """The retire label of the old key, and the version that has it."""
     (item,) = read_lifecycle(world.store.peek(NAME)).retiring
     return retire_label(item.key_id, item.revoke_at), item.version_id
 
 
-def end_grace_label(world: World) -> None:
+def end_grace_label(world: EmergencyWorld) -> None:
     """A person removes the retire label: the next sweep writes another one."""
     label, version = retiring(world)
     world.store.label_by_hand(NAME, label, None, version)
 
 
-def move_grace_label(world: World) -> None:
+def move_grace_label(world: EmergencyWorld) -> None:
     label, version = retiring(world)
     world.store.label_by_hand(NAME, label, current(world), version)
 
 
-def make_current(world: World) -> None:
+def make_current(world: EmergencyWorld) -> None:
     """A person moves ``AWSCURRENT`` back by hand."""
     _, version = retiring(world)
     world.store.label_by_hand(NAME, CURRENT, version, current(world))
@@ -176,9 +176,8 @@ def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
 
 
 @pytest.mark.parametrize("rotated", [True, False], ids=["by name", "by value"])
-def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
+def test_unreadable_secret_keeps_by_value(world: EmergencyWorld, rotated: bool) -> None:
     """Its value can't be read after the labels were checked for the last time."""
-    world = World()
     world.secret(NAME, rotated=rotated)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
@@ -188,9 +187,8 @@ def test_unreadable_secret_keeps_by_value(rotated: bool) -> None:
     assert old(world).enabled is not rotated
 
 
-def test_value_of_another_field_is_no_proof() -> None:
+def test_value_of_another_field_is_no_proof(world: EmergencyWorld) -> None:
     """The tag names another field since the value was read for the proof."""
-    world = World()
     world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
@@ -253,9 +251,9 @@ def test_only_same_action_counts(other: dict[str, Any]) -> None:
 ORPHAN_VERSION = "0" * 36
 
 
-def orphaned(options: Options | None = None) -> World:
+def orphaned(options: Options | None = None) -> EmergencyWorld:
     """A key that was created for the secret and never stored."""
-    world = World(options=options)
+    world = EmergencyWorld(options=options)
     world.store = MemoryStore(world.clock, keep_unlabelled=DAY, learn=world.redactor.learn)
     world.secret(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", ORPHAN_VERSION)
@@ -266,16 +264,16 @@ def orphaned(options: Options | None = None) -> World:
     return world
 
 
-def orphan(world: World) -> SimKey:
+def orphan(world: EmergencyWorld) -> SimKey:
     return world.infobip.key(world.first_keys["orphan"].id)
 
 
-def becomes_young(world: World) -> None:
+def becomes_young(world: EmergencyWorld) -> None:
     world.infobip.change_key(orphan(world).id, valid_from=world.clock.now() - 20 * MINUTE)
 
 
 def gets_another_name(deployment: str, secret: str) -> Act:
-    def change(world: World) -> None:
+    def change(world: EmergencyWorld) -> None:
         arn = world.store.peek(NAME).arn
         name = key_name(secret, arn.replace(NAME, secret), deployment, ORPHAN_VERSION)
         world.infobip.change_key(orphan(world).id, name=name)
@@ -283,40 +281,40 @@ def gets_another_name(deployment: str, secret: str) -> Act:
     return change
 
 
-def is_disabled(world: World) -> None:
+def is_disabled(world: EmergencyWorld) -> None:
     world.infobip.change_key(orphan(world).id, enabled=False)
 
 
-def is_stored_by_hand(world: World) -> None:
+def is_stored_by_hand(world: EmergencyWorld) -> None:
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(orphan(world).value)}))
 
 
-def is_stored_beside_the_key(world: World) -> None:
+def is_stored_beside_the_key(world: EmergencyWorld) -> None:
     fields = world.value(NAME)
     world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(orphan(world).value)}))
 
 
-def is_labelled(world: World) -> None:
+def is_labelled(world: EmergencyWorld) -> None:
     version = world.store.put_value_by_hand(NAME, world.text(NAME))
     world.store.label_by_hand(NAME, key_label(old(world).id), version, current_with(world, old(world)))
     before = current_with(world, old(world), but=version)
     world.store.label_by_hand(NAME, key_label(orphan(world).id), before)
 
 
-def current_with(world: World, key: SimKey, but: str = "") -> str:
+def current_with(world: EmergencyWorld, key: SimKey, but: str = "") -> str:
     """The version, other than ``but``, whose label names a key or that was current before."""
     versions = world.labels(NAME)
     return next(v for v, on in versions.items() if v != but and (key_label(key.id) in on or "AWSPREVIOUS" in on))
 
 
-def was_stored_before(world: World) -> None:
+def was_stored_before(world: EmergencyWorld) -> None:
     """Its version exists."""
     before = current(world)
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(orphan(world).value)}), ORPHAN_VERSION)
     world.store.label_by_hand(NAME, CURRENT, before, ORPHAN_VERSION)
 
 
-def was_stored_once(world: World) -> None:
+def was_stored_once(world: EmergencyWorld) -> None:
     """Its version exists, and has no label any more."""
     was_stored_before(world)
     world.store.label_by_hand(NAME, "AWSPREVIOUS", None, ORPHAN_VERSION)
@@ -371,9 +369,9 @@ def test_key_in_use_again_no_retire_label() -> None:
     assert not [each for each in world.labels(NAME)[version] if each.startswith("rotator:retire:")]
 
 
-def mislabelled() -> World:
+def mislabelled() -> EmergencyWorld:
     """A label on the current version, and the key's name, say that it is a key with more scopes than the value's."""
-    world = World()
+    world = EmergencyWorld()
     world.secret(NAME, left=20 * DAY)
     now, version = world.clock.now(), current(world)
     name = key_name(NAME, world.store.peek(NAME).arn, "default", version)
@@ -386,7 +384,7 @@ def mislabelled() -> World:
     return world
 
 
-def rename(world: World) -> None:
+def rename(world: EmergencyWorld) -> None:
     world.infobip.change_key(world.first_keys["admin"].id, name="another team's")
 
 
@@ -408,7 +406,7 @@ def test_emergency_label_passes_on_no_scopes(tags: dict[str, str]) -> None:
     rename(world)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", count=None))
     before = {key.id for key in world.infobip.keys()}
-    revoke(world, **named("secret", old(world)))
+    world.revoke(**named("secret", old(world)))
     made = [key for key in world.infobip.keys() if key.id not in before]
     assert [key for key in made if key.scopes != {"sms:manage"}] == []
 
@@ -451,7 +449,7 @@ def until(actor: Actor, call: str) -> Iterator[str]:
 # ---- what a plan did not find out -----------------------------------------------------------------------------------
 
 
-def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budget | None = None) -> Result:
+def revoke_old(world: EmergencyWorld, *holders: str, searched: bool = True, budget: Budget | None = None) -> Result:
     """Revoke the old key, or the orphan, by a plan that asked for no other evidence than who holds the key.
 
     :param holders: the secrets that were found to hold it.
@@ -467,7 +465,7 @@ def revoke_old(world: World, *holders: str, searched: bool = True, budget: Budge
     return result
 
 
-def context_of(world: World, budget: Budget) -> AccountContext:
+def context_of(world: EmergencyWorld, budget: Budget) -> AccountContext:
     (snapshot,), _ = world.reconciler().snapshots()
     management = world.store.peek("rotator/main")
     provider = world.connect(management, Secret(world.text(management.name)))
@@ -489,13 +487,13 @@ def test_labels_of_superseded_version_stay(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("make", [over, orphaned])
-def test_key_is_revoked_if_nothing_holds_it(make: Callable[[], World]) -> None:
+def test_key_is_revoked_if_nothing_holds_it(make: Callable[[], EmergencyWorld]) -> None:
     world = make()
     assert revoke_old(world).outcome is Outcome.DONE
     assert ended(world)
 
 
-def ended(world: World) -> bool:
+def ended(world: EmergencyWorld) -> bool:
     """Whether the old key, or the orphan, was revoked."""
     return not (orphan(world) if "orphan" in world.first_keys else old(world)).enabled
 
@@ -507,26 +505,26 @@ def test_used_up_limit_postpones_revocation() -> None:
 
 
 @pytest.mark.parametrize("make", [over, orphaned])
-def test_unsearched_key_is_not_revoked(make: Callable[[], World]) -> None:
+def test_unsearched_key_is_not_revoked(make: Callable[[], EmergencyWorld]) -> None:
     world = make()
     assert revoke_old(world, searched=False).outcome is Outcome.DEFERRED
     assert not ended(world)
 
 
 @pytest.mark.parametrize("make", [over, orphaned])
-def test_key_of_another_secret_is_kept(make: Callable[[], World]) -> None:
+def test_key_of_another_secret_is_kept(make: Callable[[], EmergencyWorld]) -> None:
     world = make()
     assert revoke_old(world, OTHER).outcome is Outcome.FAILED
     assert not ended(world)
 
 
-def of_another_deployment(world: World) -> None:
+def of_another_deployment(world: EmergencyWorld) -> None:
     """The key that the retire label names is another deployment's, and so proven by its value at best."""
     name = key_name(NAME, world.store.peek(NAME).arn, "another", world.new_id())
     world.infobip.change_key(old(world).id, name=name)
 
 
-def not_its_versions(world: World) -> None:
+def not_its_versions(world: EmergencyWorld) -> None:
     """The label names another key than the version's value is."""
     entry = world.store.peek(NAME)
     (item,) = read_lifecycle(entry).retiring
@@ -538,7 +536,7 @@ def not_its_versions(world: World) -> None:
     world.first_keys[NAME] = victim
 
 
-def not_the_current_versions(world: World) -> None:
+def not_the_current_versions(world: EmergencyWorld) -> None:
     """The label on ``AWSCURRENT`` names another key, so nothing says that the current one is not this one."""
     life, victim = read_lifecycle(world.store.peek(NAME)), world.secret(OTHER)
     world.store.label_by_hand(NAME, key_label(str(life.current_key)), None, life.current_version)

@@ -19,29 +19,29 @@ from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from rotator.telemetry.audit import Trigger
 from tests import leaks
-from tests.emergencies import NAME, Killed, Tape, refused
+from tests.emergencies import EmergencyWorld, Killed, Tape, refused
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, NAME
 
 KEYS = "/settings/2/api-keys"
 EVERY = tuple(Step)
 
 
-def all_steps(world: World, token: str) -> list[str]:
+def all_steps(world: EmergencyWorld, token: str) -> list[str]:
     return [step(world, token, which) for which in EVERY]
 
 
-def step(world: World, token: str, which: Step, name: str = NAME) -> str:
+def step(world: EmergencyWorld, token: str, which: Step, name: str = NAME) -> str:
     return run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), name, token, which)
 
 
-def begun(world: World, **settings: Any) -> tuple[SimKey, str]:
+def begun(world: EmergencyWorld, **settings: Any) -> tuple[SimKey, str]:
     """A secret whose rotation Secrets Manager has begun: the old key, and the token."""
     old = world.secret(NAME, **settings)
     return old, world.store.start_rotation(NAME, world.new_id())
 
 
-def assert_finished(world: World, old: SimKey, token: str) -> None:
+def assert_finished(world: EmergencyWorld, old: SimKey, token: str) -> None:
     """What must be true at the end, once sweeps and the grace period are over."""
     for _ in range(2):
         world.pass_time(HOUR)
@@ -56,8 +56,7 @@ def assert_finished(world: World, old: SimKey, token: str) -> None:
     assert not any("rotator:retire" in label for labels in world.labels(NAME).values() for label in labels)
 
 
-def test_four_steps_rotate_and_sweep_revokes() -> None:
-    world = World()
+def test_four_steps_rotate_and_sweep_revokes(world: EmergencyWorld) -> None:
     old, token = begun(world, left=60 * DAY, extra={"sender": "Example"})
     answers = all_steps(world, token)
     new = world.current_key(NAME)
@@ -75,8 +74,7 @@ def test_four_steps_rotate_and_sweep_revokes() -> None:
     assert world.infobip.creates_used(world.accounts["main"]) <= 1
 
 
-def test_every_step_may_come_twice() -> None:
-    world = World()
+def test_every_step_may_come_twice(world: EmergencyWorld) -> None:
     old, token = begun(world)
     for which in EVERY:
         assert world.current_key(NAME).id == old.id  # until the last step
@@ -87,8 +85,7 @@ def test_every_step_may_come_twice() -> None:
     assert_finished(world, old, token)
 
 
-def test_finish_tests_again() -> None:
-    world = World()
+def test_finish_tests_again(world: EmergencyWorld) -> None:
     old, token = begun(world)
     step(world, token, Step.CREATE)
     (made,) = (key for key in world.live() if key.id != old.id)
@@ -100,7 +97,7 @@ def test_finish_tests_again() -> None:
     assert "AWSPENDING" not in world.labels(NAME).get(token, set())  # the next rotate-secret is not refused
 
 
-def killed(world: World, token: str, which: Step, at: Callable[[str, int, str], bool]) -> bool:
+def killed(world: EmergencyWorld, token: str, which: Step, at: Callable[[str, int, str], bool]) -> bool:
     """One step, ended at a call (when, number, name); gives whether there was such a call."""
 
     def stop(*call: Any) -> None:
@@ -122,7 +119,7 @@ def killed(world: World, token: str, which: Step, at: Callable[[str, int, str], 
 @pytest.mark.parametrize("by_sweep", [False, True], ids=["repeated", "swept"])
 def test_killed_at_every_call(which: Step, when: str, reveal: bool, by_sweep: bool) -> None:
     for at in itertools.count(1):
-        world = World(seed=at)
+        world = EmergencyWorld(seed=at)
         world.infobip.options.reveal = reveal
         old, token = begun(world)
         for before in EVERY[: EVERY.index(which)]:
@@ -141,8 +138,7 @@ def test_killed_at_every_call(which: Step, when: str, reveal: bool, by_sweep: bo
         assert_finished(world, old, token)
 
 
-def test_rotation_not_yet_shown_as_enabled() -> None:
-    world = World()
+def test_rotation_not_yet_shown_as_enabled(world: EmergencyWorld) -> None:
     old, token = begun(world)
     world.store._records[NAME].rotation_enabled = None
     for which in (Step.TEST, *EVERY):
@@ -153,8 +149,7 @@ def test_rotation_not_yet_shown_as_enabled() -> None:
         step(world, unknown, Step.CREATE)
 
 
-def test_key_of_earlier_attempt_is_adopted() -> None:
-    world = World()
+def test_key_of_earlier_attempt_is_adopted(world: EmergencyWorld) -> None:
     old, token = begun(world)
     assert killed(world, token, Step.CREATE, lambda when, _, call: (when, call) == ("before", "stage"))
     (made,) = (key for key in world.live() if key.id != old.id)
@@ -164,7 +159,7 @@ def test_key_of_earlier_attempt_is_adopted() -> None:
 
 def test_lost_answer_makes_one_key() -> None:
     for reveal in (True, False):
-        world = World()
+        world = EmergencyWorld()
         world.infobip.options.reveal = reveal
         old, token = begun(world)
         world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, "POST", KEYS))
@@ -174,8 +169,7 @@ def test_lost_answer_makes_one_key() -> None:
         assert_finished(world, old, token)
 
 
-def test_second_token_replaces_first_one() -> None:
-    world = World()
+def test_second_token_replaces_first_one(world: EmergencyWorld) -> None:
     old, first = begun(world)
     step(world, first, Step.CREATE)
     (abandoned,) = (key for key in world.live() if key.id != old.id)
@@ -192,8 +186,7 @@ def test_second_token_replaces_first_one() -> None:
     assert not world.infobip.key(abandoned.id).enabled
 
 
-def test_value_stored_by_hand_is_kept() -> None:
-    world = World()
+def test_value_stored_by_hand_is_kept(world: EmergencyWorld) -> None:
     _old, token = begun(world)
     step(world, token, Step.CREATE)
     world.pass_time(timedelta(minutes=1))
@@ -204,8 +197,7 @@ def test_value_stored_by_hand_is_kept() -> None:
     assert world.current_key(NAME).id == by_hand.id
 
 
-def test_first_key_of_secret_without_value() -> None:
-    world = World()
+def test_first_key_of_secret_without_value(world: EmergencyWorld) -> None:
     world.account()
     world.create(NAME, scopes="sms:manage")
     token = world.store.start_rotation(NAME, world.new_id())
@@ -214,16 +206,14 @@ def test_first_key_of_secret_without_value() -> None:
     assert len(world.live()) == 1
 
 
-def test_unadopted_secret_is_adopted_first() -> None:
-    world = World()
+def test_unadopted_secret_is_adopted_first(world: EmergencyWorld) -> None:
     old, token = begun(world, adopted=False)
     all_steps(world, token)
     assert world.events_named("key.adopted")
     assert_finished(world, old, token)
 
 
-def test_enabling_only_tests_configuration() -> None:
-    world = World()
+def test_enabling_only_tests_configuration(world: EmergencyWorld) -> None:
     old, token = begun(world)
     assert step(world, token, Step.TEST)
     assert [key.id for key in world.live()] == [old.id]
@@ -232,11 +222,11 @@ def test_enabling_only_tests_configuration() -> None:
         step(world, token, Step.TEST)
 
 
-def tagged(tag: str, text: str) -> Callable[[World, str], None]:
+def tagged(tag: str, text: str) -> Callable[[EmergencyWorld, str], None]:
     return lambda world, token: world.store.tag(NAME, {tag: text})
 
 
-REFUSALS: dict[str, tuple[Callable[[World, str], Any], Reason | None, str]] = {
+REFUSALS: dict[str, tuple[Callable[[EmergencyWorld, str], Any], Reason | None, str]] = {
     "hold": (tagged("rotator:hold", "audit freeze"), Reason.HOLD, "audit freeze"),
     "wrong tag": (tagged("rotator:grace", "soon"), Reason.MISCONFIGURED, "rotator:grace"),
     "unmanaged": (lambda world, _: world.store.untag(NAME, "rotator:role"), None, "rotator:role"),
@@ -266,9 +256,8 @@ REFUSALS: dict[str, tuple[Callable[[World, str], Any], Reason | None, str]] = {
 
 @pytest.mark.parametrize(("change", "reason", "fact"), REFUSALS.values(), ids=REFUSALS)
 def test_refused_rotation_changes_nothing(
-    change: Callable[[World, str], Any], reason: Reason | None, fact: str
+    world: EmergencyWorld, change: Callable[[EmergencyWorld, str], Any], reason: Reason | None, fact: str
 ) -> None:
-    world = World()
     _old, token = begun(world)
     change(world, token)
     before = (world.labels(NAME), world.live())
@@ -281,16 +270,14 @@ def test_refused_rotation_changes_nothing(
     assert "Rotation Failed" in [kind for kind, _ in world.events.sent]
 
 
-def test_finish_refuses_unstored_version() -> None:
-    world = World()
+def test_finish_refuses_unstored_version(world: EmergencyWorld) -> None:
     old, token = begun(world)
     with refused(None, "createSecret"):
         step(world, token, Step.FINISH)
     assert world.current_key(NAME).id == old.id
 
 
-def test_hold_between_steps_stops_promotion() -> None:
-    world = World()
+def test_hold_between_steps_stops_promotion(world: EmergencyWorld) -> None:
     old, token = begun(world)
     step(world, token, Step.CREATE)
     world.store.tag(NAME, {"rotator:hold": "audit freeze"})
@@ -302,8 +289,7 @@ def test_hold_between_steps_stops_promotion() -> None:
     assert_finished(world, old, token)
 
 
-def test_refused_key_is_given_up() -> None:
-    world = World()
+def test_refused_key_is_given_up(world: EmergencyWorld) -> None:
     old, token = begun(world)
     step(world, token, Step.CREATE)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="/account/1/balance", status=401, count=None))
@@ -316,7 +302,7 @@ def test_refused_key_is_given_up() -> None:
 
 
 def test_steps_leave_reserve_for_emergencies() -> None:
-    world = World(policy=Policy(daily_limit=3, reserve=2))
+    world = EmergencyWorld(policy=Policy(daily_limit=3, reserve=2))
     old, token = begun(world)
     world.infobip.add_key(world.accounts["main"], "made today")
     with refused(Reason.DAILY_LIMIT, NAME, kind=StateChanged):
@@ -327,8 +313,7 @@ def test_steps_leave_reserve_for_emergencies() -> None:
 
 
 @pytest.mark.parametrize("at", [Step.CREATE, Step.TEST, Step.FINISH])
-def test_no_step_moves_secret(at: Step) -> None:
-    world = World()
+def test_no_step_moves_secret(world: EmergencyWorld, at: Step) -> None:
     old, token = begun(world)
     world.secret("prod/other", account="second")
     if at is not Step.CREATE:
@@ -340,8 +325,7 @@ def test_no_step_moves_secret(at: Step) -> None:
     assert len(world.live("second")) == 1
 
 
-def test_sweep_finishes_only_stored_version() -> None:
-    world = World()
+def test_sweep_finishes_only_stored_version(world: EmergencyWorld) -> None:
     old, token = begun(world, left=5 * DAY)
     world.sweep()
     assert world.current_key(NAME).id == old.id
@@ -358,9 +342,9 @@ def test_sweep_finishes_only_stored_version() -> None:
 OURS = "arn:aws:lambda:eu-central-1:123456789012:function:rotator-rotation"
 
 
-def failed_create(function: str | None = OURS, value: str | None = None) -> tuple[World, SimKey, str]:
+def failed_create(function: str | None = OURS, value: str | None = None) -> tuple[EmergencyWorld, SimKey, str]:
     """``createSecret`` was refused, and Secrets Manager leaves its empty version pending. The key is due."""
-    world = World(policy=Policy(rotation_function=OURS))
+    world = EmergencyWorld(policy=Policy(rotation_function=OURS))
     old = world.secret(NAME, left=5 * DAY)
     token = world.store.start_rotation(NAME, world.new_id(), value, function=function)
     return world, old, token
@@ -454,8 +438,7 @@ def test_touched_rotation_is_left_alone() -> None:
     assert "AWSPENDING" in world.labels(NAME)[token]
 
 
-def test_pasted_key_in_same_second_is_kept() -> None:
-    world = World()
+def test_pasted_key_in_same_second_is_kept(world: EmergencyWorld) -> None:
     old, token = begun(world)
     step(world, token, Step.CREATE)
     account, now = world.accounts["main"], world.clock.now()
@@ -467,8 +450,7 @@ def test_pasted_key_in_same_second_is_kept() -> None:
     assert {key.id for key in world.live()} == {old.id, pasted.id}
 
 
-def test_step_with_unreadable_key_is_no_move() -> None:
-    world = World()
+def test_step_with_unreadable_key_is_no_move(world: EmergencyWorld) -> None:
     old, token = begun(world)
     world.account("second")
     world.store.tag(NAME, {"rotator:account": "second"})

@@ -190,8 +190,7 @@ def test_consumers_that_have_not_read_since() -> None:
     assert (found.gap, found.known_until) == (None, world.clock.now() - LAG)
 
 
-def test_consumers_without_key_in_grace() -> None:
-    world = World()
+def test_consumers_without_key_in_grace(world: World) -> None:
     log = MemoryLog(world.clock)
     world.readers = log
     world.secret(NAME)

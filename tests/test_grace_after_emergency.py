@@ -9,47 +9,45 @@ import pytest
 
 from rotator.sandbox.state import SimKey
 from tests import leaks
-from tests.emergencies import NAME, Killed, alive, leaked, revoke
-from tests.world import DAY, HOUR, World
+from tests.emergencies import EmergencyWorld, Killed, leaked
+from tests.world import DAY, HOUR, NAME
 
 SECOND = timedelta(seconds=1)
 
 
-def new_key(world: World) -> SimKey:
+def new_key(world: EmergencyWorld) -> SimKey:
     key = world.infobip.add_key(world.accounts["main"], "made in the portal")
     leaks.register(str(key.value))
     return key
 
 
-def paste(world: World, key: SimKey) -> None:
+def paste(world: EmergencyWorld, key: SimKey) -> None:
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(key.value)}))
 
 
-def sweeps(world: World, hours: int = 3) -> None:
+def sweeps(world: EmergencyWorld, hours: int = 3) -> None:
     for _ in range(hours):
         world.pass_time(HOUR)
         world.sweep()
 
 
-def test_replaced_key_has_its_grace() -> None:
+def test_replaced_key_has_its_grace(world: EmergencyWorld) -> None:
     """A person replaced it, and the newer key leaked before any sweep."""
-    world = World()
     older, newer = world.secret(NAME), new_key(world)
     world.pass_time(HOUR)
     paste(world, newer)
     world.pass_time(10 * SECOND)
-    assert revoke(world, leaked=leaked(newer)).ok
+    assert world.revoke(leaked=leaked(newer)).ok
     sweeps(world)
-    assert alive(world, older)
-    assert not alive(world, newer)
+    assert world.works(older)
+    assert not world.works(newer)
     world.pass_time(3 * DAY)
     sweeps(world)
-    assert not alive(world, older)
+    assert not world.works(older)
 
 
-def test_pasted_key_has_its_grace() -> None:
+def test_pasted_key_has_its_grace(world: EmergencyWorld) -> None:
     """A person stores it after the replacement was asked for; the next sweep still promotes that."""
-    world = World()
     old, pasted = world.secret(NAME), new_key(world)
 
     def before(operation: str, _secret: str) -> None:
@@ -61,15 +59,14 @@ def test_pasted_key_has_its_grace() -> None:
 
     world.pass_time(HOUR)
     world.store.before = before
-    revoke(world, leaked=leaked(old))
+    world.revoke(leaked=leaked(old))
     sweeps(world)
-    assert not alive(world, old)
-    assert alive(world, pasted)
+    assert not world.works(old)
+    assert world.works(pasted)
 
 
 @pytest.mark.parametrize("call", ["promote", "stage"])
-def test_leaked_key_has_no_grace(call: str) -> None:
-    world = World()
+def test_leaked_key_has_no_grace(world: EmergencyWorld, call: str) -> None:
     old = world.secret(NAME)
 
     def after(operation: str, _secret: str) -> None:
@@ -80,7 +77,7 @@ def test_leaked_key_has_no_grace(call: str) -> None:
     world.pass_time(HOUR)
     world.store.after = after
     with pytest.raises(Killed):
-        revoke(world, leaked=leaked(old))
+        world.revoke(leaked=leaked(old))
     sweeps(world)
-    assert not alive(world, old)
+    assert not world.works(old)
     assert world.consumer_works(NAME)

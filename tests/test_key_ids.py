@@ -11,8 +11,8 @@ from rotator.engine.rotate_now import rotate_now
 from rotator.model import Outcome
 from rotator.reasons import Reason
 from rotator.text import short_id
-from tests.emergencies import NAME, REVOKE_ONLY, refused, revoke
-from tests.world import World
+from tests.emergencies import REVOKE_ONLY, EmergencyWorld, refused
+from tests.world import NAME
 
 ONE, TWO, THREE = "57370A1B2C3D4E5F60718293A4B548AE", "5737" + "0" * 24 + "48AE", "90AB" + "1" * 24 + "11C2"
 
@@ -32,27 +32,24 @@ def test_short_form_of_no_key_is_refused() -> None:
         whole_key_id("1111…2222", [ONE], "account main")
 
 
-def test_emergency_finds_key_by_it() -> None:
-    world = World()
+def test_emergency_finds_key_by_it(world: EmergencyWorld) -> None:
     key = world.secret(NAME)
     stranger = world.infobip.add_key(world.accounts["main"], "made by hand")
-    assert revoke(world, key_id=short_id(stranger.id), account="main").revoked == (stranger.id,)
-    assert revoke(world, REVOKE_ONLY, key_id=short_id(key.id).replace("…", "..."), account="main").revoked == (key.id,)
+    assert world.revoke(key_id=short_id(stranger.id), account="main").revoked == (stranger.id,)
+    assert world.revoke(REVOKE_ONLY, key_id=short_id(key.id).replace("…", "..."), account="main").revoked == (key.id,)
 
 
-def test_emergency_refuses_ambiguous_id() -> None:
-    world = World()
+def test_emergency_refuses_ambiguous_id(world: EmergencyWorld) -> None:
     key = world.secret(NAME)
     world.secret("prod/other")
     twin = f"{key.id[:4]}{'0' * 24}{key.id[-4:]}"  # a label may name anything
     world.store.label_by_hand("prod/other", f"rotator:key:{twin}", next(iter(world.labels("prod/other"))))
     with refused(None, "account main", key.id, twin):
-        revoke(world, key_id=short_id(key.id), account="main")
+        world.revoke(key_id=short_id(key.id), account="main")
     assert world.works(key)
 
 
-def test_rollback_and_adopt_take_it() -> None:
-    world = World()
+def test_rollback_and_adopt_take_it(world: EmergencyWorld) -> None:
     old = world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "test")
     newer = world.current_key(NAME)

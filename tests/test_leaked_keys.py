@@ -14,9 +14,8 @@ from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from tests import leaks
-from tests.emergencies import alive, calm, dead, fault, in_grace
+from tests.emergencies import EmergencyWorld
 from tests.support.faulty_infobip import FaultKind
-from tests.world import World
 
 FOREIGN = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
 
@@ -26,7 +25,11 @@ def leak(value: str, position: int = 1) -> Leak:
 
 
 def go(
-    world: World, *keys: SimKey | str, confirmed: bool = True, incident: str | None = None, account: str | None = None
+    world: EmergencyWorld,
+    *keys: SimKey | str,
+    confirmed: bool = True,
+    incident: str | None = None,
+    account: str | None = None,
 ) -> list[LeakResult]:
     values = [str(key.value) if isinstance(key, SimKey) else key for key in keys]
     emergency = Emergency(world.services(Trigger.EMERGENCY), "found by a scanner", incident)
@@ -38,8 +41,8 @@ def outcomes(results: list[LeakResult]) -> list[LeakOutcome]:
     return [result.outcome for result in results]
 
 
-def two_secrets() -> tuple[World, SimKey, SimKey]:
-    world = World()
+def two_secrets() -> tuple[EmergencyWorld, SimKey, SimKey]:
+    world = EmergencyWorld()
     return world, world.secret("prod/a"), world.secret("prod/b", account="second")
 
 
@@ -49,7 +52,7 @@ def test_each_is_revoked_in_its_account() -> None:
     assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.NOT_OURS, LeakOutcome.REVOKED]
     assert [result.key_id for result in results] == [one.id, None, two.id]
     assert [result.plan.account if result.plan else None for result in results] == ["main", None, "second"]
-    assert dead(world, one, two)
+    assert not world.works(one, two)
     assert world.consumer_works("prod/a")
     assert world.consumer_works("prod/b")
     assert "main, second" in results[1].detail
@@ -59,21 +62,22 @@ def test_each_is_revoked_in_its_account() -> None:
 @pytest.mark.parametrize("confirmed", [True, False], ids=["done", "shown"])
 @pytest.mark.parametrize("incident", [None, "INC-1"], ids=["no incident", "incident"])
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["old first", "current first"])
-def test_two_keys_make_one_replacement(order: tuple[int, int], incident: str | None, confirmed: bool) -> None:
-    world = World()
-    pair = in_grace(world)
+def test_two_keys_make_one_replacement(
+    world: EmergencyWorld, order: tuple[int, int], incident: str | None, confirmed: bool
+) -> None:
+    pair = world.in_grace()
     before = len(world.infobip.keys())
     results = go(world, *(pair[place] for place in order), incident=incident, confirmed=confirmed)
     assert outcomes(results) == [LeakOutcome.REVOKED if confirmed else LeakOutcome.PLANNED] * 2
     assert len(world.infobip.keys()) == before + confirmed
-    assert [alive(world, key) for key in pair] == [not confirmed] * 2
+    assert [world.works(key) for key in pair] == [not confirmed] * 2
     if confirmed:
-        calm(world)
+        world.calm()
 
 
 def test_one_that_fails_stops_no_other() -> None:
     world, one, two = two_secrets()
-    broken = fault(world, FaultKind.STATUS_BEFORE, ("PUT", f"api-keys/{one.id}"), status=403)
+    broken = world.fault(FaultKind.STATUS_BEFORE, ("PUT", f"api-keys/{one.id}"), status=403)
     results = go(world, one, two, incident="INC-1")
     assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.REVOKED]
     assert one.id in results[0].detail
@@ -82,7 +86,7 @@ def test_one_that_fails_stops_no_other() -> None:
     world.pass_time(timedelta(hours=25))
     again = go(world, one, two, incident="INC-1")
     assert outcomes(again) == [LeakOutcome.REVOKED, LeakOutcome.DISABLED]
-    assert dead(world, one)
+    assert not world.works(one)
 
 
 def test_silent_account_leaves_undecided() -> None:

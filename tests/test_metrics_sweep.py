@@ -62,8 +62,7 @@ def swept(world: World, *, dry_run: bool = False, account: str | None = None) ->
     return kept, Reconciler(services).sweep(dry_run=dry_run, account=account)
 
 
-def test_published_is_what_next_sweep_sees() -> None:
-    world = World()
+def test_published_is_what_next_sweep_sees(world: World) -> None:
     world.secret("prod/sms", left=5 * DAY)
     kept, sweep = swept(world)
     assert sweep.ok
@@ -89,9 +88,10 @@ def test_published_is_what_next_sweep_sees() -> None:
 @pytest.mark.parametrize(
     ("made", "due", "used", "left"), [(5, 0, {}, {}), (5, 1, {(): 6}, {(): 26}), (32, 0, {}, {(): 0})]
 )
-def test_use_is_right_or_not_shown(made: int, due: int, used: dict[tuple[str, ...], float], left: object) -> None:
+def test_use_is_right_or_not_shown(
+    world: World, made: int, due: int, used: dict[tuple[str, ...], float], left: object
+) -> None:
     """Keys that were revoked today are counted, or nothing is shown; that none is left may show without them."""
-    world = World()
     world.secret("prod/otp")
     for number in range(made):
         key = world.infobip.add_key(world.accounts["main"], f"by hand {number}")
@@ -105,8 +105,7 @@ def test_use_is_right_or_not_shown(made: int, due: int, used: dict[tuple[str, ..
     assert sweep.plan.accounts[0].quota.creates_used == (5 if due else None)
 
 
-def test_dry_run_reports_what_it_leaves() -> None:
-    world = World()
+def test_dry_run_reports_what_it_leaves(world: World) -> None:
     world.secret("prod/sms", left=5 * DAY)
     assert swept(world, dry_run=True)[0].of(EXPIRING) == [{(): 1}]
     world.sweep()
@@ -115,9 +114,8 @@ def test_dry_run_reports_what_it_leaves() -> None:
     assert swept(world)[0].of(OVERDUE) == [{(): 0}]
 
 
-def test_overdue_rotation_counts_until_done() -> None:
+def test_overdue_rotation_counts_until_done(world: World) -> None:
     """What this sweep could not do counts, and what waits on purpose never."""
-    world = World()
     world.secret("prod/late", left=5 * DAY)
     world.secret("prod/lately", left=29.5 * DAY)
     world.secret("prod/held", left=5 * DAY, hold="freeze")
@@ -130,8 +128,7 @@ def test_overdue_rotation_counts_until_done() -> None:
     assert kept.of(ROTATIONS_OVERDUE) == [{(): 0}]
 
 
-def test_unread_account_fails_alone() -> None:
-    world = World()
+def test_unread_account_fails_alone(world: World) -> None:
     world.secret("prod/sms", account="main")
     world.secret("other/sms", account="other")
     world.store.create_secret("rotator/second", {"rotator:role": "management", "rotator:account": "other"}, "{}")
@@ -145,8 +142,7 @@ def test_unread_account_fails_alone() -> None:
     assert [s.family for s in other.sweep] == [DURATION]
 
 
-def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+def test_metrics_that_fail_stop_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.secret("prod/sms", left=5 * DAY)
     services = world.services()
     services.metrics = Broken()
@@ -157,8 +153,7 @@ def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> Non
     assert world.consumer_works("prod/sms")
 
 
-def test_duration_is_accounts_own() -> None:
-    world = World()
+def test_duration_is_accounts_own(world: World) -> None:
     world.secret("prod/sms", left=5 * DAY)
     world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", seconds=7))
     kept, _ = swept(world)

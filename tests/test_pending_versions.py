@@ -19,14 +19,14 @@ from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests import leaks
-from tests.emergencies import NAME, Killed, refused
-from tests.world import DAY, HOUR, KEY, PLAIN, World
+from tests.emergencies import EmergencyWorld, Killed, refused
+from tests.world import DAY, HOUR, KEY, NAME, PLAIN
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 
-def killed_at(world: World, operation: str, *, then: Callable[[], None] | None = None) -> None:
+def killed_at(world: EmergencyWorld, operation: str, *, then: Callable[[], None] | None = None) -> None:
     """A sweep that ends right before that call."""
 
     def kill(called: str, _secret: str) -> None:
@@ -41,9 +41,9 @@ def killed_at(world: World, operation: str, *, then: Callable[[], None] | None =
         world.sweep()
 
 
-def pending(**settings: Any) -> tuple[World, SimKey, SimKey]:
+def pending(**settings: Any) -> tuple[EmergencyWorld, SimKey, SimKey]:
     """A rotation that ended before the promotion: the old key and the new one."""
-    world = World()
+    world = EmergencyWorld()
     old = world.secret(NAME, left=5 * DAY, **settings)
     world.pass_time(MINUTE)
     killed_at(world, "promote")
@@ -51,7 +51,7 @@ def pending(**settings: Any) -> tuple[World, SimKey, SimKey]:
     return world, old, new
 
 
-def edit(world: World, **fields: Any) -> str:
+def edit(world: EmergencyWorld, **fields: Any) -> str:
     """A person changes other fields of the value."""
     text = json.dumps({**world.value(NAME), **fields})
     return world.store.put_value_by_hand(NAME, text)
@@ -76,9 +76,8 @@ def test_edit_is_not_undone(after: timedelta) -> None:
     assert world.value(NAME)["sender"] == "After"
 
 
-def test_edit_before_staging_is_not_undone() -> None:
+def test_edit_before_staging_is_not_undone(world: EmergencyWorld) -> None:
     """The pending version is the newer one, and is made of the value before."""
-    world = World()
     old = world.secret(NAME, left=5 * DAY, extra={"sender": "Before"})
     world.pass_time(MINUTE)
 
@@ -131,9 +130,8 @@ def test_another_form_of_value_is_not_undone(to_json: bool) -> None:
     assert world.current_key(NAME).id not in (old.id, new.id)
 
 
-def test_possibly_used_key_gets_its_grace() -> None:
+def test_possibly_used_key_gets_its_grace(world: EmergencyWorld) -> None:
     """A version that was promoted keeps AWSPENDING, and loses AWSPREVIOUS when two more values are stored."""
-    world = World()
     world.secret(NAME, left=5 * DAY)
     assert world.sweep().ok
     new = world.current_key(NAME)
@@ -172,8 +170,7 @@ def test_changed_value_field_recovers(has_field: bool) -> None:
 
 
 @pytest.mark.parametrize("which", [Step.TEST, Step.FINISH])
-def test_step_fails_and_removes_labels(which: Step) -> None:
-    world = World()
+def test_step_fails_and_removes_labels(world: EmergencyWorld, which: Step) -> None:
     old = world.secret(NAME, extra={"sender": "Before"})
     token = world.store.start_rotation(NAME, world.new_id())
 
@@ -251,8 +248,7 @@ def test_missing_pending_key_keeps_its_label() -> None:
     assert (NAME, "key-not-found", new.id) in [(each.secret, str(each.kind), each.key_id) for each in plan.alerts]
 
 
-def test_interrupted_move_needs_person() -> None:
-    world = World()
+def test_interrupted_move_needs_person(world: EmergencyWorld) -> None:
     old = world.secret(NAME)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
@@ -286,7 +282,7 @@ def test_audit_says_why_it_was_given_up() -> None:
     leaks.check(world.stream.getvalue(), "the audit")
 
 
-def paste(world: World, *, age: timedelta) -> SimKey:
+def paste(world: EmergencyWorld, *, age: timedelta) -> SimKey:
     """A person pastes a key and changes nothing else."""
     now = world.clock.now()
     key = world.infobip.add_key(
@@ -334,9 +330,8 @@ def test_promoted_meanwhile_is_not_revoked() -> None:
     assert world.works(new)
 
 
-def test_proven_by_value_is_retired() -> None:
+def test_proven_by_value_is_retired(world: EmergencyWorld) -> None:
     """A person stored it as a pending version: it is not known to be used here only, so it gets a grace period."""
-    world = World()
     world.secret(NAME, extra={"sender": "Before"})
     world.pass_time(MINUTE)
     key = world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"])

@@ -19,9 +19,9 @@ from rotator.reasons import Reason
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.state import SimKey
 from tests import leaks
-from tests.emergencies import calm, refuse, refused, revoke
+from tests.emergencies import EmergencyWorld, refuse, refused
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR
 
 # ---- done -----------------------------------------------------------------------------------------------------------
 
@@ -30,27 +30,27 @@ NAME = "prod/sms"
 MINUTE = timedelta(minutes=1)
 
 
-def rotated(**settings: object) -> tuple[World, SimKey, SimKey]:
+def rotated(**settings: object) -> tuple[EmergencyWorld, SimKey, SimKey]:
     """A secret that was rotated by hand an hour ago, long before it was due: the previous key and the current one."""
-    world = World()
+    world = EmergencyWorld()
     old = world.secret(NAME, **settings)
     rotate_now(world.reconciler(), NAME, "new contract")
     world.pass_time(HOUR)
     return world, old, world.current_key(NAME)
 
 
-def rotated_twice() -> tuple[World, SimKey, SimKey, SimKey]:
+def rotated_twice() -> tuple[EmergencyWorld, SimKey, SimKey, SimKey]:
     """With two keys in grace, and the current one."""
     world, first, second = rotated()
     rotate_now(world.reconciler(), NAME, "once more")
     return world, first, second, world.current_key(NAME)
 
 
-def back(world: World, key_id: str | None = None) -> RolledBack:
+def back(world: EmergencyWorld, key_id: str | None = None) -> RolledBack:
     return rollback(world.reconciler(), NAME, "the new key lacks a scope", key_id)
 
 
-def back_killed(world: World, after: str) -> None:
+def back_killed(world: EmergencyWorld, after: str) -> None:
     """The command is killed once that call of Secrets Manager has taken effect."""
 
     def killed(operation: str, _name: str) -> None:
@@ -63,7 +63,7 @@ def back_killed(world: World, after: str) -> None:
     world.store.after = None
 
 
-def unchanged(world: World, current: str, retired: str, until: datetime | None) -> RolledBack:
+def unchanged(world: EmergencyWorld, current: str, retired: str, until: datetime | None) -> RolledBack:
     """The command once more: it says how things stand, and changes and writes nothing."""
     labels, lines, sent = world.labels(NAME), world.lines(), len(world.events.sent)
     done = back(world)
@@ -109,12 +109,11 @@ def test_newer_key_is_revoked_after_grace() -> None:
     assert [result.action.key_id for result in world.sweep().results] == [new.id]
     assert not world.works(new)
     assert world.current_key(NAME).id == old.id
-    calm(world)
+    world.calm()
 
 
 @pytest.mark.parametrize("kept_by", ["nothing", "a hold", "a closed window"])
-def test_due_key_is_rotated_by_next_sweep(kept_by: str) -> None:
-    world = World()
+def test_due_key_is_rotated_by_next_sweep(world: EmergencyWorld, kept_by: str) -> None:
     window = "Sat 09:00-10:00 UTC" if kept_by == "a closed window" else "Mon-Sun 00:00-24:00 UTC"
     old = world.secret(NAME, left=20 * DAY, window=window)
     rotate_now(world.reconciler(), NAME, "test")
@@ -129,7 +128,7 @@ def test_due_key_is_rotated_by_next_sweep(kept_by: str) -> None:
     assert (world.current_key(NAME).id == old.id) is (kept_by != "nothing")
     if kept_by == "nothing":
         assert world.current_key(NAME).id != done.retired_key_id
-        calm(world)
+        world.calm()
 
 
 def test_repeat_goes_forward_only_by_key_id() -> None:
@@ -140,7 +139,7 @@ def test_repeat_goes_forward_only_by_key_id() -> None:
     assert back(world, new.id).retired_key_id == old.id
     assert world.current_key(NAME).id == new.id
     assert world.sweep().results == ()
-    calm(world)
+    world.calm()
 
 
 def test_newest_key_in_grace_is_chosen() -> None:
@@ -155,7 +154,7 @@ def test_newest_key_in_grace_is_chosen() -> None:
     unchanged(world, first.id, third.id, done.retired_until)
     assert back(world, third.id).key_id == third.id
     assert back(world).key_id == first.id  # what was current last
-    calm(world)
+    world.calm()
 
 
 @pytest.mark.parametrize("moment", ["promote", "add_label"])
@@ -167,7 +166,7 @@ def test_killed_and_repeated(moment: str) -> None:
     world.sweep()
     unchanged(world, second.id, third.id, world.clock.now() + 72 * HOUR)
     assert world.works(first)
-    calm(world)
+    world.calm()
 
 
 def test_rollback_after_new_rotation() -> None:
@@ -210,7 +209,7 @@ def test_one_of_several_is_chosen_by_its_id() -> None:
         back(world, "\x1b[2Jnone")
     assert back(world, first.id).key_id == first.id
     assert {item.key_id for item in read_lifecycle(world.store.peek(NAME)).retiring} >= {second.id}
-    calm(world)
+    world.calm()
 
 
 def test_reverted_fields_are_named() -> None:
@@ -231,10 +230,9 @@ def test_no_probe_where_tag_says_so() -> None:
     assert back(world).key_id == old.id
 
 
-def test_full_grace_after_emergency() -> None:
-    world = World()
+def test_full_grace_after_emergency(world: EmergencyWorld) -> None:
     world.secret(NAME)
-    revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
+    world.revoke(Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
     made = world.current_key(NAME)
     world.pass_time(HOUR)
     rotate_now(world.reconciler(), NAME, "test")
@@ -244,7 +242,7 @@ def test_full_grace_after_emergency() -> None:
     world.sweep()
     (item,) = read_lifecycle(world.store.peek(NAME)).retiring
     assert (item.key_id, item.revoke_at) == (newer.id, world.clock.now() + 72 * HOUR)
-    calm(world)
+    world.calm()
 
 
 def test_other_promotion_at_last_moment() -> None:
@@ -306,30 +304,30 @@ def test_newer_key_grace_by_infobip_clock(offset: int) -> None:
 # ---- refused, and nothing is changed --------------------------------------------------------------------------------
 
 
-def _grace_over(world: World) -> None:
+def _grace_over(world: EmergencyWorld) -> None:
     world.pass_time(72 * HOUR)
     world.sweep()
 
 
-def _retiring(world: World) -> SimKey:
+def _retiring(world: EmergencyWorld) -> SimKey:
     (item,) = read_lifecycle(world.store.peek(NAME)).retiring
     return world.infobip.key(item.key_id)
 
 
-def _changed(ends_in: timedelta | None = None, **changes: Any) -> Callable[[World], object]:
+def _changed(ends_in: timedelta | None = None, **changes: Any) -> Callable[[EmergencyWorld], object]:
     """The key in grace is changed at Infobip."""
 
-    def arrange(world: World) -> None:
+    def arrange(world: EmergencyWorld) -> None:
         ends = {} if ends_in is None else {"valid_to": world.clock.now() + ends_in}
         world.infobip.change_key(_retiring(world).id, **changes, **ends)
 
     return arrange
 
 
-def _without(*kinds: str) -> Callable[[World], None]:
+def _without(*kinds: str) -> Callable[[EmergencyWorld], None]:
     """Labels of the key in grace are taken off."""
 
-    def arrange(world: World) -> None:
+    def arrange(world: EmergencyWorld) -> None:
         key = _retiring(world)
         version = world.version_of(NAME, key)
         for label in world.labels(NAME)[version]:
@@ -339,7 +337,7 @@ def _without(*kinds: str) -> Callable[[World], None]:
     return arrange
 
 
-def _pending_of_ours(world: World) -> None:
+def _pending_of_ours(world: EmergencyWorld) -> None:
     """A rotation that was killed before it could promote: its probe could not be answered."""
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="balance", status=500, count=None))
     rotate_now(world.reconciler(), NAME, "test")
@@ -348,7 +346,7 @@ def _pending_of_ours(world: World) -> None:
 
 
 ROTATE = f"rotator rotate {NAME}"
-REFUSED: dict[str, tuple[Callable[[World], object], Reason, str]] = {
+REFUSED: dict[str, tuple[Callable[[EmergencyWorld], object], Reason, str]] = {
     "nothing in grace": (_grace_over, Reason.GRACE_OVER, ROTATE),
     "its label is missing": (_without("retire"), Reason.SUPERSEDED, f"rotator run --secret {NAME}"),
     "its key's label is missing": (_without("key"), Reason.UNADOPTED, ROTATE),
@@ -385,7 +383,7 @@ REFUSED: dict[str, tuple[Callable[[World], object], Reason, str]] = {
 
 
 @pytest.mark.parametrize(("arrange", "reason", "fact"), REFUSED.values(), ids=REFUSED)
-def test_refused_with_advice(arrange: Callable[[World], object], reason: Reason, fact: str) -> None:
+def test_refused_with_advice(arrange: Callable[[EmergencyWorld], object], reason: Reason, fact: str) -> None:
     world, _, _ = rotated()
     arrange(world)
     before, keys = world.labels(NAME), world.infobip.keys()
@@ -406,8 +404,7 @@ def test_named_key_gets_retire_label() -> None:
     assert world.current_key(NAME).id == old.id
 
 
-def test_without_value_or_tags() -> None:
-    world = World()
+def test_without_value_or_tags(world: EmergencyWorld) -> None:
     world.account()
     world.create(NAME, scopes="sms:manage")
     world.store.create_secret("prod/other", {})
@@ -445,7 +442,7 @@ def test_never_back_to_emergencys_key() -> None:
     """Threat: an operator who rolls back to a leaked key. It is rejected."""
     world, old, leaked = rotated()
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", path="api-keys/.", status=500, count=None))
-    report = revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
+    report = world.revoke(Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
     assert not report.ok  # neither old key could be ended: they wait for the next sweep
     world.infobip.faults.clear()
     rotate_now(world.reconciler(), NAME, "after the incident")
@@ -454,21 +451,19 @@ def test_never_back_to_emergencys_key() -> None:
             back(world, key.id)
 
 
-def test_first_key_after_emergency() -> None:
+def test_first_key_after_emergency(world: EmergencyWorld) -> None:
     """No sweep adds the retire label that such a key lacks."""
-    world = World()
     old = world.secret(NAME)
-    assert revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME).ok
+    assert world.revoke(Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME).ok
     with refused(Reason.EMERGENCY, old.id, ROTATE):
         back(world)
 
 
 @pytest.mark.parametrize("back", [False, True])
-def test_it_never_goes_to_another_account(back: bool) -> None:
+def test_it_never_goes_to_another_account(world: EmergencyWorld, back: bool) -> None:
     """Threat: a rollback to a key of another account. It is rejected and nothing is changed. After a move the previous
     key is the old account's; if the tag is set back, the current one is the new one's.
     """
-    world = World()
     old = world.secret(NAME)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})

@@ -15,14 +15,14 @@ from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
 from tests import leaks
-from tests.emergencies import refused
+from tests.emergencies import EmergencyWorld, refused
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR
 
 
 @pytest.mark.parametrize("reveal", [True, False])
 def test_lost_create_is_not_repeated(reveal: bool) -> None:
-    world = World(options=Options(reveal=reveal))
+    world = EmergencyWorld(options=Options(reveal=reveal))
     world.secret("prod/sms", left=5 * DAY)
     fault = world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, method="POST"))
     assert world.sweep().ok
@@ -33,9 +33,8 @@ def test_lost_create_is_not_repeated(reveal: bool) -> None:
     assert len({key.name for key in made}) == len(made)
 
 
-def test_lost_create_in_its_own_account() -> None:
+def test_lost_create_in_its_own_account(world: EmergencyWorld) -> None:
     """The list shows the main account's keys alone; the key to be replaced is a sub-account's, proven by its name."""
-    world = World()
     world.secret("prod/sms", left=5 * DAY)
     assert world.sweep().ok
     old = world.current_key("prod/sms")
@@ -50,8 +49,7 @@ def test_lost_create_in_its_own_account() -> None:
     assert world.consumer_works("prod/sms")
 
 
-def test_failed_create_waits_for_next_sweep() -> None:
-    world = World()
+def test_failed_create_waits_for_next_sweep(world: EmergencyWorld) -> None:
     world.secret("prod/sms", left=5 * DAY)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
     sweep = world.sweep()
@@ -60,8 +58,7 @@ def test_failed_create_waits_for_next_sweep() -> None:
     assert world.sweep().ok
 
 
-def test_first_key_in_wrong_account() -> None:
-    world = World()
+def test_first_key_in_wrong_account(world: EmergencyWorld) -> None:
     parent = world.infobip.add_account("parent")
     sub = world.infobip.add_account("sub", parent=parent.id)
     user = world.infobip.add_user(parent, "boss", leaks.register("pass-word-123456"))
@@ -85,7 +82,7 @@ def test_first_key_in_wrong_account() -> None:
 
 
 def test_unprobed_key_waits_for_promotion() -> None:
-    world = World(options=Options(propagation=timedelta(seconds=20)))
+    world = EmergencyWorld(options=Options(propagation=timedelta(seconds=20)))
     world.secret("prod/sms", left=20 * DAY, verify="skip")
     broken: list[str] = []
 
@@ -100,8 +97,7 @@ def test_unprobed_key_waits_for_promotion() -> None:
 
 
 @pytest.mark.parametrize(("status", "waited"), [(404, False), (500, True)])
-def test_wrong_verify_path_is_not_waited_for(status: int, waited: bool) -> None:
-    world = World()
+def test_wrong_verify_path_is_not_waited_for(world: EmergencyWorld, status: int, waited: bool) -> None:
     old = world.secret("a/one", left=2 * DAY)
     world.infobip.faults.add(
         Fault(FaultKind.STATUS_BEFORE, when=lambda request: "balance" in request.path, status=status, count=None)
@@ -116,7 +112,7 @@ def test_wrong_verify_path_is_not_waited_for(status: int, waited: bool) -> None:
     assert [again.outcome for again in world.sweep().results] == [Outcome.DONE]
 
 
-def _other_credentials(world: World) -> SimAccount:
+def _other_credentials(world: EmergencyWorld) -> SimAccount:
     other = world.infobip.add_account("other")
     user = world.infobip.add_user(other, "other-user", leaks.register("pass-word-654321"))
     value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
@@ -132,8 +128,7 @@ def _alerts(sweep: Sweep) -> list[tuple[str | None, str, str | None]]:
 
 
 @pytest.mark.parametrize("gone", ["the account", "the key"])
-def test_missing_key_needs_person(gone: str) -> None:
-    world = World()
+def test_missing_key_needs_person(world: EmergencyWorld, gone: str) -> None:
     olds = [world.secret(name) for name in ("a/one", "b/two")]
     if gone == "the account":
         other = _other_credentials(world)
@@ -161,9 +156,8 @@ def test_missing_key_needs_person(gone: str) -> None:
     assert world.sweep().ok
 
 
-def test_known_value_is_adopted_not_moved() -> None:
+def test_known_value_is_adopted_not_moved(world: EmergencyWorld) -> None:
     """Somebody changed the tag and pasted a key of that account; the label was copied with the rest."""
-    world = World()
     world.account("other")
     old = world.secret("a/one")
     pasted = world.infobip.add_key(world.accounts["other"], "by hand", scopes=["sms:manage"])
@@ -175,9 +169,8 @@ def test_known_value_is_adopted_not_moved() -> None:
     assert world.current_value("a/one") == pasted.value
 
 
-def test_key_gone_since_listing() -> None:
+def test_key_gone_since_listing(world: EmergencyWorld) -> None:
     """Asked again right before a key is created."""
-    world = World()
     old = world.secret("a/one", left=5 * DAY)
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
 
@@ -192,8 +185,7 @@ def test_key_gone_since_listing() -> None:
     assert world.current_value("a/one") == old.value
 
 
-def test_few_keys_are_looked_for_elsewhere() -> None:
-    world = World()
+def test_few_keys_are_looked_for_elsewhere(world: EmergencyWorld) -> None:
     for name in ("second", "third", "fourth"):
         world.account(name)
     for name in ("a/one", "b/two"):
@@ -212,9 +204,8 @@ def test_few_keys_are_looked_for_elsewhere() -> None:
     assert all("third" in detail for detail in lost)
 
 
-def test_sub_accounts_are_two_accounts() -> None:
+def test_sub_accounts_are_two_accounts(world: EmergencyWorld) -> None:
     """The main account's user can read every sub-account's keys; the management secret says which one is meant."""
-    world = World()
     parent = world.infobip.add_account("parent")
     user = world.infobip.add_user(parent, "boss", leaks.register("pass-word-123456"))
     for name in ("main", "second"):
@@ -232,7 +223,7 @@ def test_sub_accounts_are_two_accounts() -> None:
 
 def test_parent_without_keys_shares_no_limit() -> None:
     """Its list shows its sub-account's keys, which another management secret manages."""
-    world = World(options=Options(list_sub_accounts=True))
+    world = EmergencyWorld(options=Options(list_sub_accounts=True))
     parent = world.account("parent")
     world.accounts["sub"] = world.infobip.add_account("sub", parent=parent.id).id
     world.management(world.infobip.add_user(world.accounts["sub"], "user-of-sub"), "sub")
@@ -248,8 +239,7 @@ def _miscount(_request: Request, answer: Response | None) -> None:
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "key-not-found"), (400, "listing-incomplete")])
-def test_incomplete_list_reads_key(status: int, reason: str) -> None:
-    world = World()
+def test_incomplete_list_reads_key(world: EmergencyWorld, status: int, reason: str) -> None:
     old = world.secret("a/one")
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
     _other_credentials(world)
@@ -271,8 +261,7 @@ def test_incomplete_list_reads_key(status: int, reason: str) -> None:
 NAME = "prod/sms"
 
 
-def test_unrevocable_key_does_not_stop_it() -> None:
-    world = World()
+def test_unrevocable_key_does_not_stop_it(world: EmergencyWorld) -> None:
     old = world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "first")
     world.create("prod/copy", value=json.dumps({"api_key": old.value}))
@@ -291,8 +280,7 @@ def test_unrevocable_key_does_not_stop_it() -> None:
     [({"hold": "freeze"}, Reason.HOLD, "freeze"), ({"grace": "soon"}, Reason.MISCONFIGURED, "rotator:grace")],
     ids=["hold", "misconfigured"],
 )
-def test_hold_and_wrong_tag_stop_it(tags: dict[str, str], reason: Reason, fact: str) -> None:
-    world = World()
+def test_hold_and_wrong_tag_stop_it(world: EmergencyWorld, tags: dict[str, str], reason: Reason, fact: str) -> None:
     key = world.secret(NAME, **tags)
     with refused(reason, fact):
         rotate_now(world.reconciler(), NAME, "test")

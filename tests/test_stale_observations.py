@@ -136,9 +136,8 @@ def test_late_key_waits_for_orphans() -> None:
 
 
 @pytest.mark.parametrize("way", ["disabled", "gone"])
-def test_old_key_stays_if_current_disabled(way: str) -> None:
+def test_old_key_stays_if_current_disabled(world: World, way: str) -> None:
     """The listing is minutes old where an account is large: the key in use is read again, right before."""
-    world = World()
     old = world.secret(NAME)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(72 * HOUR)
@@ -170,9 +169,8 @@ def test_429_ends_sweep_of_one_account() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(60, Outcome.DONE), (61, Outcome.DEFERRED)])
-def test_orphan_evidence_is_minute_old(seconds: int, outcome: Outcome) -> None:
+def test_orphan_evidence_is_minute_old(world: World, seconds: int, outcome: Outcome) -> None:
     """A run that stores such an old key waits for longer than that, and then finds it ended."""
-    world = World()
     world.secret(NAME, left=80 * DAY)
     start = world.clock.now() - HOUR
     name = key_name(NAME, world.store.peek(NAME).arn, "default", "0" * 36)

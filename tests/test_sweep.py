@@ -22,8 +22,7 @@ from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, PLAIN, World
 
 
-def test_whole_life_of_key() -> None:
-    world = World()
+def test_whole_life_of_key(world: World) -> None:
     old = world.secret("prod/sms", adopted=False, left=20 * DAY, extra={"note": "a", "n": 1.5})
     sweep = world.sweep()
     assert [(r.action.kind, r.outcome, r.error) for r in sweep.results] == [
@@ -66,8 +65,7 @@ def test_whole_life_of_key() -> None:
     assert world.sweep().results == ()
 
 
-def test_plain_stays_plain_first_is_json() -> None:
-    world = World()
+def test_plain_stays_plain_first_is_json(world: World) -> None:
     world.secret("plain", value=PLAIN, left=5 * DAY)
     world.create("empty", scopes="sms:manage voice:manage")
     assert world.sweep().ok
@@ -78,8 +76,7 @@ def test_plain_stays_plain_first_is_json() -> None:
     assert world.sweep().results == ()
 
 
-def test_bug_at_one_secret_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+def test_bug_at_one_secret_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.secret("a", left=5 * DAY)
     world.secret("b", left=6 * DAY)
 
@@ -94,8 +91,7 @@ def test_bug_at_one_secret_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> No
     assert world.consumer_works("a")
 
 
-def test_secrets_of_unknown_account() -> None:
-    world = World()
+def test_secrets_of_unknown_account(world: World) -> None:
     world.secret("a/right")
     for name in ("b/typo", "c/typo"):
         world.store.create_secret(name, world.tags() | {"rotator:account": "mian"}, "{}")
@@ -137,8 +133,7 @@ def test_every_revocation_counts_against_day(refuse: bool, left: timedelta, upda
     assert len(world.live()) == 60 + (28 if updates else 0)
 
 
-def test_key_missing_in_listing_has_grace() -> None:
-    world = World()
+def test_key_missing_in_listing_has_grace(world: World) -> None:
     for number in range(8):
         world.secret(f"s/{number}", left=200 * DAY, lifetime=210 * DAY)
     old = world.secret("prod/sms", left=20 * DAY)
@@ -161,8 +156,7 @@ def test_key_missing_in_listing_has_grace() -> None:
 # ---- what a sweep costs ----------------------------------------------------------------------------------------------
 
 
-def test_other_accounts_values_are_not_read() -> None:
-    world = World()
+def test_other_accounts_values_are_not_read(world: World) -> None:
     world.secret("a", account="one")
     world.secret("b", account="two")
     world.secret("c", account="two", adopted=False)
@@ -229,9 +223,8 @@ def test_no_account_reads_others_labels(monkeypatch: pytest.MonkeyPatch, orphans
     assert sum(many.values()) <= sum(few.values()) + 24 * READS_A_SECRET * orphans
 
 
-def test_adoption_without_time_is_overdue() -> None:
+def test_adoption_without_time_is_overdue(world: World) -> None:
     """A worker whose time suffices only to list defers the adoption in every sweep; after a day that is no success."""
-    world = World()
     world.secret("prod/new", adopted=False)
     found = []
     for _ in range(3):

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rotator.engine.context import Services
+from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
@@ -32,7 +33,11 @@ from tests.support.faulty_infobip import FaultyInfobip
 from tests.support.moments import DAY, HOUR, START
 from tests.support.verbs import CURRENT, KEY, PLAIN, Account, Value, Verbs, tags_named
 
-__all__ = ["DAY", "HOUR", "KEY", "PLAIN", "START", "Events", "MemoryWorld", "World", "with_policy"]
+__all__ = ["DAY", "HOUR", "KEY", "NAME", "PLAIN", "REASON", "START", "Events", "MemoryWorld", "World", "with_policy"]
+
+NAME = "prod/sms"
+"""The secret of tests that have one."""
+REASON = "pasted in a ticket"
 
 
 @dataclass
@@ -195,11 +200,22 @@ class MemoryWorld(Verbs, Eyes):
 
 
 class World(MemoryWorld):
-    """With sweeps of the engine."""
+    """With sweeps and emergencies of the engine."""
 
     def sweep(self, **options: Any) -> Sweep:
         """One sweep, as the scheduler would start it."""
         return self.reconciler().sweep(**options)
+
+    def emergency(self, incident: str | None = "INC-1") -> Emergency:
+        """A command's emergency, over services of its own."""
+        return Emergency(self.services(Trigger.EMERGENCY), REASON, incident)
+
+    def revoke(
+        self, strategy: Strategy = Strategy.REPLACE_FIRST, *, incident: str | None = None, **target: Any
+    ) -> EmergencyReport:
+        """One command with ``--yes``."""
+        command = self.emergency(incident)
+        return command.execute(command.plan(Target(**(target or {"secret": NAME})), strategy))
 
 
 def with_policy(world: World, **changes: Any) -> World:

@@ -26,7 +26,7 @@ from tests.chaos.two_accounts import (
     rotated,
 )
 from tests.chaos.worlds import SMS, VOICE
-from tests.emergencies import REVOKE_ONLY, revoke
+from tests.emergencies import REVOKE_ONLY
 from tests.world import HOUR
 
 SAMPLE = 13
@@ -123,14 +123,14 @@ def emergency_flow(target: str, strategy: Strategy = REVOKE_ONLY) -> Flow:
 
 def test_rules_notice_that_key_is_left() -> None:
     """The emergency was about another secret's key, and says that all is well."""
-    found = in_an_emergency(emergency_flow("key"), lambda world: revoke(world, REVOKE_ONLY, secret=VOICE))
+    found = in_an_emergency(emergency_flow("key"), lambda world: world.revoke(REVOKE_ONLY, secret=VOICE))
     assert "is enabled after a success" in found
     assert "which nobody named" in found
 
 
 def test_rules_notice_revoked_other_key() -> None:
     def act(world: TwoAccounts) -> EmergencyReport:
-        report = revoke(world, REVOKE_ONLY, secret=SMS)
+        report = world.revoke(REVOKE_ONLY, secret=SMS)
         disable(world, world.first_keys[MAIL].id, OTHER)
         return report
 

@@ -206,11 +206,11 @@ def _emergency(target: str, strategy: Strategy) -> Flow:
     def act(world: TwoAccounts) -> EmergencyReport:
         key = named_key(world, target)
         if key is None:
-            return emergencies.revoke(world, strategy, secret=SMS)
+            return world.revoke(strategy, secret=SMS)
         if target == "value":
-            return emergencies.revoke(world, strategy, leaked=emergencies.leaked(key))
+            return world.revoke(strategy, leaked=emergencies.leaked(key))
         account = next(name for name, account_id in world.accounts.items() if account_id == key.account_id)
-        return emergencies.revoke(world, strategy, key_id=key.id, account=account)
+        return world.revoke(strategy, key_id=key.id, account=account)
 
     return Flow(f"{strategy} by {target}", partial(rotated, HOUR), act, target, strategy)
 

@@ -22,8 +22,8 @@ from rotator.sandbox.launcher import UNMANAGED_KEY
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.cli.local_stack import Stack
-from tests.emergencies import replaced, revoked
 from tests.support.commands import Ran
+from tests.support.revocations import replaced, revoked
 
 OTP = "prod/sms/otp"
 REASON = ("--reason", "leak")

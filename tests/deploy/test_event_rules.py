@@ -18,9 +18,9 @@ from rotator.engine.emergency import Strategy
 from rotator.telemetry.consumer_events import DETAIL_FIELDS, EMERGENCY, FAILED, ROTATED
 from tests.deploy.cloudformation import Stack
 from tests.deploy.offline import PSEUDO, ROOT
-from tests.emergencies import CREATE, NAME, fault, revoke
+from tests.emergencies import CREATE, EmergencyWorld
 from tests.support.faulty_infobip import FaultKind
-from tests.world import DAY, World
+from tests.world import DAY, NAME
 
 EXAMPLE = ROOT / "docs" / "examples" / "events.yaml"
 CHOSEN = {"SecretName": NAME, "Cluster": "prod", "Service": "otp", "ChatUrl": "https://chat.invalid/x"}
@@ -43,16 +43,16 @@ def _with_defaults(example: dict[str, Any]) -> dict[str, Any]:
 
 def events() -> list[dict[str, Any]]:
     """What EventBridge would hold after a rotation, a failed one, an account that is not swept and an emergency."""
-    world = World()
+    world = EmergencyWorld()
     world.secret(NAME, left=5 * DAY)
     world.sweep()
     world.secret("prod/fails", left=5 * DAY)
-    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=400, count=1)
+    world.fault(FaultKind.STATUS_BEFORE, CREATE, status=400, count=1)
     world.sweep()
-    fault(world, FaultKind.STATUS_BEFORE, ("GET", "api-keys"), status=401)
+    world.fault(FaultKind.STATUS_BEFORE, ("GET", "api-keys"), status=401)
     world.sweep()
     world.infobip.faults.clear()
-    revoke(world, Strategy.REPLACE_FIRST, incident='INC "1"')
+    world.revoke(Strategy.REPLACE_FIRST, incident='INC "1"')
     return [{"source": SOURCE, "detail-type": kind, "detail": dict(detail)} for kind, detail in world.events.sent]
 
 
@@ -83,7 +83,7 @@ def test_chat_gets_failures_and_emergencies(example: dict[str, Any]) -> None:
 def test_one_restart_for_one_rotation(example: dict[str, Any]) -> None:
     """AWS sends an event for each label that a rotation moves; the documents show the same pattern."""
     rule = stack(example).resources("AWS::Events::Rule")["RestartRule"]
-    world = World()
+    world = EmergencyWorld()
     world.secret(NAME, left=5 * DAY)
     before = world.labels(NAME)
     world.sweep()

@@ -13,9 +13,9 @@ from rotator.errors import RotatorError
 from rotator.lambda_ import runtime
 from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke, sweep
-from tests.emergencies import replaced, revoked
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
 from tests.support.faulty_infobip import Fault, FaultKind, faults_of
+from tests.support.revocations import replaced, revoked
 
 NAME = "prod/sms"
 REASON = "pasted in a ticket"

@@ -6,14 +6,14 @@ import pytest
 
 from rotator.engine.emergency import Strategy
 from rotator.sandbox.state import MissingAccount, Options, SimKey
-from tests.emergencies import NAME, REPLACE_FIRST, REVOKE_ONLY, revoke
-from tests.world import DAY, World
+from tests.emergencies import REPLACE_FIRST, REVOKE_ONLY, EmergencyWorld
+from tests.world import DAY, NAME
 
 
-def sub_world(options: Options) -> tuple[World, SimKey]:
+def sub_world(options: Options) -> tuple[EmergencyWorld, SimKey]:
     """A world whose managed key is a sub-account's; the main account's list includes it."""
     options.list_sub_accounts = True
-    world = World(options=options)
+    world = EmergencyWorld(options=options)
     key = world.secret(NAME, left=5 * DAY)
     sub = world.infobip.add_account("sub", parent=key.account_id)
     return world, world.infobip.change_key(key.id, account_id=sub.id)
@@ -40,7 +40,7 @@ def test_emergency_despite_refused_fields(
 ) -> None:
     """Threat: a field of a sub-account's key that Infobip rejects, to keep a leaked key enabled. It is revoked."""
     world, leaked = sub_world(Options(refuse_account=refuse_account, refuse_past_end=refuse_past_end))
-    report = revoke(world, strategy, key_id=leaked.id, account="main")
+    report = world.revoke(strategy, key_id=leaked.id, account="main")
     assert report.ok, report.errors
     (step,) = (step for step in report.steps if step.key_id == leaked.id)
     assert step.verified
