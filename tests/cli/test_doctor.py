@@ -169,12 +169,17 @@ def test_page_where_sts_lends_role_is_no_bug(stack: Stack, proxy: DenyingProxy, 
     assert of(checks, "Secrets", "fail")
 
 
-def test_sts_outage_accuses_no_credentials(stack: Stack, proxy: DenyingProxy) -> None:
-    down = b"<ErrorResponse><Error><Code>ServiceUnavailable</Code><Message>x</Message></Error></ErrorResponse>"
-    proxy.pages["GetCallerIdentity"] = (503, down, "text/xml")
+@pytest.mark.parametrize(
+    ("status", "name", "level"), [(503, "ServiceUnavailable", "warn"), (403, "InvalidClientTokenId", "fail")]
+)
+def test_sts_outage_accuses_no_credentials(
+    stack: Stack, proxy: DenyingProxy, status: int, name: str, level: str
+) -> None:
+    answer = f"<ErrorResponse><Error><Code>{name}</Code><Message>x</Message></Error></ErrorResponse>"
+    proxy.pages["GetCallerIdentity"] = (status, answer.encode(), "text/xml")
     code, checks = examined(stack)
-    assert code == 0
-    assert "STS failed (ServiceUnavailable)" in of(checks, "AWS", "warn")[0]
+    assert code == (1 if level == "fail" else 0)
+    assert f"({name})" in of(checks, "AWS", level)[0]
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def message(stack: LambdaStack, account: str = "main", **changed: Any) -> dict[s
     return {"Records": [{"messageId": "1", "body": body, "eventSource": "aws:sqs", "attributes": attributes}]}
 
 
-@pytest.mark.parametrize("what", ["password", "tag", "infobip", "account"])
+@pytest.mark.parametrize("what", ["password", "tag", "infobip", "account", "deleted"])
 def test_failed_message_is_left_to_sweep(stack: LambdaStack, lines: Lines, what: str) -> None:
     """Threat: events that fail, one after another. None is repeated, raises an alarm or becomes a dead letter."""
     account = stack.account(password="wrong-and-never-shown") if what == "password" else stack.account()
@@ -266,7 +266,8 @@ def test_failed_message_is_left_to_sweep(stack: LambdaStack, lines: Lines, what:
         faults_of(stack.infobip).add(Fault(FaultKind.THROTTLE, "GET", "api-keys", count=None))
     before = stack.state()
     named = {"tag": "unknown", "account": "another"}.get(what, "main")
-    assert worker(message(stack, named), Context()) == {"batchItemFailures": []}
+    sent = message(stack, named, secret=ARN) if what == "deleted" else message(stack, named)
+    assert worker(sent, Context()) == {"batchItemFailures": []}
     assert stack.state() == before
     assert not [line for line in lines() if line["level"] == "error" or line["event"].endswith(".failed")]
 
