@@ -5,7 +5,10 @@ Times are in the zone of the reader's machine, which is named; programs get UTC,
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -174,6 +177,35 @@ _LONGEST_WORD: Final = 24
 """A longer word, such as an address, may be broken."""
 _DEEPER: Final = 2
 _BETWEEN: Final = "  "
+_WIDTHS: Final = (24, 110)
+_WIDEST: Final = 1_000
+
+
+def make_console(*, terminal: bool, wide: bool) -> Console:
+    """Return a console that only wraps and colours; colour, and bold, only on a terminal, and not with ``NO_COLOR``.
+
+    :param wide: do not wrap lines, so that an id can be copied. Else they are as wide as ``COLUMNS`` says, or the
+        terminal within limits, or 80 columns (piped).
+    """
+    from rich.console import Console
+
+    columns, (least, most) = os.environ.get("COLUMNS", ""), _WIDTHS
+    if wide:
+        width = _WIDEST
+    elif columns.isascii() and columns.isdigit() and int(columns[:9]):
+        width = max(least, min(int(columns[:9]), _WIDEST))
+    else:
+        width = max(least, min(shutil.get_terminal_size((_ROOMY, 24)).columns, most)) if terminal else _ROOMY
+    return Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=terminal,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
 
 
 Row = Sequence[str | Text]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -9,6 +11,7 @@ ELLIPSIS: Final = "…"
 DEFAULT_LIMIT: Final = 200
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _WHOLE_ID: Final = 9
+_NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 
 
 class Unreadable(ValueError):
@@ -79,6 +82,12 @@ def short_id(identifier: str) -> str:
     if len(identifier) > _WHOLE_ID:
         identifier = f"{identifier[:4]}{ELLIPSIS}{identifier[-4:]}"
     return printable(identifier)
+
+
+def json_text(document: object) -> str:
+    """Return a JSON document in which everything that a terminal would act upon is escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    return _NOT_PLAIN.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
 
 def _escape(char: str) -> str:

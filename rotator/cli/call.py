@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
-import re
-import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -23,7 +20,7 @@ from rotator.message import utc_text
 from rotator.reasons import Reason
 from rotator.redaction.redactor import Redactor, redact_patterns
 from rotator.telemetry.logs import discard
-from rotator.text import printable
+from rotator.text import json_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -34,12 +31,8 @@ if TYPE_CHECKING:
 INTERRUPTED: Final = "interrupted; the next sweep continues from here"
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-_PIPED_WIDTH: Final = 80
-_WIDTHS: Final = (24, 110)
-_WIDEST: Final = 1_000
 _LONGEST: Final = 4_000
 _LONGEST_BUG: Final = 500
-_NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 _FACTS: Final = (Reason.UNKNOWN_ACCOUNT, Reason.DUPLICATE_MANAGEMENT, Reason.STORE_UNREACHABLE)
 """Reasons that say what was found, not what is wrong with the call."""
 _TRIGGERS: Final = ("manual", "schedule")
@@ -150,13 +143,9 @@ class Call:
             self.text(*parts)
 
     def document(self, fields: dict[str, Any]) -> None:
-        """Write the one JSON document. Control characters are escaped; they occur only inside JSON strings."""
+        """Write the one JSON document."""
         self.written = True
-        shown = fields if self.redactor is None else self.redactor.scrub(fields)
-        text = json.dumps(shown, ensure_ascii=False, indent=2)
-        self.write(
-            _NOT_PLAIN.sub(lambda found: found[0] if found[0].isprintable() else _escaped(found[0]), text) + "\n"
-        )
+        self.write(json_text(fields if self.redactor is None else self.redactor.scrub(fields)) + "\n")
 
     def text(self, *parts: RenderableType) -> None:
         """Write wrapped text for people; nothing if the result is JSON."""
@@ -188,34 +177,9 @@ class Call:
 
     @cached_property
     def _console(self) -> Console:
-        """It only wraps and colours; colour, and bold, only on a terminal, and not with ``NO_COLOR``."""
-        from rich.console import Console
+        from rotator.render import make_console
 
-        return Console(
-            file=io.StringIO(),
-            width=self._width(),
-            force_terminal=_is_terminal(sys.stdout),
-            color_system=None if os.environ.get("NO_COLOR") else "auto",
-            highlight=False,
-            markup=False,
-            emoji=False,
-            soft_wrap=False,
-        )
-
-    def _width(self) -> int:
-        """Return the width in columns: ``COLUMNS``, else the terminal's within limits, else 80 (piped).
-
-        With ``--wide`` lines are not wrapped, so that an id can be copied.
-        """
-        if self.wide:
-            return _WIDEST
-        least, most = _WIDTHS
-        columns = os.environ.get("COLUMNS", "")
-        if columns.isascii() and columns.isdigit() and int(columns[:9]):
-            return max(least, min(int(columns[:9]), _WIDEST))
-        if not _is_terminal(sys.stdout):
-            return _PIPED_WIDTH
-        return max(least, min(shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns, most))
+        return make_console(terminal=_is_terminal(sys.stdout), wide=self.wide)
 
     # ---- failures ---------------------------------------------------------------------------------------------------
 
@@ -253,11 +217,6 @@ class Call:
         now = utc_text(datetime.now(UTC), "milliseconds")
         line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
         return json.dumps(line | ({"exception": trace} if trace else {})) + "\n"
-
-
-def _escaped(char: str) -> str:
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

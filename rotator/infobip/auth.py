@@ -17,8 +17,7 @@ from requests import PreparedRequest
 from rotator.errors import BadCredentials, InvalidRequest, ProviderError, SessionBusy
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http import Answer, ApiCall, Effort, ManagementAuth, Transport
-from rotator.infobip.http_errors import Problem, message_of, read_problem, refusal
-from rotator.infobip.wire import parse_token
+from rotator.infobip.wire import Problem, message_of, parse_token, read_problem, refusal
 from rotator.ports import Clock
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret

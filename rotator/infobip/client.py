@@ -24,9 +24,8 @@ from rotator.infobip.auth import ApiKeyAuth, management_auth
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import Credentials
 from rotator.infobip.http import Answer, ApiCall, Effort, Transport
-from rotator.infobip.http_errors import refusal
 from rotator.infobip.listing import PAGE_SIZE, list_all
-from rotator.infobip.wire import Page, create_body, parse_key, parse_page, revoke_body
+from rotator.infobip.wire import Page, create_body, parse_key, parse_page, refusal, revoke_body
 from rotator.key_format import contains_value, is_key_id, random_value
 from rotator.model import Key
 from rotator.patience import Patience

@@ -79,8 +79,7 @@ def discard(stream: Any) -> None:
 
 def render_json(fields: dict[str, Any]) -> str:
     """Return one line of pure ASCII. Control characters and line ends are escaped, so no value can forge a line."""
-    line = json.dumps(fields, ensure_ascii=True, allow_nan=False, default=str, separators=(", ", ": "))
-    return line.replace("\x7f", "\\u007f")  # the one ASCII control character that JSON does not escape
+    return json.dumps(fields, ensure_ascii=True, allow_nan=False, default=str, separators=(", ", ": "))
 
 
 def console_renderer(*, colors: bool) -> LineRenderer:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from rotator.errors import ContractViolation
 from rotator.infobip.http import Answer
-from rotator.infobip.http_errors import read_problem, refusal
 from rotator.infobip.wire import (
     create_body,
     format_time,
@@ -17,6 +16,8 @@ from rotator.infobip.wire import (
     parse_page,
     parse_time,
     parse_token,
+    read_problem,
+    refusal,
     revoke_body,
 )
 from rotator.model import Key, Platform
