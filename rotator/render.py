@@ -163,9 +163,9 @@ def key_words(key_id: str | None) -> str:
     return "no key" if key_id is None else f"key {shown_id(key_id)}"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str) -> str:
     """``1 key``, ``2 keys``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number} {one}{'' if number == 1 else 's'}"
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------

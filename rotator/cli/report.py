@@ -13,8 +13,9 @@ from rotator.cli.options import account_option, command, days_option
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
 from rotator.render import counted, shown
-from rotator.report import AccountReport, Report, gather_account, render_page
 from rotator.report.files import check_target, read_tail, write_page
+from rotator.report.gather import AccountReport, Report, gather_account
+from rotator.report.page import render_page
 
 _STDOUT = "-"
 

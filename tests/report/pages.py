@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from rotator.model import Policy
-from rotator.report import AccountReport, Report, gather_account
+from rotator.report.gather import AccountReport, Report, gather_account
 from tests.policy.build import DAY, HOUR, snap, tagged
 from tests.policy.test_scheduling_over_months import START, Fleet
 

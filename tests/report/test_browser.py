@@ -16,7 +16,7 @@ import pytest
 from needed_tools import require
 from rotator.durations import LAST
 from rotator.render import shown
-from rotator.report import render_page
+from rotator.report.page import render_page
 from tests.report.pages import report
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")

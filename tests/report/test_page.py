@@ -15,9 +15,8 @@ from rotator.message import Message
 from rotator.model import AccountPlan, Alert, Policy, Quota, Severity
 from rotator.policy.forecast import verdict
 from rotator.reasons import Reason
-from rotator.report import AccountReport, Report, gather_account, render_page
-from rotator.report.gather import RowLevel
-from rotator.report.page import MOST_LISTED, POLICY
+from rotator.report.gather import AccountReport, Report, RowLevel, gather_account
+from rotator.report.page import MOST_LISTED, POLICY, render_page
 from rotator.report.timeline import Axis
 from tests.policy.build import DAY, NOW, key, secret, snap
 from tests.report.pages import HOSTILE, report
