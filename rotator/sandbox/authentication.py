@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from rotator.sandbox.exchange import Refusal, Request, Response, json_response
-from rotator.sandbox.state import SESSION_TIMEOUT, Role, Session, SimUser, Token, WorldState
+from rotator.sandbox.state import SESSION_TIMEOUT, Session, SimUser, Token, WorldState
 from rotator.sandbox.validation import Reader
 
 INVALID: Final = "Invalid login details"
@@ -59,7 +59,7 @@ def require_manager(principal: Principal) -> SimUser:
     """Return a management request's user. :class:`Refusal` for API keys, and 403 for users without the role."""
     if principal.user is None:
         raise Refusal(401, "API keys can't manage API keys")
-    if principal.user.role is Role.NONE:
+    if not principal.user.manages_keys:
         raise Refusal(403, "The user has no role that may manage API keys")
     return principal.user
 

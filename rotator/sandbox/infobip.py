@@ -20,7 +20,6 @@ from rotator.sandbox.state import (
     LIMIT_PERIOD,
     LoggedCall,
     Options,
-    Role,
     SimAccount,
     SimKey,
     SimUser,
@@ -200,13 +199,13 @@ class InfobipWorld:
         username: str = "rotator",
         password: str | None = None,
         *,
-        role: Role = Role.ACCOUNT_MANAGER,
+        manages_keys: bool = True,
         scopes: Iterable[str] = DEFAULT_SCOPES,
     ) -> SimUser:
         """Add a user; without ``password``, one is generated."""
         with self.lock:
             secret = announced(password) if password is not None else self.state.new_token()
-            user = SimUser(username, secret, self._account_id(account), role, frozenset(scopes))
+            user = SimUser(username, secret, self._account_id(account), manages_keys, frozenset(scopes))
             self.state.users[username] = user
             return user
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rotator.model import Platform
 from rotator.sandbox.exchange import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
-from rotator.sandbox.state import MissingAccount, NameFilter, SimKey, SimUser, WorldState, default_permissions
+from rotator.sandbox.state import SimKey, SimUser, WorldState, default_permissions
 from rotator.sandbox.validation import KeyFields, Reader, check_times, parse_fields
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
@@ -210,7 +210,7 @@ def _check_account(state: WorldState, user: SimUser, key: SimKey, account_id: st
     if account_id is not None and account_id != key.account_id:
         raise _not_found()
     moves = account_id is None and key.account_id != user.account_id
-    if moves and state.options.missing_account is MissingAccount.REFUSED:
+    if moves and state.options.refuse_missing_account:
         raise Refusal(400, violations=(Violation("accountId", "is required for a key of a sub-account"),))
 
 
@@ -232,6 +232,6 @@ def _within_day(state: WorldState, log: dict[str, list[datetime]], account_id: s
 
 
 def _name_matches(state: WorldState, name: str, wanted: str) -> bool:
-    if state.options.name_filter is NameFilter.CONTAINS:
+    if state.options.name_contains:
         return wanted.casefold() in name.casefold()
     return name == wanted

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
 from rotator.model import Platform
@@ -40,29 +39,6 @@ value_observers: list[Callable[[str], None]] = []
 """Called with every secret text that any world creates, so that a test run can search its output for them."""
 
 
-class Role(StrEnum):
-    """A user's role; only the first two may manage keys."""
-
-    ACCOUNT_MANAGER = "account-manager"
-    INTEGRATIONS_MANAGER = "integrations-manager"
-    NONE = "none"
-
-
-class MissingAccount(StrEnum):
-    """What an update of a sub-account's key without ``accountId`` does."""
-
-    MOVES = "moves"
-    """The key gets the account of the calling user, as Infobip's description says."""
-    REFUSED = "refused"
-
-
-class NameFilter(StrEnum):
-    """How the undocumented ``name`` filter compares."""
-
-    EXACT = "exact"
-    CONTAINS = "contains"
-
-
 @dataclass(slots=True)
 class Options:
     """Behaviour that Infobip's documents leave open, or that a test wants to be worse.
@@ -72,7 +48,10 @@ class Options:
     :param listing_delay: how long a new key takes to show in listings (it can be read by id at once).
     :param daily_creates: the most creates per account in 24 rolling hours, as ``daily_updates`` is of updates.
     :param retry_after: a 429 says how long to wait.
+    :param name_contains: the undocumented ``name`` filter finds names that contain the text, in upper or lower case.
     :param list_sub_accounts: a list for no account in particular includes the keys of the user's sub-accounts.
+    :param refuse_missing_account: an update of a sub-account's key without ``accountId`` is rejected; else the key gets
+        the account of the calling user, as Infobip's description says.
     :param refuse_account: an update with ``accountId`` is rejected with this status.
     :param refuse_past_end: an update with a ``validTo`` that has passed is rejected.
     :param resources: paths that an API key can GET, with the scope that each needs.
@@ -85,9 +64,9 @@ class Options:
     daily_creates: int | None = 40
     daily_updates: int | None = 40
     retry_after: bool = False
-    name_filter: NameFilter = NameFilter.EXACT
+    name_contains: bool = False
     list_sub_accounts: bool = False
-    missing_account: MissingAccount = MissingAccount.MOVES
+    refuse_missing_account: bool = False
     refuse_account: int | None = None
     refuse_past_end: bool = False
     session_busy_status: int = 400
@@ -112,7 +91,7 @@ class SimUser:
     username: str
     password: str = field(repr=False)
     account_id: str = ""
-    role: Role = Role.ACCOUNT_MANAGER
+    manages_keys: bool = True
     scopes: frozenset[str] = DEFAULT_SCOPES
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.engine.sweep import Sweep
 from rotator.sandbox.exchange import ErrorStyle
-from rotator.sandbox.state import NameFilter, Options, SimKey
+from rotator.sandbox.state import Options, SimKey
 from tests.chaos.years_faults import AccountFaults, Chance, ChanceFaults, Outages
 from tests.doubles.memory_store import MemoryStore
 from tests.support.faulty_infobip import FaultyInfobip, put_faults
@@ -24,7 +24,7 @@ SCOPES = ("account-management:manage", "sms:manage", "sms:message:send", "voice:
 
 ACCOUNTS: dict[str, tuple[str, Options]] = {
     "alfa": ("basic", Options()),
-    "bravo": ("ibsso", Options(reveal=False, name_filter=NameFilter.CONTAINS, error_style=ErrorStyle.OLDER)),
+    "bravo": ("ibsso", Options(reveal=False, name_contains=True, error_style=ErrorStyle.OLDER)),
     "charlie": ("oauth2", Options(propagation=timedelta(seconds=20), retry_after=True, refuse_past_end=True)),
 }
 """How each authenticates, and how its Infobip behaves where the documents leave it open."""

@@ -16,7 +16,7 @@ from rotator.sandbox.aws import create_managed, create_management
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
-from rotator.sandbox.state import Role, SimAccount, SimUser
+from rotator.sandbox.state import SimAccount, SimUser
 from tests import leaks
 from tests.cli.local_stack import Stack
 from tests.cli.test_reading import fits
@@ -88,7 +88,7 @@ BAD = {
     "two management secrets": Bad(r"main .*: rotator/copy, rotator/main", r"rotator:role=management", later=COPY),
     "wrong password": Bad(r"401", r"username, password", lambda: {"password": WRONG_PASSWORD}),
     "missing role": Bad(
-        r"403", r"Account Manager", later=lambda stack, account, user: setattr(user, "role", Role.NONE)
+        r"403", r"Account Manager", later=lambda stack, account, user: setattr(user, "manages_keys", False)
     ),
     "unreachable": Bad(r"127\.0\.0\.1:\d+", r"`rotator doctor`", away),
     "plain http": Bad(r"rotator/main.*http://", r"https", lambda: {"base_url": "http://abc.api.infobip.example"}),

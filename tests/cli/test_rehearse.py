@@ -26,7 +26,7 @@ from rotator.key_format import is_deployment
 from rotator.patience import Patience, SlowCalls
 from rotator.ports import REHEARSAL_PREFIX
 from rotator.sandbox.exchange import Drop, Request, Response
-from rotator.sandbox.state import NameFilter, Role, SimKey
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests.cli.children import start
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
@@ -130,7 +130,7 @@ def name_filter_ignored(stack: Stack) -> None:
 
 
 def names_by_substring(stack: Stack) -> None:
-    stack.infobip.options.name_filter = NameFilter.CONTAINS
+    stack.infobip.options.name_contains = True
 
 
 def enabled_filter_ignored(stack: Stack) -> None:
@@ -323,7 +323,7 @@ def test_other_logins(stack: Stack, login: Part) -> None:
 
 
 def test_role_missing(stack: Stack) -> None:
-    stack.user(stack.account("main")).role = Role.NONE
+    stack.user(stack.account("main")).manages_keys = False
     ran = stack.run(*COMMAND)
     assert ran.code == 1
     assert not made_keys(stack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rotator.engine.emergency import Strategy
-from rotator.sandbox.state import MissingAccount, Options, SimKey
+from rotator.sandbox.state import Options, SimKey
 from tests.emergencies import REPLACE_FIRST, REVOKE_ONLY, EmergencyWorld
 from tests.world import DAY, NAME
 
@@ -19,10 +19,10 @@ def sub_world(options: Options) -> tuple[EmergencyWorld, SimKey]:
     return world, world.infobip.change_key(key.id, account_id=sub.id)
 
 
-@pytest.mark.parametrize("missing_account", list(MissingAccount))
-def test_sweeps_revoke_without_move(missing_account: MissingAccount) -> None:
+@pytest.mark.parametrize("refuse_missing_account", [False, True])
+def test_sweeps_revoke_without_move(refuse_missing_account: bool) -> None:
     """Threat: a revocation that moves a sub-account's key. The key's own account is sent."""
-    world, old = sub_world(Options(missing_account=missing_account))
+    world, old = sub_world(Options(refuse_missing_account=refuse_missing_account))
     for _ in range(5):
         assert world.sweep().ok
         world.pass_time(DAY)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.model import Platform
-from rotator.sandbox.state import DEFAULT_SCOPES, MissingAccount, NameFilter
+from rotator.sandbox.state import DEFAULT_SCOPES
 from tests.sandbox.conftest import KEYS, Site, violations
 
 VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -208,7 +208,7 @@ def test_filters(site: Site) -> None:
     assert found(apiKeySecret=two.value) == [two.id]
     assert found(apiKeySecret=two.value[:-1]) == []
     assert found(apiKeySecret=two.value, enabled="true") == []
-    site.world.options.name_filter = NameFilter.CONTAINS
+    site.world.options.name_contains = True
     assert found(name="PROD/sms") == sorted([one.id, two.id])
 
 
@@ -234,9 +234,9 @@ def test_update_without_account_of_sub_key(site: Site) -> None:
     sub = site.world.add_account("sub", parent=site.account.id)
     key = site.world.add_key(sub)
     assert site.update(key.id, accountId=sub.id, enabled=False)["accountId"] == sub.id
-    site.world.options.missing_account = MissingAccount.REFUSED
+    site.world.options.refuse_missing_account = True
     assert list(violations(site.call("PUT", f"{KEYS}/{key.id}", json={"enabled": True}))) == ["accountId"]
-    site.world.options.missing_account = MissingAccount.MOVES
+    site.world.options.refuse_missing_account = False
     assert site.update(key.id, enabled=True)["accountId"] == site.account.id
     assert [each.id for each in site.world.keys(site.account)] == [key.id]
     assert site.world.keys(sub) == ()

@@ -10,7 +10,7 @@ import pytest
 from rotator.model import Platform
 from rotator.sandbox.clocks import DEFAULT_START, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.state import DEFAULT_SCOPES, Options, Role, value_observers
+from rotator.sandbox.state import DEFAULT_SCOPES, Options, value_observers
 from tests.sandbox.conftest import KEYS, Site
 
 
@@ -90,7 +90,7 @@ def test_users_are_told_to_observers(site: Site) -> None:
         made = site.create()
         seeded = site.world.add_key(site.account)
         made_up = site.world.add_user(site.account, "one")
-        given = site.world.add_user(site.account, "two", "pw", role=Role.NONE, scopes=["sms:manage"])
+        given = site.world.add_user(site.account, "two", "pw", manages_keys=False, scopes=["sms:manage"])
     finally:
         value_observers.remove(told.append)
     assert told == [made["apiKeySecret"], seeded.value, made_up.password, "pw"]
