@@ -10,13 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import SecretStateShape, Time, as_json, fields
+from rotator.cli.documents import Document, SecretStateShape, Time, shaped
 from rotator.cli.options import command
 from rotator.message import date_text
 from rotator.render import Grid, shown, styled
@@ -165,16 +165,16 @@ def called_as() -> str:
     return shlex.quote(str(called.relative_to(here) if called.is_relative_to(here) else called)) + module
 
 
-def _document(result: Demo) -> dict[str, Any]:
+def _document(result: Demo) -> Document:
     report = result.audit
-    audit = {
-        "file": str(report.path),
-        "verified": report.ok,
-        "lines": report.audit_lines,
-        "runs": report.runs,
-        "runs_not_ended": len(report.open_runs),
-        "problems": report.problem_count,
-    }
-    score = dataclasses.asdict(result.score)
-    document = {**fields(result, "ok", "ended_at"), "score": score, "secrets": as_json(result.states), "audit": audit}
-    return document | {"evidence": str(result.evidence)}
+    audit = shaped(
+        DemoAudit,
+        report,
+        file=str(report.path),
+        verified=report.ok,
+        lines=report.audit_lines,
+        runs_not_ended=len(report.open_runs),
+        problems=report.problem_count,
+    )
+    score, states = dataclasses.asdict(result.score), result.states
+    return shaped(DemoDocument, result, score=score, secrets=states, audit=audit, evidence=str(result.evidence))
