@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from rotator.errors import ConfigurationError
 from rotator.key_format import is_deployment
 from rotator.model import Policy, StoreId
 from rotator.redaction.patterns import redact_patterns
-from rotator.text import quoted
+from rotator.text import closest, quoted
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 VARIABLE_PREFIX: Final = "ROTATOR_"
@@ -103,9 +102,9 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     # Silently ignoring ROTATOR_DRYRUN=true would change production. Names unlike ours may belong to other programs.
     known = [VARIABLE_PREFIX + name for name in _VARIABLES]
     for name in sorted(environ):
-        if name.upper().startswith(VARIABLE_PREFIX) and name not in known:
-            for close in difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.86):
-                yield f"{name} is not a setting: did you mean {close}?"
+        ours = name.upper().startswith(VARIABLE_PREFIX) and name not in known
+        if ours and (near := closest(name, known, 0.86)) is not None:
+            yield f"{name} is not a setting: did you mean {near}?"
 
 
 # Each of these parses one variable's text, and raises ``ValueError`` if it is not valid.

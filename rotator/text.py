@@ -55,14 +55,24 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
     return "".join(parts)
 
 
-def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """Return ``Did you mean X?`` if one of the known names is close, its last part too; else nothing."""
+def closest(text: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
+    """Return the known name that a text probably means, in upper or lower case; ``None`` if no name is close.
+
+    :param cutoff: how similar they must be, from 0 to 1. The last parts of paths must be similar as well.
+    """
     from difflib import get_close_matches  # only a mistake needs it
 
+    names = {name.lower(): name for name in known}
+    text = text[:DEFAULT_LIMIT].lower()
+    near = get_close_matches(text, names, cutoff=cutoff)
     last = text.rpartition("/")[2]
-    close = get_close_matches(text, known, cutoff=0.75)
-    near = [each for each in close if get_close_matches(last, [each.rpartition("/")[2]])]
-    return f"Did you mean {printable(near[0])}?" if near else ""
+    return next((names[each] for each in near if get_close_matches(last, [each.rpartition("/")[2]])), None)
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean X?`` if one of the known names is close, else nothing."""
+    name = closest(text, known)
+    return "" if name is None else f"Did you mean {printable(name)}?"
 
 
 def quoted(text: str, limit: int = 60) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from rotator.engine.rotation.four_steps import Step
 from rotator.errors import ConfigurationError
 from rotator.policy.labels import is_version_id
 from rotator.redaction.patterns import redact_patterns
-from rotator.text import printable
+from rotator.text import closest, printable
 
 _SWEEP: Final = ("account", "dry_run")
 _LONGEST: Final = {"reason": 1000, "incident": 200, "actor": 200}
@@ -77,7 +76,7 @@ def sweep_request(event: Any) -> SweepRequest:
     if "detail-type" in event:
         return SweepRequest(scheduled=_time(event.get("time")))
     for name in event:
-        if name not in _SWEEP and (meant := _nearly(str(name), _SWEEP)):
+        if name not in _SWEEP and (meant := closest(str(name), _SWEEP)):
             raise BadEvent(f"the event has an unknown field {shown_name(name)}", advice=f'Did you mean "{meant}"?')
     account = None if event.get("account") is None else text_of(event, "account")
     return SweepRequest(account, flag_of(event, "dry_run"), _time(event.get("time")))
@@ -194,13 +193,6 @@ def _time(value: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return None if moment.tzinfo is None else moment
-
-
-def _nearly(name: str, known: Sequence[str]) -> str | None:
-    plain = re.sub(r"[^a-z]", "", name.lower())
-    squeezed = {re.sub(r"[^a-z]", "", word): word for word in known}
-    close = difflib.get_close_matches(plain, list(squeezed), n=1, cutoff=0.75)
-    return squeezed[close[0]] if close else None
 
 
 def shown_name(name: object) -> str:

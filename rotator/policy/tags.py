@@ -5,7 +5,6 @@ Every reader takes a tag's text, trimmed, and raises :class:`~rotator.text.Unrea
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from rotator.durations import format_duration, parse_duration
 from rotator.errors import Refused
 from rotator.model import Spec
 from rotator.policy.windows import parse_window
-from rotator.text import Unreadable, printable, quoted
+from rotator.text import Unreadable, closest, printable, quoted
 
 PREFIX: Final = "rotator:"
 ROLE_TAG: Final = "rotator:role"
@@ -354,8 +353,8 @@ def _check_names(reader: _Reader) -> None:
     for tag in sorted(reader.tags):
         if not tag.strip().lower().startswith(PREFIX) or tag in KNOWN_TAGS or _MORE_SCOPES.fullmatch(tag):
             continue
-        near = difflib.get_close_matches(tag.strip().lower()[:128], KNOWN_TAGS, n=1, cutoff=0.7)
-        fix = f"did you mean {near[0]}?" if near else f"remove it; the tags are {', '.join(KNOWN_TAGS)}"
+        near = closest(tag.strip(), KNOWN_TAGS, 0.7)
+        fix = f"remove it; the tags are {', '.join(KNOWN_TAGS)}" if near is None else f"did you mean {near}?"
         reader.say(tag, "is not a known tag", fix)
 
 

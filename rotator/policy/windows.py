@@ -6,7 +6,6 @@ go forward, it opens at the first minute that the clock shows; an hour that is s
 
 from __future__ import annotations
 
-import difflib
 import re
 import zoneinfo
 from bisect import bisect_right
@@ -18,7 +17,7 @@ from operator import itemgetter
 from typing import Final
 
 from rotator.model import Window
-from rotator.text import Unreadable
+from rotator.text import Unreadable, closest
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _FIX: Final = "use days, hours and a time zone, such as Mon-Fri 09:00-17:00 Europe/Zagreb or daily 22:00-04:00 UTC"
@@ -224,6 +223,5 @@ def time_zone(name: str) -> tzinfo:
 
 
 def _zone_hint(name: str) -> str:
-    lower = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
-    near = difflib.get_close_matches(name[:64].lower(), lower, n=1, cutoff=0.75)
-    return f"did you mean {lower[near[0]]}?" if near else "use a name such as Europe/Zagreb or UTC"
+    near = closest(name, zoneinfo.available_timezones())
+    return "use a name such as Europe/Zagreb or UTC" if near is None else f"did you mean {near}?"
