@@ -24,7 +24,7 @@ class Event(StrEnum):
     )
     KEY_ADOPTED = (
         "key.adopted",
-        "a label names the key that the value is: a key is now managed, or a wrong label was corrected",
+        "a key is now managed, or a wrong label was corrected",
     )
     KEY_CREATED = "key.created", "Infobip created a key"
     KEY_VERIFIED = (
@@ -33,26 +33,26 @@ class Event(StrEnum):
     )
     KEY_REJECTED = (
         "key.rejected",
-        "it differs from the request or does not work: it is revoked and never becomes current",
+        "it differs from the request or does not work, and is revoked",
     )
     SECRET_STAGED = "secret.staged", "it is stored as `AWSPENDING`, with its label"
-    SECRET_PROMOTED = "secret.promoted", "`AWSCURRENT` was moved: consumers get it from now on"
+    SECRET_PROMOTED = "secret.promoted", "`AWSCURRENT` was moved: consumers get it"
     KEY_RETIRING = "key.retiring", "the old key's grace period starts"
-    KEY_REVOKED = "key.revoked", "a key was revoked: after its grace period, as an orphan, or because it leaked"
+    KEY_REVOKED = "key.revoked", "a key was revoked, for any reason"
     SECRET_UNLABELLED = (
         "secret.unlabelled",
-        "a label was removed: its key is revoked, disabled or expired, or it conflicted with others",
+        "a label was removed: its key does not work any longer, or it conflicted with others",
     )
-    KEY_ORPHAN_FOUND = "key.orphan_found", "a key of this deployment was created and never stored; it is revoked next"
+    KEY_ORPHAN_FOUND = "key.orphan_found", "a key was created and never stored; it is revoked next"
     SECRET_ROLLED_BACK = "secret.rolled_back", "`rotator rollback` made the previous key current"
     ROTATION_FAILED = (
         "rotation.failed",
-        "a rotation or, without a secret, an account's sweep failed; the old state remains",
+        "a rotation or, without a secret, an account's sweep failed",
     )
     REVOCATION_FAILED = "revocation.failed", "a key could not be revoked, or must not be; the next sweep retries"
-    EMERGENCY_REQUESTED = "emergency.requested", "an emergency revocation starts; written before anything is done"
+    EMERGENCY_REQUESTED = "emergency.requested", "an emergency revocation starts"
     EMERGENCY_COMPLETED = (
         "emergency.completed",
-        "what was revoked and replaced. `failure`: not everything; `error` starts with what was not",
+        "`failure`: something was not done; `error` starts with that",
     )
     ALERT_RAISED = "alert.raised", "a warning (`success`) or something to fix (`failure`); `reason` is the alert's kind"

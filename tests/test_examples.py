@@ -180,6 +180,8 @@ def test_table_of_metrics_is_programs() -> None:
     text = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `rotator_")]
     assert rows == [
-        f"| `{family.name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.labels)} | {family.help} |"
+        f"| `{family.name}` | {', '.join(f'`{label}`' for label in family.labels)} | {family.help} |"
         for family in FAMILIES
     ]
+    assert "`…_total` are counters, the others gauges" in text
+    assert all((family.kind == "counter") == family.name.endswith("_total") for family in FAMILIES)
