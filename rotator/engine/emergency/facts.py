@@ -19,7 +19,7 @@ from rotator.engine.version_values import key_in
 from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.labels import key_name, parse_key_label, parse_retire_label
-from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import Ownership
 from rotator.policy.tags import account_of
 from rotator.policy.values import contains, keys_in
@@ -104,107 +104,8 @@ class Facts:
         """The keys that one version contains, and what is unknown."""
         about = (entry.arn, version, entry.versions[version])
         if about not in self._versions:
-            self._versions[about] = self._find_version_keys(entry, version, read_lifecycle(entry))
+            self._versions[about] = _Search(self.accounts, entry, version).result()
         return self._versions[about]
-
-    def _find_version_keys(self, entry: SecretEntry, version: str, life: Lifecycle) -> VersionKeys:
-        """Find the keys of one version by its values, and those that only its labels name by an ownership proof."""
-        where = f"version {printable(version, 64)} of {entry.name}"
-        found: dict[str, Suspect] = {}
-        errors: list[str] = []
-        content = None
-        try:
-            content = self.accounts.services.store.read_content(entry.arn, version)
-        except SecretNotFound:
-            pass  # an empty version
-        except StoreError as error:
-            errors.append(f"{where} could not be read, so other keys in it were not revoked: {error}")
-        account, tagged = account_of(entry.tags), _tagged_value(entry, content)
-        lost, values = "", _values(tagged, content)
-        for value in islice(values, MOST_VALUES):
-            is_tagged = tagged is not None and value == tagged
-            try:
-                located = self.accounts.with_value(value, account)
-            except RotatorError as error:
-                if is_tagged:
-                    lost = error.message
-                else:
-                    errors.append(f"could not look up a value in {where}: {error.message}")
-                continue
-            if located is not None:
-                found.setdefault(located.id, self.suspect(located, entry, version, life, tagged=is_tagged))
-            elif version == life.current_version or not is_tagged:
-                errors.append(f"a value in {where} is not a key of any configured account, so it was not revoked")
-        if next(values, None) is not None:
-            errors.append(f"{where} contains more than {MOST_VALUES} key values; revoke the others by their value")
-        unproven: list[tuple[Suspect, str]] = []
-        for key_id in sorted(_labelled(entry.versions[version]) - found.keys()):
-            located, why = self._labelled_key(entry, version, key_id, content, lost)
-            suspect = self.suspect(located, entry, version, life, tagged=True)
-            if not why:
-                found[key_id] = suspect
-            if not why or not located.key.enabled:
-                continue
-            holds = next((each for each in found.values() if each.role != KeyRole.OTHER_FIELD), None)
-            if holds is not None:
-                why = f"its value is key {holds.key.id}"
-            text = (
-                f"key {key_id}, named by a label of {entry.name}, was not revoked: it is not proven to belong to this "
-                f"secret ({why}). If it leaked, run `rotator revoke --key-id {key_id} --account "
-                f"{printable(located.account or 'ACCOUNT')}`."
-            )
-            unproven.append((suspect, text))
-        if lost and not found and not unproven:
-            errors.append(f"could not look up the key in {where} in every account")
-        return VersionKeys(tuple(found.values()), tuple(unproven), tuple(errors))
-
-    def _labelled_key(
-        self, entry: SecretEntry, version: str, key_id: str, content: Secret | None, lost: str
-    ) -> tuple[Located, str]:
-        """The key that a label names, and why there is no ownership proof; ``""`` if there is one.
-
-        :param lost: why the look-up of the version's value failed.
-        """
-        account, deployment = account_of(entry.tags) or "", self.accounts.services.policy.deployment
-        keys: dict[str, Key] = {}
-        with suppress(RotatorError, ValueError):  # ValueError: not a version id of the rotator
-            name = key_name(entry.name, entry.arn, deployment, version)
-            keys = {key.id: key for key in self.accounts.provider(account).find_by_name(name)}
-        located = Located(account, keys[key_id]) if key_id in keys else None
-        unknown, why = (
-            Located(account, Key(key_id, "", None, True, None, None)),
-            "it was not found in any configured account",
-        )
-        try:
-            located = located or self.accounts.with_id(key_id, account)
-        except RotatorError as failure:
-            why = failure.message
-        if located is None:
-            return unknown, why
-        held = {}
-        if located.value is not None and content is not None and contains(content, located.value):
-            held = {(entry.arn, version): Resolution(key_id)}
-        snapshot = AccountSnapshot(located.account, (entry,), {**keys, key_id: located.key}, values=held)
-        ownership = Ownership(snapshot, deployment).of(entry, version, key_id)
-        doubt = f"could not look up its value: {lost}" if lost else "its value is a different key"
-        return located, "" if ownership.ok else doubt if content is not None else "its value can't be read"
-
-    def suspect(self, located: Located, entry: SecretEntry, version: str, life: Lifecycle, *, tagged: bool) -> Suspect:
-        """The key with its role in a version.
-
-        :param tagged: whether the tagged field contains it, or a label says so.
-        """
-        revoke_at = next((item.revoke_at for item in life.retiring if item.key_id == located.id), None)
-        where = KeyRole.SUPERSEDED
-        if not tagged:
-            where = KeyRole.OTHER_FIELD
-        elif version == life.current_version:
-            where = KeyRole.CURRENT
-        elif version in (life.pending_version, life.foreign_pending):
-            where = KeyRole.PENDING
-        elif revoke_at is not None:
-            where = KeyRole.RETIRING
-        return Suspect(located, where, entry.name, entry.arn, version, revoke_at, entry.location)
 
     # ---- which secrets use a key ------------------------------------------------------------------------------------
 
@@ -248,6 +149,110 @@ class Facts:
     def at_infobip(self, moment: datetime, account: str | None) -> datetime:
         """A moment of this machine's clock by Infobip's, in whole seconds as in ``validFrom``."""
         return (moment + (self.now(account) - self.accounts.services.clock.now())).replace(microsecond=0)
+
+
+@dataclass
+class _Search:
+    """The search for the keys of one version: by its values, and by an ownership proof for those that labels name.
+
+    :param lost: why the look-up of the value in the tagged field failed.
+    """
+
+    accounts: Accounts
+    entry: SecretEntry
+    version: str
+    found: dict[str, Suspect] = field(default_factory=dict)
+    unproven: list[tuple[Suspect, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    lost: str = ""
+
+    @property
+    def where(self) -> str:
+        """The version, for messages."""
+        return f"version {printable(self.version, 64)} of {self.entry.name}"
+
+    def result(self) -> VersionKeys:
+        """Search."""
+        content = self._read()
+        self._by_value(content)
+        for key_id in sorted(_labelled(self.entry.versions[self.version]) - self.found.keys()):
+            self._by_label(key_id, content)
+        if self.lost and not self.found and not self.unproven:
+            self.errors.append(f"could not look up the key in {self.where} in every account")
+        return VersionKeys(tuple(self.found.values()), tuple(self.unproven), tuple(self.errors))
+
+    def _read(self) -> Secret | None:
+        try:
+            return self.accounts.services.store.read_content(self.entry.arn, self.version)
+        except SecretNotFound:
+            return None  # an empty version
+        except StoreError as error:
+            text = f"{self.where} could not be read, so other keys in it were not revoked: {error}"
+            self.errors.append(text)
+            return None
+
+    def _by_value(self, content: Secret | None) -> None:
+        is_current = self.version == read_lifecycle(self.entry).current_version
+        tagged = _tagged_value(self.entry, content)
+        values = _values(tagged, content)
+        for value in islice(values, MOST_VALUES):
+            is_tagged = tagged is not None and value == tagged
+            try:
+                located = self.accounts.with_value(value, account_of(self.entry.tags))
+            except RotatorError as error:
+                if is_tagged:
+                    self.lost = error.message
+                else:
+                    self.errors.append(f"could not look up a value in {self.where}: {error.message}")
+                continue
+            if located is not None:
+                self.found.setdefault(located.id, Suspect.of(self.entry, self.version, located, tagged=is_tagged))
+            elif is_current or not is_tagged:
+                text = f"a value in {self.where} is not a key of any configured account, so it was not revoked"
+                self.errors.append(text)
+        if next(values, None) is not None:
+            text = f"{self.where} contains more than {MOST_VALUES} key values; revoke the others by their value"
+            self.errors.append(text)
+
+    def _by_label(self, key_id: str, content: Secret | None) -> None:
+        located, why = self._labelled_key(key_id, content)
+        suspect = Suspect.of(self.entry, self.version, located)
+        if not why:
+            self.found[key_id] = suspect
+        elif located.key.enabled:
+            held = next((each for each in self.found.values() if each.role != KeyRole.OTHER_FIELD), None)
+            why = f"its value is key {held.key.id}" if held is not None else why
+            text = (
+                f"key {key_id}, named by a label of {self.entry.name}, was not revoked: it is not proven to belong to "
+                f"this secret ({why}). If it leaked, run `rotator revoke --key-id {key_id} --account "
+                f"{printable(located.account or 'ACCOUNT')}`."
+            )
+            self.unproven.append((suspect, text))
+
+    def _labelled_key(self, key_id: str, content: Secret | None) -> tuple[Located, str]:
+        """The key that a label names, and why there is no ownership proof; ``""`` if there is one."""
+        entry, version, deployment = self.entry, self.version, self.accounts.services.policy.deployment
+        account = account_of(entry.tags) or ""
+        keys: dict[str, Key] = {}
+        with suppress(RotatorError, ValueError):  # ValueError: not a version id of the rotator
+            name = key_name(entry.name, entry.arn, deployment, version)
+            keys = {key.id: key for key in self.accounts.provider(account).find_by_name(name)}
+        located, why = None, "it was not found in any configured account"
+        try:
+            located = Located(account, keys[key_id]) if key_id in keys else self.accounts.with_id(key_id, account)
+        except RotatorError as failure:
+            why = failure.message
+        if located is None:
+            return Located.unread(account, key_id), why
+        held = {}
+        if located.value is not None and content is not None and contains(content, located.value):
+            held = {(entry.arn, version): Resolution(key_id)}
+        snapshot = AccountSnapshot(located.account, (entry,), {**keys, key_id: located.key}, values=held)
+        if Ownership(snapshot, deployment).of(entry, version, key_id).ok:
+            return located, ""
+        if content is None:
+            return located, "its value can't be read"
+        return located, f"could not look up its value: {self.lost}" if self.lost else "its value is a different key"
 
 
 def _tagged_value(entry: SecretEntry, content: Secret | None) -> Secret | None:

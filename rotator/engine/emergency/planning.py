@@ -22,7 +22,7 @@ from rotator.errors import (
     SecretNotFound,
     StoreError,
 )
-from rotator.model import Key, SecretEntry
+from rotator.model import SecretEntry
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.emergency_ids import is_retry, made_for_incident, made_in_emergency
 from rotator.policy.labels import CURRENT, PREVIOUS, parse_key_name, parse_retire_label
@@ -101,8 +101,8 @@ class Planner:
             if not error.retryable:
                 raise
             # It may be possible to revoke a key that can't be read.
-            unread = Located(account, Key(key_id, "", None, True, None, None))
-            return self._of_located(unread, f"key {key_id} could not be read: {error.message}")
+            note = f"key {key_id} could not be read: {error.message}"
+            return self._of_located(Located.unread(account, key_id), note)
         return self._of_located(self.accounts.remember(Located(account, fetched.key, fetched.value)))
 
     def _not_in(self, account: str, key_id: str) -> Refused:
@@ -195,7 +195,7 @@ class Planner:
             item = next((item for item in life.retiring if item.key_id == located.id), None)
             version = item.version_id if item is not None else version
             if version is not None and version != life.current_version:
-                return self.facts.suspect(located, entry, version, life, tagged=True)
+                return Suspect.of(entry, version, located)
         name = parse_key_name(located.key.name)
         if name is None or name.deployment != self.services.policy.deployment:
             return Suspect(located, KeyRole.UNMANAGED)

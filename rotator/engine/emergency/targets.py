@@ -10,6 +10,7 @@ from typing import Any
 
 from rotator.message import utc_text
 from rotator.model import Key, Location, OfSecret, SecretEntry
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.suspects import Suspects
 from rotator.reasons import Reason
 from rotator.secret import Secret
@@ -78,6 +79,11 @@ class Located:
     key: Key
     value: Secret | None = None
 
+    @classmethod
+    def unread(cls, account: str, key_id: str) -> Located:
+        """A key of which only the id is known."""
+        return cls(account, Key(key_id, "", None, True, None, None))
+
     @property
     def id(self) -> str:
         """The key's id."""
@@ -101,6 +107,24 @@ class Suspect(OfSecret):
     version_id: str | None = None
     revoke_at: datetime | None = None
     location: Location | None = None
+
+    @classmethod
+    def of(cls, entry: SecretEntry, version: str, located: Located, *, tagged: bool = True) -> Suspect:
+        """A key with its role in one version of a secret.
+
+        :param tagged: whether the tagged field contains it, or a label says so.
+        """
+        life, role = read_lifecycle(entry), KeyRole.SUPERSEDED
+        revoke_at = next((item.revoke_at for item in life.retiring if item.key_id == located.id), None)
+        if not tagged:
+            role = KeyRole.OTHER_FIELD
+        elif version == life.current_version:
+            role = KeyRole.CURRENT
+        elif version in (life.pending_version, life.foreign_pending):
+            role = KeyRole.PENDING
+        elif revoke_at is not None:
+            role = KeyRole.RETIRING
+        return cls(located, role, entry.name, entry.arn, version, revoke_at, entry.location)
 
     @property
     def key(self) -> Key:
