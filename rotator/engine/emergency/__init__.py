@@ -15,6 +15,7 @@ from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.execution import Execution
 from rotator.engine.emergency.facts import Facts
+from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.planning import Planner
 from rotator.engine.emergency.targets import (
     EmergencyPlan,
@@ -66,7 +67,7 @@ class Emergency:
         self._on_step = on_step
         self._record = _Record(services, {"reason": reason, "incident": incident})
         self.services = dataclasses.replace(services, audit=self._record, events=self._record)
-        self._planner: Planner | None = None
+        self._started: Incident | None = None
         self.running: tuple[EmergencyPlan, EmergencyReport] | None = None
         """The plan that is being executed and its report so far, if the execution was interrupted."""
 
@@ -76,9 +77,9 @@ class Emergency:
         :raises RotatorError: the target is unknown, or cannot be identified.
         """
         try:
-            planner = self._planner_for(strategy)
-            plan = planner.plan(target)
-            unlisted = [f"store {store} could not be searched" for store in planner.accounts.fleet.unlisted]
+            incident = self._start()
+            plan = Planner(incident, strategy).plan(target)
+            unlisted = [f"store {store} could not be searched" for store in incident.facts.accounts.fleet.unlisted]
             return dataclasses.replace(plan, notes=(*plan.notes, *unlisted))
         except RotatorError as error:
             fields = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
@@ -142,22 +143,22 @@ class Emergency:
         return report
 
     def _carry_out(self, services: Services, plan: EmergencyPlan, report: EmergencyReport) -> None:
-        planner = self._planner_for(plan.strategy)
+        incident = self._start()
         try:
-            Execution(services, planner, plan, report, self.reason, services.clock.now()).execute()
+            Execution(services, incident, plan, report, self.reason, services.clock.now()).execute()
         finally:
             self._close()
 
-    def _planner_for(self, strategy: Strategy) -> Planner:
-        """This command's planner; it lists the secrets once, and reads their values once."""
-        if self._planner is None or self._planner.strategy is not strategy:
-            accounts = Accounts(self.services, observe_fleet(self.services.store))
-            self._planner = Planner(Facts(accounts), strategy, self.incident, self._chosen)
-        return self._planner
+    def _start(self) -> Incident:
+        """What this command has read and created; it lists the secrets once, and reads their values once."""
+        if self._started is None:
+            facts = Facts(Accounts(self.services, observe_fleet(self.services.store)))
+            self._started = Incident(facts, self.incident, self._chosen)
+        return self._started
 
     def _close(self) -> None:
-        if self._planner is not None:
-            self._planner.accounts.close()
+        if self._started is not None:
+            self._started.facts.accounts.close()
 
 
 def not_revoked(plan: EmergencyPlan, report: EmergencyReport) -> list[Suspect]:

@@ -17,7 +17,7 @@ from rotator.engine.apply import label_current, report_failed
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts
-from rotator.engine.emergency.planning import Planner
+from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.targets import (
     EmergencyPlan,
     EmergencyReport,
@@ -33,7 +33,6 @@ from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.errors import InternalError, KeyNotFound, LostRace, Refused, RotatorError, StateChanged, sentence
 from rotator.model import AccountSnapshot, ActionKind, Resolution, SecretEntry, Spec
-from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_label, parse_key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.policy.rules import NOT_OURS, first, make_view
@@ -57,7 +56,7 @@ class Execution:
     """
 
     services: Services
-    planner: Planner
+    incident: Incident
     plan: EmergencyPlan
     report: EmergencyReport
     reason: str
@@ -70,12 +69,12 @@ class Execution:
     @property
     def facts(self) -> Facts:
         """The data read so far."""
-        return self.planner.facts
+        return self.incident.facts
 
     @property
     def accounts(self) -> Accounts:
         """The Infobip accounts, and the secrets here."""
-        return self.planner.accounts
+        return self.facts.accounts
 
     def execute(self) -> None:
         """Follow the strategy, then revoke what was stored in the named secret since, and verify."""
@@ -196,7 +195,7 @@ class Execution:
             self._add(EmergencyStep.replacing(StepKind.PROMOTED, account, entry, current.key.id, note))
 
     def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
-        made_here = suspect.key.id in self.planner.made_keys(entry)
+        made_here = suspect.key.id in self.incident.made_keys(entry)
         return self.plan.rule.suspect(suspect.key, entry.arn, self.facts.now(suspect.account), made_here=made_here)
 
     def _rotate(self, entry: SecretEntry, current: Suspect) -> None:
@@ -321,7 +320,7 @@ class Execution:
             ]
             if not new:
                 return
-            if self.planner.strategy.replaces and any(suspect.role == KeyRole.CURRENT for suspect in new):
+            if self.plan.strategy.replaces and any(suspect.role == KeyRole.CURRENT for suspect in new):
                 self._replace(entry)
             self._revoke(new)
 
@@ -384,9 +383,7 @@ class Execution:
         arn = entry.arn if entry is not None else ""
 
         def new_version_id() -> str:
-            version_id = emergency_version_id(arn, self.planner.incident, self.services.new_version_id())
-            self.planner.made.add(version_id)
-            return version_id
+            return self.incident.new_version_id(arn, self.services.new_version_id())
 
         keys, held = {}, {}
         if current is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts, Use
+from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.targets import EmergencyPlan, KeyRole, Located, Strategy, Suspect, Target
 from rotator.engine.key_ids import account_key_id, how_to_shorten
 from rotator.engine.version_values import value_field
@@ -23,9 +23,7 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.model import SecretEntry
-from rotator.policy.clock_skew import MAX_SKEW
-from rotator.policy.emergency_ids import is_retry, made_for_incident, made_in_emergency
-from rotator.policy.labels import CURRENT, PREVIOUS, parse_key_name, parse_retire_label
+from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.suspects import Suspects
 from rotator.policy.tags import account_of, role
@@ -34,8 +32,6 @@ from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.text import printable, quoted, some_of
 
-RECENT: Final = timedelta(minutes=10)
-"""For this long after an emergency created a key, a command without an incident number is treated as a retry."""
 MOST_SHOWN: Final = 5
 
 
@@ -45,19 +41,15 @@ class UnknownValue(Refused):
 
 @dataclass
 class Planner:
-    """Plans one emergency.
+    """Plans one emergency."""
 
-    :param incident: the incident number.
-    :param chosen: whether a person chose it. If not, a command that follows another within minutes is treated as a
-        retry.
-    :param made: the ids of the versions that this run creates, and of the one that a run created that it repeats.
-    """
-
-    facts: Facts
+    incident: Incident
     strategy: Strategy
-    incident: str | None = None
-    chosen: bool = False
-    made: set[str] = field(default_factory=set)
+
+    @property
+    def facts(self) -> Facts:
+        """The data read so far."""
+        return self.incident.facts
 
     @property
     def accounts(self) -> Accounts:
@@ -222,15 +214,15 @@ class Planner:
         found = self.facts.keys_of(entry)
         now = self.facts.now(owner)
         notes, spared = list[str](), set[str]()
-        made = self._replacement(entry, found.keys, now)
-        if made is None:
+        # A command that creates no key is never a retry of one that did.
+        repeated = self.incident.repeated(entry, found.keys, now) if self.strategy.replaces else None
+        if repeated is None:
             ids = frozenset(suspect.key.id for suspect in found.keys)
             rule = Suspects(arn=entry.arn, since=self.facts.at_infobip(begun, owner), found=ids)
         else:
-            rule = Suspects(arn=entry.arn, since=made[1])
-            self.made.add(made[0])
-            spared = self.made_keys(entry)
-            notes.append(self._retry_note(entry, made[0]))
+            rule = Suspects(arn=entry.arn, since=repeated.created)
+            spared = self.incident.made_keys(entry)
+            notes.append(repeated.note)
         concerned = [
             suspect
             for suspect in found.keys
@@ -240,7 +232,7 @@ class Planner:
         if not suspects:
             notes.append(f"{entry.title} has no key to revoke")
         current = read_lifecycle(entry).current_version
-        kept = made is not None and not any(suspect.role == KeyRole.CURRENT for suspect in concerned)
+        kept = repeated is not None and not any(suspect.role == KeyRole.CURRENT for suspect in concerned)
         main = [] if current is None or kept or not self.strategy.replaces else [entry]
         others, more, lost = self._users(concerned, entry)  # a disabled one may still be another secret's current key
         return EmergencyPlan(
@@ -307,82 +299,3 @@ class Planner:
         if unknown:
             notes.append(f"{some_of(sorted(unknown), MOST_SHOWN)} could not be read and may contain a key to revoke")
         return replaced, notes, errors
-
-    # ---- retries ----------------------------------------------------------------------------------------------------
-
-    def made_here(self, entry: SecretEntry, version: str | None) -> bool:
-        """Whether a run for this incident created a version."""
-        return made_for_incident(entry.arn, self.incident, version)
-
-    def made_keys(self, entry: SecretEntry) -> set[str]:
-        """The keys that this run, or one that it repeats, created. Their versions also contain other fields' keys."""
-        made = [each for each in entry.versions if each in self.made or self.made_here(entry, each)]
-        return set().union(*(self._own(entry, each) for each in made))
-
-    def _own(self, entry: SecretEntry, version: str) -> set[str]:
-        """The keys in the tagged field of a version."""
-        found = self.facts.version_keys(entry, version).keys
-        return {suspect.key.id for suspect in found if suspect.role != KeyRole.OTHER_FIELD}
-
-    def _replacement(self, entry: SecretEntry, keys: Sequence[Suspect], now: datetime) -> tuple[str, datetime] | None:
-        """The version that an earlier run for this incident promoted and its key's creation, if this is a retry.
-
-        Without an incident number: the current version, if an emergency created it within the last minutes. A command
-        that creates no key (``revoke-only``) is never a retry of one that did.
-
-        :raises Refused: the replacement is too old for a retry: a reused number must not spare the current key.
-        """
-        if not self.strategy.replaces:
-            return None
-        mine = [
-            version
-            for version, labels in sorted(entry.versions.items())
-            if self.made_here(entry, version)
-            # An interrupted run stored the others and never promoted them.
-            and (labels & {CURRENT, PREVIOUS} or any(map(parse_retire_label, labels)))
-        ]
-        made = [(version, created) for version in mine if (created := self._created(entry, version)) is not None]
-        if made:
-            version, created = min(made, key=lambda each: each[1])
-            if is_retry(created, now):
-                return version, created
-            raise Refused(
-                f"{entry.title} already got a new key for incident {printable(self.incident or '', 60)} at "
-                f"{created:%Y-%m-%d %H:%M} UTC; the same incident counts as a retry for 24 hours only",
-                advice="Nothing was changed. Use a different incident number, or specify the key: "
-                f"{self._by_id(entry, keys)}.",
-                reason=Reason.EMERGENCY,
-            )
-        # Another process may have changed another field since: then the new key is in both versions.
-        own = {suspect.key.id for suspect in keys if suspect.role == KeyRole.CURRENT}
-        emergencies = [version for version in sorted(entry.versions) if made_in_emergency(entry.arn, version)]
-        current = next((version for version in emergencies if self._own(entry, version) & own), None)
-        if self.chosen or current is None:
-            return None
-        if entry.last_changed is not None and self.services.clock.now() - entry.last_changed > RECENT + MAX_SKEW:
-            return None
-        just = self._created(entry, current)
-        return (current, just) if just is not None and now - just <= RECENT else None
-
-    def _by_id(self, entry: SecretEntry, keys: Sequence[Suspect]) -> str:
-        """The option that names the current key."""
-        current = next((suspect for suspect in keys if suspect.role == KeyRole.CURRENT), None)
-        account = printable(current.account if current else account_of(entry.tags) or "ACCOUNT", 60)
-        return f"`--key-id {current.key.id if current is not None else 'ID'} --account {account}`"
-
-    def _created(self, entry: SecretEntry, version: str) -> datetime | None:
-        """When a version's key was created by Infobip's clock, else when AWS stored the version."""
-        for suspect in self.facts.version_keys(entry, version).keys:
-            if suspect.role != KeyRole.OTHER_FIELD and suspect.key.valid_from is not None:
-                return suspect.key.valid_from
-        with suppress(StoreError):
-            return self.services.store.version_dates(entry.arn).get(version)
-        return None
-
-    def _retry_note(self, entry: SecretEntry, version: str) -> str:
-        if self.made_here(entry, version):
-            return f"{entry.title} already got a new key for incident {self.incident}; only older keys are revoked"
-        return (
-            f"{entry.title} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
-            "older keys are revoked; if the new key leaked too, specify it by its id, or use --incident"
-        )
