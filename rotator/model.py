@@ -126,6 +126,10 @@ class OfSecret:
         """The secret in audit lines and events."""
         return {"secret": self.secret or None, **location_fields(self.location)}
 
+    def version_fields(self, version_id: str | None, key_id: str | None, reason: str) -> dict[str, Any]:
+        """A version of the secret and its key in audit lines and events."""
+        return {**self.secret_fields, "version_id": version_id, "key_id": key_id, "reason": reason}
+
 
 def location_fields(location: Location | None) -> dict[str, str]:
     """Return a location in JSON, audit lines and events: nothing if there is only one store."""

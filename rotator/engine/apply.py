@@ -7,10 +7,9 @@ from contextlib import suppress
 
 from rotator.audit_events import Event
 from rotator.engine.context import AccountContext
-from rotator.engine.label_writes import label_key, retire_version, unlabel
 from rotator.engine.revoke import read_again, revoke
 from rotator.engine.rotation import Promoted, Rotation
-from rotator.engine.secret_changes import grace_of, require_empty, require_managed
+from rotator.engine.secret_changes import grace_of, label_key, require_empty, require_managed, retire_version, unlabel
 from rotator.errors import (
     InternalError,
     ProviderThrottled,
@@ -88,8 +87,8 @@ def _do(context: AccountContext, action: Action, audit_reason: str, *, moves: bo
 def report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
     """Write a failed action to the audit; unless it was a revocation, send an event too."""
     event = Event.REVOCATION_FAILED if action.kind is ActionKind.REVOKE else Event.ROTATION_FAILED
-    what = {**action.secret_fields, "version_id": action.version_id, "key_id": action.key_id}
-    fields = {**what, "reason": str(action.reason), "error": f"{type(error).__name__}: {error}"}
+    fields = action.version_fields(action.version_id, action.key_id, str(action.reason))
+    fields["error"] = f"{type(error).__name__}: {error}"
     context.emit(event, "failure", **fields)
     if event is Event.ROTATION_FAILED:
         context.publish(FAILED, secret_arn=action.arn, **fields)
@@ -151,8 +150,8 @@ def retire(context: AccountContext, action: Action) -> None:
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # The run that promoted the current version was interrupted, maybe before its event; or it was stored by hand.
-        current = {"version_id": version, "key_id": view.key_id, "reason": str(action.reason)}
-        context.publish(ROTATED, secret_arn=entry.arn, **entry.secret_fields, **current)
+        fields = entry.version_fields(version, view.key_id, str(action.reason))
+        context.publish(ROTATED, secret_arn=entry.arn, **fields)
 
 
 def _read_again(context: AccountContext, action: Action, *, despite_hold: bool = False) -> SecretEntry:

@@ -151,6 +151,16 @@ class Budget:
             return timedelta(0) if self.updates is None else self.updates.take(now)
 
 
+def limit_used_up(slots: str, undone: str) -> StateChanged:
+    """The error for work that waits for a slot of the daily limit.
+
+    :param slots: ``creates`` or ``updates``.
+    :param undone: what was not done, as a clause.
+    """
+    text = f"the daily limit of {slots} is used up; {undone} yet"
+    return StateChanged(text, advice="The next sweep retries.", reason=Reason.DAILY_LIMIT)
+
+
 @dataclass(frozen=True)
 class InfobipClock:
     """Infobip's clock, for expiry, grace periods and the day's limits: this machine's clock plus the skew."""

@@ -103,7 +103,7 @@ def _probe(context: AccountContext, entry: SecretEntry, key: Key, text: Secret) 
     """Use the key, again while it may be too new to be known everywhere; alert if Infobip rejects it."""
     spec, value = parse_spec(entry.tags, entry.name), key_in(text, entry)
     version = read_lifecycle(entry).current_version
-    fields = {**entry.secret_fields, "version_id": version, "key_id": key.id, "reason": str(Reason.UNADOPTED)}
+    fields = entry.version_fields(version, key.id, str(Reason.UNADOPTED))
     until = key.valid_from + PROPAGATION if key.valid_from is not None else None
     probe = context.verify(spec, value, until, **fields)
     if probe is None or probe.verdict is not ProbeVerdict.REJECTED:

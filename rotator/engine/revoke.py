@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.audit_events import Event
-from rotator.engine.context import AccountContext
+from rotator.engine.context import AccountContext, limit_used_up
 from rotator.engine.evidence import search_again
-from rotator.engine.label_writes import clean_labels
 from rotator.engine.observe import with_secret
+from rotator.engine.secret_changes import clean_labels
 from rotator.engine.version_values import with_values
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, SecretEntry
@@ -40,21 +40,12 @@ def revoke(context: AccountContext, action: Action) -> None:
     key = snapshot.keys.get(action.key_id) or snapshot.elsewhere[action.key_id].key
     assert key is not None
     reason = str(action.reason)
-    fields: dict[str, object] = {
-        **entry.secret_fields,
-        "version_id": action.version_id,
-        "key_id": key.id,
-        "reason": reason,
-    }
+    fields = entry.version_fields(action.version_id, key.id, reason)
     if action.reason is Reason.ORPHAN:
         context.emit(Event.KEY_ORPHAN_FOUND, "success", **fields)
     if _revokes(action):
         if not context.use_update():
-            raise StateChanged(
-                f"the daily limit of updates is used up; key {key.id} was not revoked yet",
-                advice="The next sweep retries.",
-                reason=Reason.DAILY_LIMIT,
-            )
+            raise limit_used_up("updates", f"key {key.id} was not revoked")
         if context.now() - checked_at > MAX_CHECK_AGE:
             raise StateChanged(f"the final check before the revocation of key {key.id} is too old")
         revoke_key(context, key, context.now(), fields)

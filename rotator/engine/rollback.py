@@ -24,12 +24,18 @@ from rotator.durations import human_duration
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import whole_key_id
-from rotator.engine.label_writes import move_current, remove_retire_labels, retire_version, unlabel
 from rotator.engine.observe import connected, find_secret, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
-from rotator.engine.secret_changes import managed_account, require_as_planned
+from rotator.engine.secret_changes import (
+    managed_account,
+    move_current,
+    remove_retire_labels,
+    require_as_planned,
+    retire_version,
+    unlabel,
+)
 from rotator.errors import (
     BadSecretValue,
     KeyNotFound,
@@ -307,8 +313,7 @@ class _Rollback:
         return retired
 
     def _fields(self) -> dict[str, object]:
-        what = {**self.entry.secret_fields, "version_id": self.item.version_id, "key_id": self.item.key_id}
-        return {**what, "reason": self.audit_reason}
+        return self.entry.version_fields(self.item.version_id, self.item.key_id, self.audit_reason)
 
 
 def _result(

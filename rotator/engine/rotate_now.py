@@ -13,11 +13,10 @@ from rotator.engine.evidence import ownership_proof
 from rotator.engine.observe import connected, find_secret, observe_account, observe_fleet, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation import Rotation
-from rotator.engine.secret_changes import managed_account
+from rotator.engine.secret_changes import managed_account, with_label
 from rotator.errors import Refused
 from rotator.message import Message
 from rotator.model import AccountPlan, Action, ActionKind, Result, SecretEntry
-from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first, make_view
@@ -49,7 +48,9 @@ def plan_rotation(reconciler: Reconciler, secret: str, reason: str) -> AccountPl
         mislabelled = any(action.reason is Reason.MISLABELLED for action in plan.actions)
         rotation = _rotation(context, entry, reason, check=not mislabelled)
         if all(action.reason is Reason.UNADOPTED for action in plan.actions):  # else labels must be corrected first
-            Rotation(context, rotation, entry=_adopted(entry, rotation), moves=True).check()
+            if rotation.key_id is not None and rotation.version_id is not None:  # its current key gets a label first
+                entry = with_label(entry, rotation.key_id, rotation.version_id)
+            Rotation(context, rotation, entry=entry, moves=True).check()
         return replace(plan, actions=(*plan.actions, rotation))
 
 
@@ -103,14 +104,6 @@ def _rotation(context: AccountContext, entry: SecretEntry, reason: str, *, check
     action = context.action(ActionKind.ROTATE, why, entry, view.key_id, view.life.current_version)
     deadline = view.key.valid_to if view.key else None
     return replace(action, deadline=deadline, message=Message.text(reason))
-
-
-def _adopted(entry: SecretEntry, rotation: Action) -> SecretEntry:
-    """The secret once its current key has a label, which it gets first."""
-    if rotation.version_id is None or rotation.key_id is None:
-        return entry
-    labels = entry.versions[rotation.version_id] | {key_label(rotation.key_id)}
-    return replace(entry, versions={**entry.versions, rotation.version_id: labels})
 
 
 def _stop(view: View, now: datetime) -> None:

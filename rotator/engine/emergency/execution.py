@@ -27,13 +27,13 @@ from rotator.engine.emergency.targets import (
     Suspect,
 )
 from rotator.engine.emergency.verification import Verification, verify
-from rotator.engine.label_writes import clean_labels, remove_retire_labels, retire_version
 from rotator.engine.probing import PROPAGATION
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
+from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version, with_label
 from rotator.errors import InternalError, KeyNotFound, LostRace, Refused, RotatorError, StateChanged, sentence
 from rotator.model import AccountSnapshot, ActionKind, Resolution, SecretEntry, Spec
-from rotator.policy.labels import key_label, parse_key_label, retire_label
+from rotator.policy.labels import key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.policy.rules import NOT_OURS, first, make_view
 from rotator.policy.suspects import is_older
@@ -264,7 +264,7 @@ class Execution:
         if life.at_work == {current.key.id} or version is None:
             return entry
         if self.report.dry_run:
-            return _with_label(entry, version, current.key.id)
+            return with_label(entry, current.key.id, version)
         reason = Reason.MISLABELLED if life.at_work else Reason.UNADOPTED
         context = self._context(current.account)
         action = context.action(ActionKind.LABEL, reason, entry, current.key.id, version)
@@ -398,12 +398,3 @@ class Execution:
 def _spec_of(entry: SecretEntry | None) -> Spec:
     """A secret's spec, or the defaults if it can't be read."""
     return (spec_or_none(entry.tags) if entry is not None else None) or Spec(account="")
-
-
-def _with_label(entry: SecretEntry, version: str, key_id: str) -> SecretEntry:
-    """Return the entry as if its current version carried the label of this key alone."""
-    wanted = key_label(key_id)
-    versions = {each: labels - {wanted} for each, labels in entry.versions.items()}
-    others = frozenset(each for each in versions[version] if parse_key_label(each) is None)
-    versions[version] = others | {wanted}
-    return replace(entry, versions=versions)

@@ -13,11 +13,10 @@ from datetime import datetime
 
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven
-from rotator.engine.label_writes import unlabel
 from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import compare, key_request, make_key
 from rotator.engine.rotation.promote import Promoted, check_again_if_stale, probe, promote, stage
-from rotator.engine.secret_changes import require_as_planned
+from rotator.engine.secret_changes import require_as_planned, unlabel
 from rotator.errors import BadSecretValue, KeyNotFound, Refused, ReplacementRejected, StateChanged
 from rotator.model import Action, ActionKind, Key, SecretEntry
 from rotator.policy.labels import PENDING, key_name

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.engine.label_writes import unstage
 from rotator.engine.revoke import revoke_key
+from rotator.engine.secret_changes import unstage
 from rotator.errors import RotatorError
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_retire_label
@@ -52,7 +52,7 @@ class Attempt:
 
     def fields(self, key_id: str | None) -> dict[str, object]:
         """The audit fields of this attempt."""
-        return {**self.entry.secret_fields, "version_id": self.version_id, "key_id": key_id, "reason": self.reason}
+        return self.entry.version_fields(self.version_id, key_id, self.reason)
 
     def give_up(self, key: Key, *, revoke: bool = True, contested: bool = False) -> None:
         """Revoke the new key and remove its labels, unless another process works, or worked, on it.

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from rotator.audit_events import Event
+from rotator.engine.context import limit_used_up
 from rotator.engine.rotation.attempt import Attempt
-from rotator.errors import OutcomeUnknown, ProviderError, Refused, ReplacementRejected, StateChanged
+from rotator.errors import OutcomeUnknown, ProviderError, Refused, ReplacementRejected
 from rotator.model import Key
 from rotator.policy.key_lifetime import lifetime
 from rotator.policy.labels import key_name
@@ -30,11 +31,7 @@ def make_key(attempt: Attempt) -> FetchedKey:
     request = key_request(attempt)
     attempt.asked_at = attempt.checked_at = attempt.now()
     if not attempt.context.use_create():
-        raise StateChanged(
-            f"the daily limit of creates is used up; {attempt.entry.name} was not rotated yet",
-            advice="The next sweep retries.",
-            reason=Reason.DAILY_LIMIT,
-        )
+        raise limit_used_up("creates", f"{attempt.entry.name} was not rotated")
     try:
         fetched = _create(attempt, request)
     except OutcomeUnknown as error:
@@ -122,11 +119,7 @@ def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
             return fetched
     for key in made:
         if not attempt.revoke_own(key):
-            raise StateChanged(
-                f"the daily limit of updates is used up; {attempt.entry.name} was not rotated yet",
-                advice="The next sweep retries.",
-                reason=Reason.DAILY_LIMIT,
-            )
+            raise limit_used_up("updates", f"{attempt.entry.name} was not rotated")
     return None
 
 

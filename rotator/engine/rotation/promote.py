@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.audit_events import Event
-from rotator.engine.label_writes import move_current, retire_version
 from rotator.engine.probing import PROPAGATION, probe_until
 from rotator.engine.rotation.attempt import STALE_CREATE, Attempt
-from rotator.engine.secret_changes import grace_of
+from rotator.engine.secret_changes import grace_of, move_current, retire_version
 from rotator.errors import (
     LostRace,
     PreconditionFailed,
