@@ -55,14 +55,13 @@ from rotator.policy.rollback_target import (
     check_usable,
     emergency_versions,
     previous_key,
+    require_usable,
     rolled_back_from,
 )
 from rotator.policy.rules import (
     ROTATE_WHEN,
     SKIP_MOVE_WHEN,
-    SKIP_WHEN,
     Decision,
-    Predicate,
     View,
     first,
     make_view,
@@ -134,26 +133,23 @@ def rollback(
     if key_id is not None:
         key_id = whole_key_id(key_id, life.named, printable(entry.name))
     fleet = observe_fleet(services.store)
-    alone = AccountSnapshot(account, (entry,), {})
-    spec = _spec_unless_skipped(make_view(alone, entry), services.clock.now(), SKIP_MOVE_WHEN)
-    with connected(reconciler.services, fleet, account) as provider:
-        keys = _keys(provider, life)
-        snapshot = replace(alone, keys=keys, skew=provider.skew())
+    snapshot = AccountSnapshot(account, (entry,), {})
+    spec = require_usable(make_view(snapshot, entry), services.clock.now(), SKIP_MOVE_WHEN)
+    with connected(services, fleet, account) as provider:
+        snapshot = replace(snapshot, keys=_keys(provider, life), skew=provider.skew())
         wrong = clock_skew(snapshot)
         if wrong is not None:
             raise Refused(f"{printable(entry.name)} was not rolled back: {wrong}", reason=Reason.CLOCK_SKEW)
-        _spec_unless_skipped(make_view(snapshot, entry), services.clock.now())
+        require_usable(make_view(snapshot, entry), services.clock.now())
         context = AccountContext(services, provider, snapshot, Budget())
-        if key_id in (None, life.current_key):  # a key that was specified is checked with its version's value
+        specified = key_id not in (None, life.current_key)
+        if not specified:  # a key that was specified is checked with its version's value
             life = _without_wrong_labels(context, entry, life)
         dates = _dates(services, entry)
-        newer = rolled_back_from(life, keys, dates)
-        if newer is not None and key_id in (None, life.current_key):
-            retiring = read_lifecycle(entry).retiring
-            until = next((item.revoke_at for item in retiring if item.key_id == newer[1]), None)
-            others = tuple(item.key_id for item in retiring)
-            return replace(_result(context, make_view(snapshot, entry), newer, until), already=True, others=others)
-        item = previous_key(entry, life, dates, keys, services.clock.now(), key_id)
+        newer = rolled_back_from(life, snapshot.keys, dates)
+        if newer is not None and not specified:
+            return _already(context, entry, newer)
+        item = previous_key(entry, life, dates, snapshot.keys, services.clock.now(), key_id)
         return _Rollback(context, entry, spec, life, item, reason).carry_out(dry_run=dry_run)
 
 
@@ -293,7 +289,7 @@ class _Rollback:
             raise StateChanged(
                 f"the label of key {self.item.key_id} on {self.name} was removed during the rollback", advice=_REPEAT
             )
-        _spec_unless_skipped(make_view(self.context.snapshot, fresh), self.context.services.clock.now())
+        require_usable(make_view(self.context.snapshot, fresh), self.context.services.clock.now())
         return fresh
 
     def _retire_newer(self, fresh: SecretEntry) -> datetime | None:
@@ -314,6 +310,17 @@ class _Rollback:
 
     def _fields(self) -> dict[str, object]:
         return self.entry.version_fields(self.item.version_id, self.item.key_id, self.audit_reason)
+
+
+def _already(context: AccountContext, entry: SecretEntry, newer: tuple[str, str]) -> RolledBack:
+    """The result of a repeated command.
+
+    :param newer: the version from which the secret was rolled back, and its key.
+    """
+    retiring = read_lifecycle(entry).retiring
+    until = next((item.revoke_at for item in retiring if item.key_id == newer[1]), None)
+    done = _result(context, make_view(context.snapshot, entry), newer, until)
+    return replace(done, already=True, others=tuple(item.key_id for item in retiring))
 
 
 def _result(
@@ -338,40 +345,6 @@ def _result(
         waits=window_closed(view, due, now) if due is not None else None,
         next_rotation_at=renew_at(view.spec, view.key),
     )
-
-
-def _spec_unless_skipped(view: View, now: datetime, rules: tuple[Predicate, ...] = SKIP_WHEN) -> Spec:
-    """Return the secret's spec, if nothing prevents a rollback.
-
-    :param rules: the rules to apply.
-    :raises Refused: it is held, misconfigured, being rotated, not adopted, or managed by another service.
-    """
-    name, life = printable(view.entry.name), view.life
-    if life.current_version is None:
-        raise Refused(f"{name} can't be rolled back: it has no value", reason=Reason.EMPTY)
-    if view.spec is not None and view.spec.hold is not None:
-        raise Refused(
-            f'{name} is on hold: "{printable(view.spec.hold)}"',
-            advice="Remove the tag rotator:hold, roll back, then add the tag again to keep that key.",
-            reason=Reason.HOLD,
-        )
-    if life.problem is None and life.current_key is None:
-        raise Refused(
-            f"{name} can't be rolled back: its current key is not identified yet, so it can't be retired",
-            advice=f"Adopt it first: `rotator adopt {printable(view.entry.argument)}`.",
-            reason=Reason.UNADOPTED,
-        )
-    skipped = first(rules, view, now)
-    if skipped is not None:
-        raise Refused(f"{name} was not rolled back: {skipped.reason}: {skipped.detail}", reason=skipped.reason)
-    if life.pending_version is not None:
-        raise Refused(
-            f"{name} was not rolled back: its rotation is in progress (key {life.pending_key} is not promoted yet)",
-            advice=f"Finish it with `rotator run --secret {printable(view.entry.argument)}`, then roll back.",
-            reason=Reason.PENDING,
-        )
-    assert view.spec is not None  # else it is skipped as misconfigured
-    return view.spec
 
 
 def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lifecycle) -> Lifecycle:

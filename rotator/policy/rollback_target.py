@@ -1,4 +1,4 @@
-"""Chooses the key that a rollback makes current again. Pure."""
+"""What prevents a rollback, and which key it makes current again. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,50 @@ from datetime import datetime, timedelta
 from rotator.durations import FIRST, LAST
 from rotator.errors import Refused
 from rotator.message import date_text
-from rotator.model import Key, SecretEntry
+from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS
 from rotator.policy.lifecycle import Lifecycle, Retiring, stored_after
+from rotator.policy.rules import SKIP_WHEN, Predicate, View, first
 from rotator.reasons import Reason
 from rotator.text import printable
 
 LEAST_LEFT = timedelta(hours=1)
 """A rollback requires a key with at least this long until its expiry; else consumers would soon lose it."""
+
+
+def require_usable(view: View, now: datetime, rules: tuple[Predicate, ...] = SKIP_WHEN) -> Spec:
+    """Return a secret's spec, if nothing about the secret itself prevents a rollback.
+
+    :param rules: the rules to apply.
+    :raises Refused: it is held, misconfigured, being rotated, not adopted, or managed by another service.
+    """
+    name, life = printable(view.entry.name), view.life
+    if life.current_version is None:
+        raise Refused(f"{name} can't be rolled back: it has no value", reason=Reason.EMPTY)
+    if view.spec is not None and view.spec.hold is not None:
+        raise Refused(
+            f'{name} is on hold: "{printable(view.spec.hold)}"',
+            advice="Remove the tag rotator:hold, roll back, then add the tag again to keep that key.",
+            reason=Reason.HOLD,
+        )
+    if life.problem is None and life.current_key is None:
+        raise Refused(
+            f"{name} can't be rolled back: its current key is not identified yet, so it can't be retired",
+            advice=f"Adopt it first: `rotator adopt {printable(view.entry.argument)}`.",
+            reason=Reason.UNADOPTED,
+        )
+    skipped = first(rules, view, now)
+    if skipped is not None:
+        raise Refused(f"{name} was not rolled back: {skipped.reason}: {skipped.detail}", reason=skipped.reason)
+    if life.pending_version is not None:
+        raise Refused(
+            f"{name} was not rolled back: its rotation is in progress (key {life.pending_key} is not promoted yet)",
+            advice=f"Finish it with `rotator run --secret {printable(view.entry.argument)}`, then roll back.",
+            reason=Reason.PENDING,
+        )
+    assert view.spec is not None  # else it is skipped as misconfigured
+    return view.spec
 
 
 def cant_go_back(entry: SecretEntry, key_id: str, why: str, reason: Reason) -> Refused:
