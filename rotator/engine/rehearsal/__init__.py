@@ -17,9 +17,7 @@ from rotator.engine.context import InfobipClock, Services
 from rotator.engine.observe import connected, management_of, observe_account, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, CheckedAssumption, Part, checked
-from rotator.engine.rehearsal.aws_checks import AwsChecks
-from rotator.engine.rehearsal.flow import Flow
-from rotator.engine.rehearsal.infobip_checks import InfobipChecks
+from rotator.engine.rehearsal.checks import AwsChecks, Flow, InfobipChecks
 from rotator.errors import KeyNotFound, Refused, RotatorError, StoreOutcomeUnknown
 from rotator.key_format import is_deployment
 from rotator.model import Key, Quota, SecretEntry, Spec

@@ -160,7 +160,7 @@ _LOGINS: Final = {
     for part, name in ((Part.BASIC, "Basic"), (Part.IBSSO, "IBSSO"), (Part.OAUTH2, "OAuth 2.0"))
 }
 ASSUMPTIONS: Final = {**_INFOBIP, **_FLOW, **_AWS, **_LOGINS}
-"""By id, in the order in which they are tried."""
+"""By id, by subject as in docs/rehearsal.md. A report has them in the order in which they are tried."""
 
 
 def checked(
