@@ -82,13 +82,13 @@ def test_key_id_of_another_value_is_refused(reveal: bool, labelled: bool) -> Non
     key = world.secret(NAME, adopted=labelled)
     other = world.secret("prod/other")
     with pytest.raises(Refused):
-        adopt(world.reconciler(), NAME, other.id)
-    assert adopt(world.reconciler(), NAME, key.id).outcome is Outcome.DONE
+        adopt(world.services(), NAME, other.id)
+    assert adopt(world.services(), NAME, key.id).outcome is Outcome.DONE
     for label in adopted(world):
         world.store.label_by_hand(NAME, label, None, next(iter(world.labels(NAME))))
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": "a" * 69}))
     with pytest.raises(Refused):
-        adopt(world.reconciler(), NAME, key.id)
+        adopt(world.services(), NAME, key.id)
     assert adopted(world) == []
 
 
@@ -99,7 +99,7 @@ def test_label_is_no_proof(world: World, with_id: bool) -> None:
     for value in (other.value, "a" * 69):
         world.put(NAME, {"api_key": value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
         with pytest.raises(Refused):
-            adopt(world.reconciler(), NAME, key.id if with_id else None)
+            adopt(world.services(), NAME, key.id if with_id else None)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -110,7 +110,7 @@ def test_key_of_another_account_is_refused(world: World, labelled: bool) -> None
     world.store.tag(NAME, {"rotator:account": "other"})
     for key_id in (None, key.id):
         with pytest.raises(Refused):
-            adopt(world.reconciler(), NAME, key_id)
+            adopt(world.services(), NAME, key_id)
 
 
 @pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
@@ -121,9 +121,9 @@ def test_failing_search_needs_operator(reveal: bool) -> None:
     search = Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", count=None, status=500)
     world.infobip.faults.add(search)
     with pytest.raises(Refused):
-        adopt(world.reconciler(), NAME)
+        adopt(world.services(), NAME)
     if reveal:
         with pytest.raises(Refused):
-            adopt(world.reconciler(), NAME, other.id)
-    assert adopt(world.reconciler(), NAME, key.id).outcome is Outcome.DONE
+            adopt(world.services(), NAME, other.id)
+    assert adopt(world.services(), NAME, key.id).outcome is Outcome.DONE
     assert adopted(world) == [f"rotator:key:{key.id}"]

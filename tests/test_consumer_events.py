@@ -251,7 +251,7 @@ def test_killed_emergency_publishes_work(world: EmergencyWorld) -> None:
 def test_rollback(world: EmergencyWorld) -> None:
     old, current = world.in_grace()
     published(world)
-    rollback(world.reconciler(), NAME, "a scope is missing")
+    rollback(world.services(), NAME, "a scope is missing")
     (kind, detail), (other, retired) = published(world)
     assert (kind, detail["key_id"], detail["rolled_back_from"]) == ("API Key Rotated", old.id, current.id)
     assert (other, retired["key_id"], retired["reason"]) == ("API Key Retired", current.id, "a scope is missing")

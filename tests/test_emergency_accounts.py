@@ -324,7 +324,7 @@ def test_unreadable_key_is_revoked(status: int) -> None:
 def test_move_ends_without_old_labels() -> None:
     world, key = two_accounts()
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
-    rotate_now(world.reconciler(), NAME, "moved")
+    rotate_now(world.services(), NAME, "moved")
     assert key.id in world.names_of()
     report = world.revoke(REVOKE_ONLY, **named("key", key))
     assert report.ok, report.errors

@@ -120,7 +120,7 @@ def test_naming_replacement_revokes_it(world: EmergencyWorld, by: str, rotated: 
     for _ in range(2):
         new = world.current_key(NAME)
         if rotated:
-            rotate_now(world.reconciler(), NAME, "x")
+            rotate_now(world.services(), NAME, "x")
         report = world.revoke(incident="INC-1", **named(by, new))
         assert report.ok, report.errors
         assert not world.works(new)
@@ -388,7 +388,7 @@ def test_other_rotations_key_replaces(strategy: Strategy, times: int, reveal: bo
 
     def rotate_twice() -> None:
         for _ in range(2):
-            rotate_now(world.reconciler(), NAME, "at the same time")
+            rotate_now(world.services(), NAME, "at the same time")
             theirs.append(world.current_key(NAME))
 
     seen: list[bool] = []
@@ -424,7 +424,7 @@ def test_replacement_by_infobips_clock(world: EmergencyWorld, by: str, when: str
 
     def rotate(_operation: str = "", _name: str = "") -> None:
         world.store.before = None
-        rotate_now(world.reconciler(), NAME, "at the same time")
+        rotate_now(world.services(), NAME, "at the same time")
         world.pass_time(timedelta(minutes=1))
 
     if when == "during it":
@@ -441,7 +441,7 @@ def test_replacement_by_infobips_clock(world: EmergencyWorld, by: str, when: str
 
 def test_newer_current_key_is_revoked(world: EmergencyWorld) -> None:
     old, current = world.in_grace()
-    report = meanwhile(world, lambda: rotate_now(world.reconciler(), NAME, "just before"), "list_secrets")
+    report = meanwhile(world, lambda: rotate_now(world.services(), NAME, "just before"), "list_secrets")
     assert report.ok, report.errors
     assert [key.id for key in world.live()] == [world.current_key(NAME).id]
     assert not world.works(old, current)
@@ -450,7 +450,7 @@ def test_newer_current_key_is_revoked(world: EmergencyWorld) -> None:
 
 def test_named_key_is_revoked_at_any_age(world: EmergencyWorld) -> None:
     current = world.secret(NAME)
-    rotate_now(world.reconciler(), NAME, "this very second")
+    rotate_now(world.services(), NAME, "this very second")
     made = world.current_key(NAME)
     report = world.revoke(leaked=leaked(made))
     assert report.ok, report.errors

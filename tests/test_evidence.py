@@ -56,7 +56,7 @@ REVOKED = ("revoke", "grace-over", "prod/sms")
 def grace_over(world: World) -> World:
     """``prod/sms`` was rotated, and the grace period of the old key is over."""
     world.secret("prod/sms")
-    rotate_now(world.reconciler(), "prod/sms", "test")
+    rotate_now(world.services(), "prod/sms", "test")
     world.pass_time(73 * HOUR)
     return world
 
@@ -93,7 +93,7 @@ def test_rotation_reads_value_for_scopes() -> None:
 def test_proven_by_name_reads_no_value() -> None:
     world = World()
     world.secret("prod/sms")
-    rotate_now(world.reconciler(), "prod/sms", "test")
+    rotate_now(world.services(), "prod/sms", "test")
     world.pass_time(80 * DAY)
     world.sweep()  # revokes the old key, and rotates
     world.pass_time(62 * DAY)

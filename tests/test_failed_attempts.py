@@ -44,13 +44,13 @@ def test_keys_that_lost_race_delay_nothing() -> None:
     def stop(when: str, _: int, what: str) -> None:
         if when == "before" and what == "stage" and not racing:
             racing.append(1)
-            rotate_now(world.reconciler(), NAME, "faster")
+            rotate_now(world.services(), NAME, "faster")
 
     for _ in range(5):
         racing.clear()
         with Tape(world) as tape:
             tape.stop = stop
-            (slower,) = rotate_now(world.reconciler(), NAME, "slower")
+            (slower,) = rotate_now(world.services(), NAME, "slower")
         assert slower.outcome is not Outcome.DONE
         world.pass_time(MINUTE)
     assert world.revoke(REVOKE_ONLY).ok

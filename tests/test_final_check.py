@@ -55,7 +55,7 @@ def graced(options: Options | None = None) -> EmergencyWorld:
     """A key in its grace period: the rotator created it, and replaced it because a person asked for that."""
     world = EmergencyWorld(options=options)
     world.secret(NAME, rotated=True)
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     return world
 
 
@@ -179,7 +179,7 @@ def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
 def test_unreadable_secret_keeps_by_value(world: EmergencyWorld, rotated: bool) -> None:
     """Its value can't be read after the labels were checked for the last time."""
     world.secret(NAME, rotated=rotated)
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
     meanwhile(world, LOOKED, lambda w: w.store.deny_kms(NAME))
     (result,) = world.sweep().results
@@ -190,7 +190,7 @@ def test_unreadable_secret_keeps_by_value(world: EmergencyWorld, rotated: bool) 
 def test_value_of_another_field_is_no_proof(world: EmergencyWorld) -> None:
     """The tag names another field since the value was read for the proof."""
     world.secret(NAME)
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     world.pass_time(GRACE + MINUTE)
     meanwhile(world, SEARCHED, lambda w: w.store.tag(NAME, {"rotator:value-field": "token"}))
     (result,) = world.sweep().results
@@ -215,8 +215,8 @@ def test_restarted_grace_is_not_revoked() -> None:
     world = graced()
     newer = world.current_key(NAME)
     world.pass_time(GRACE - 4 * MINUTE)
-    rollback(world.reconciler(), NAME, "test")
-    rollback(world.reconciler(), NAME, "test", newer.id)
+    rollback(world.services(), NAME, "test")
+    rollback(world.services(), NAME, "test", newer.id)
     world.pass_time(3 * MINUTE)
     world.store.staleness = 5 * MINUTE
     (result,) = world.sweep().results
@@ -424,7 +424,7 @@ def test_rollback_waits_for_revocation() -> None:
         world.pass_time(MINUTE / 2)
         world.sweep()
 
-    both = Interleaver(world, {"r": lambda: rollback(world.reconciler(), NAME, "test"), "s": sweep})
+    both = Interleaver(world, {"r": lambda: rollback(world.services(), NAME, "test"), "s": sweep})
 
     def order() -> Iterator[str]:
         """The rollback verifies the key, the sweep looks for the last time, the rollback removes the retire label."""

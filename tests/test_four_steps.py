@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation.four_steps import ALREADY_CURRENT, Step, run_step
 from rotator.errors import ConfigurationError, Refused, ReplacementRejected, RotatorError, StateChanged
 from rotator.model import Policy
@@ -32,7 +31,7 @@ def all_steps(world: EmergencyWorld, token: str) -> list[str]:
 
 
 def step(world: EmergencyWorld, token: str, which: Step, name: str = NAME) -> str:
-    return run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), name, token, which)
+    return run_step(world.services(Trigger.SECRETSMANAGER), name, token, which)
 
 
 def begun(world: EmergencyWorld, **settings: Any) -> tuple[SimKey, str]:

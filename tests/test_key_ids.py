@@ -51,12 +51,12 @@ def test_emergency_refuses_ambiguous_id(world: EmergencyWorld) -> None:
 
 def test_rollback_and_adopt_take_it(world: EmergencyWorld) -> None:
     old = world.secret(NAME)
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     newer = world.current_key(NAME)
     with refused(Reason.GRACE_OVER, newer.id):
-        rollback(world.reconciler(), NAME, "test", short_id(newer.id))
-    assert rollback(world.reconciler(), NAME, "test", short_id(old.id)).key_id == old.id
+        rollback(world.services(), NAME, "test", short_id(newer.id))
+    assert rollback(world.services(), NAME, "test", short_id(old.id)).key_id == old.id
     by_hand = world.secret("prod/new", adopted=False)
     with refused(Reason.MISLABELLED, by_hand.id, old.id):
-        adopt(world.reconciler(), "prod/new", short_id(old.id))
-    assert adopt(world.reconciler(), "prod/new", short_id(by_hand.id)).outcome is Outcome.DONE
+        adopt(world.services(), "prod/new", short_id(old.id))
+    assert adopt(world.services(), "prod/new", short_id(by_hand.id)).outcome is Outcome.DONE

@@ -175,7 +175,7 @@ def test_step_fails_and_removes_labels(world: EmergencyWorld, which: Step) -> No
     token = world.store.start_rotation(NAME, world.new_id())
 
     def step(each: Step) -> str:
-        return run_step(world.reconciler(), NAME, token, each)
+        return run_step(world.services(), NAME, token, each)
 
     step(Step.CREATE)
     (new,) = (key for key in world.live() if key.id != old.id)
@@ -261,13 +261,13 @@ def test_interrupted_move_needs_person(world: EmergencyWorld) -> None:
 
     world.store.before = kill
     with pytest.raises(Killed):
-        rotate_now(world.reconciler(), NAME, "moved")
+        rotate_now(world.services(), NAME, "moved")
     (new,) = world.live("other")
     for _ in range(3):
         world.pass_time(HOUR)
         world.sweep()
         assert world.current_key(NAME).id == old.id
-    rotate_now(world.reconciler(), NAME, "moved")
+    rotate_now(world.services(), NAME, "moved")
     assert world.current_key(NAME).id == new.id
 
 
@@ -303,7 +303,7 @@ def test_pasted_key_stays(age: timedelta, adopted: bool, after: timedelta) -> No
     world.pass_time(after)
     pasted = paste(world, age=age)
     if adopted:
-        adopt(world.reconciler(), NAME)
+        adopt(world.services(), NAME)
     world.sweep()
     assert world.current_key(NAME).id == pasted.id
     world.pass_time(HOUR)

@@ -34,7 +34,7 @@ def rotated(**settings: object) -> tuple[EmergencyWorld, SimKey, SimKey]:
     """A secret that was rotated by hand an hour ago, long before it was due: the previous key and the current one."""
     world = EmergencyWorld()
     old = world.secret(NAME, **settings)
-    rotate_now(world.reconciler(), NAME, "new contract")
+    rotate_now(world.services(), NAME, "new contract")
     world.pass_time(HOUR)
     return world, old, world.current_key(NAME)
 
@@ -42,12 +42,12 @@ def rotated(**settings: object) -> tuple[EmergencyWorld, SimKey, SimKey]:
 def rotated_twice() -> tuple[EmergencyWorld, SimKey, SimKey, SimKey]:
     """With two keys in grace, and the current one."""
     world, first, second = rotated()
-    rotate_now(world.reconciler(), NAME, "once more")
+    rotate_now(world.services(), NAME, "once more")
     return world, first, second, world.current_key(NAME)
 
 
 def back(world: EmergencyWorld, key_id: str | None = None) -> RolledBack:
-    return rollback(world.reconciler(), NAME, "the new key lacks a scope", key_id)
+    return rollback(world.services(), NAME, "the new key lacks a scope", key_id)
 
 
 def back_killed(world: EmergencyWorld, after: str) -> None:
@@ -116,7 +116,7 @@ def test_newer_key_is_revoked_after_grace() -> None:
 def test_due_key_is_rotated_by_next_sweep(world: EmergencyWorld, kept_by: str) -> None:
     window = "Sat 09:00-10:00 UTC" if kept_by == "a closed window" else "Mon-Sun 00:00-24:00 UTC"
     old = world.secret(NAME, left=20 * DAY, window=window)
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     world.pass_time(HOUR)
     done = back(world)
     assert done.due is not None
@@ -172,7 +172,7 @@ def test_killed_and_repeated(moment: str) -> None:
 def test_rollback_after_new_rotation() -> None:
     world, old, _ = rotated()
     back(world)
-    rotate_now(world.reconciler(), NAME, "fixed")
+    rotate_now(world.services(), NAME, "fixed")
     done = back(world)
     assert (done.key_id, done.already) == (old.id, False)
 
@@ -235,7 +235,7 @@ def test_full_grace_after_emergency(world: EmergencyWorld) -> None:
     world.revoke(Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
     made = world.current_key(NAME)
     world.pass_time(HOUR)
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     newer = world.current_key(NAME)
     back_killed(world, "promote")
     assert world.current_key(NAME).id == made.id
@@ -340,7 +340,7 @@ def _without(*kinds: str) -> Callable[[EmergencyWorld], None]:
 def _pending_of_ours(world: EmergencyWorld) -> None:
     """A rotation that was killed before it could promote: its probe could not be answered."""
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="balance", status=500, count=None))
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     world.infobip.faults.clear()
     assert read_lifecycle(world.store.peek(NAME)).pending_version is not None
 
@@ -398,9 +398,9 @@ def test_named_key_gets_retire_label() -> None:
     world, old, _ = rotated()
     _without("retire")(world)
     with refused(Reason.SUPERSEDED, old.id, f"rotator run --secret {NAME}"):
-        rollback(world.reconciler(), NAME, "test", old.id)
+        rollback(world.services(), NAME, "test", old.id)
     assert world.sweep().ok
-    rollback(world.reconciler(), NAME, "test", old.id)
+    rollback(world.services(), NAME, "test", old.id)
     assert world.current_key(NAME).id == old.id
 
 
@@ -411,9 +411,9 @@ def test_without_value_or_tags(world: EmergencyWorld) -> None:
     with refused(Reason.EMPTY, NAME):
         back(world)
     with pytest.raises(Refused, match="prod/other"):
-        rollback(world.reconciler(), "prod/other", "test")
+        rollback(world.services(), "prod/other", "test")
     with pytest.raises(SecretNotFound):
-        rollback(world.reconciler(), "prod/none", "test")
+        rollback(world.services(), "prod/none", "test")
 
 
 def test_probe_without_verdict() -> None:
@@ -445,7 +445,7 @@ def test_never_back_to_emergencys_key() -> None:
     report = world.revoke(Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
     assert not report.ok  # neither old key could be ended: they wait for the next sweep
     world.infobip.faults.clear()
-    rotate_now(world.reconciler(), NAME, "after the incident")
+    rotate_now(world.services(), NAME, "after the incident")
     for key in (old, leaked):
         with refused(Reason.EMERGENCY, key.id, ROTATE):
             back(world, key.id)
@@ -467,12 +467,12 @@ def test_it_never_goes_to_another_account(world: EmergencyWorld, back: bool) -> 
     old = world.secret(NAME)
     world.account("other")
     world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
-    rotate_now(world.reconciler(), NAME, "moved")
+    rotate_now(world.services(), NAME, "moved")
     new = world.current_key(NAME)
     if back:
         world.store.tag(NAME, {"rotator:account": "main"})
     before = world.labels(NAME)
     with refused(Reason.KEY_NOT_FOUND, ROTATE):
-        rollback(world.reconciler(), NAME, "test")
+        rollback(world.services(), NAME, "test")
     assert (world.current_key(NAME).id, world.labels(NAME)) == (new.id, before)
     assert {key.id for account in ("main", "other") for key in world.live(account)} == {old.id, new.id}

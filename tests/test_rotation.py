@@ -147,9 +147,9 @@ def test_missing_key_needs_person(world: EmergencyWorld, gone: str) -> None:
     assert world.current_value("a/one") == olds[0].value
     for name in ("a/one", "b/two"):  # one by one
         with refused(Reason.SCOPES_UNKNOWN, name):
-            rotate_now(world.reconciler(), name, "moved")
+            rotate_now(world.services(), name, "moved")
         world.store.tag(name, {"rotator:scopes": "sms:manage"})
-        assert [result.outcome for result in rotate_now(world.reconciler(), name, "moved")] == [Outcome.DONE]
+        assert [result.outcome for result in rotate_now(world.services(), name, "moved")] == [Outcome.DONE]
         assert world.consumer_works(name)
     if gone == "the account":
         assert {world.current_key(name).account_id for name in ("a/one", "b/two")} != {olds[0].account_id}
@@ -215,7 +215,7 @@ def test_sub_accounts_are_two_accounts(world: EmergencyWorld) -> None:
     world.store.tag("a/one", {"rotator:account": "second", "rotator:scopes": "sms:manage"})
     assert ("a/one", "key-not-found", old.id) in _alerts(world.sweep())
     assert [key.id for key in world.infobip.keys()] == [old.id]
-    rotate_now(world.reconciler(), "a/one", "moved")
+    rotate_now(world.services(), "a/one", "moved")
     assert world.current_key("a/one").account_id == world.accounts["second"]
     (alert,) = (each for plan in world.sweep().plan.accounts for each in plan.alerts if each.key_id == old.id)
     assert f"`rotator revoke --key-id {old.id} --account main" in alert.detail
@@ -250,11 +250,11 @@ def test_incomplete_list_reads_key(world: EmergencyWorld, status: int, reason: s
     assert ("a/one", reason, old.id) in _alerts(world.sweep())
     assert world.current_value("a/one") == old.value
     if status == 404:
-        rotate_now(world.reconciler(), "a/one", "moved")
+        rotate_now(world.services(), "a/one", "moved")
         assert world.current_value("a/one") != old.value
         return
     with refused(Reason(reason), "a/one"):
-        rotate_now(world.reconciler(), "a/one", "moved")
+        rotate_now(world.services(), "a/one", "moved")
     assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
 
 
@@ -263,13 +263,13 @@ NAME = "prod/sms"
 
 def test_unrevocable_key_does_not_stop_it(world: EmergencyWorld) -> None:
     old = world.secret(NAME)
-    rotate_now(world.reconciler(), NAME, "first")
+    rotate_now(world.services(), NAME, "first")
     world.create("prod/copy", value=json.dumps({"api_key": old.value}))
     world.pass_time(73 * HOUR)
     (plan,) = world.reconciler().plan(secret=NAME).accounts
     assert [str(skip.reason) for skip in plan.skipped] == ["shared-key"]
     held = world.current_key(NAME).id
-    (result,) = rotate_now(world.reconciler(), NAME, "second")
+    (result,) = rotate_now(world.services(), NAME, "second")
     assert (result.outcome, result.new_key_id) == (Outcome.DONE, world.current_key(NAME).id)
     assert held != result.new_key_id
     assert world.works(old)  # still held by the copy
@@ -283,5 +283,5 @@ def test_unrevocable_key_does_not_stop_it(world: EmergencyWorld) -> None:
 def test_hold_and_wrong_tag_stop_it(world: EmergencyWorld, tags: dict[str, str], reason: Reason, fact: str) -> None:
     key = world.secret(NAME, **tags)
     with refused(reason, fact):
-        rotate_now(world.reconciler(), NAME, "test")
+        rotate_now(world.services(), NAME, "test")
     assert world.current_key(NAME).id == key.id

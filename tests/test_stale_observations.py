@@ -139,7 +139,7 @@ def test_late_key_waits_for_orphans() -> None:
 def test_old_key_stays_if_current_disabled(world: World, way: str) -> None:
     """The listing is minutes old where an account is large: the key in use is read again, right before."""
     old = world.secret(NAME)
-    rotate_now(world.reconciler(), NAME, "test")
+    rotate_now(world.services(), NAME, "test")
     world.pass_time(72 * HOUR)
     current = world.current_key(NAME)
     infobip = world.infobip

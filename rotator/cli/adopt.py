@@ -9,7 +9,6 @@ from rotator.cli.documents import ResultsDocument
 from rotator.cli.options import command
 from rotator.cli.plan_text import show_results
 from rotator.engine.adopt import adopt as adopt_secret
-from rotator.engine.reconcile import Reconciler
 from rotator.text import printable
 
 
@@ -31,5 +30,5 @@ def adopt(call: Call, secret: str, key_id: str | None) -> int:
     """
     call.interrupted = INTERRUPTED
     app = call.open()
-    result = adopt_secret(Reconciler(app.services), secret, key_id)
+    result = adopt_secret(app.services, secret, key_id)
     return show_results(call, (result,), f"Next actions and times: `rotator status --secret {printable(secret)}`.")

@@ -12,7 +12,6 @@ from rich.console import RenderableType
 from rotator.cli.call import INTERRUPTED, Call
 from rotator.cli.documents import Document, Time, shaped, time_text
 from rotator.cli.options import command
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import RolledBack
 from rotator.engine.rollback import rollback as go_back
 from rotator.reasons import Reason
@@ -79,7 +78,7 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None, dry_run: 
     """
     call.interrupted = INTERRUPTED
     app = call.open()
-    done = go_back(Reconciler(app.services), secret, reason, key_id, dry_run=dry_run)
+    done = go_back(app.services, secret, reason, key_id, dry_run=dry_run)
     call.result(rollback_document(done), rollback_parts(done, secret, app.clock.now()))
     return 0
 

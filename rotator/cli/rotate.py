@@ -8,7 +8,6 @@ from rotator.cli.call import INTERRUPTED, Call
 from rotator.cli.documents import PlanDocument, ResultsDocument, as_json
 from rotator.cli.options import command
 from rotator.cli.plan_text import plan_parts, show_results
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotate_now import plan_rotation, rotate_now
 from rotator.model import Plan
 from rotator.text import printable
@@ -32,12 +31,11 @@ def rotate(call: Call, secret: str, reason: str, dry_run: bool) -> int:
     """
     call.interrupted = INTERRUPTED
     app = call.open()
-    reconciler = Reconciler(app.services)
     if dry_run:
-        planned = Plan(app.clock.now(), (plan_rotation(reconciler, secret, reason),))
+        planned = Plan(app.clock.now(), (plan_rotation(app.services, secret, reason),))
         call.result(as_json(planned), plan_parts(planned, "Nothing was changed.", "To rotate: omit --dry-run."))
         return 0
-    results = rotate_now(reconciler, secret, reason)
+    results = rotate_now(app.services, secret, reason)
     advice = f"To see when the old key will be revoked: `rotator status --secret {printable(secret)}`."
     for result in results:
         if result.moved and result.action.key_id is not None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from rotator.engine.apply import apply
-from rotator.engine.context import AccountContext, Budget
+from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.key_ids import account_key_id
 from rotator.engine.observe import Fleet, connected, find_secret, observe_fleet
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account
 from rotator.engine.version_values import resolve_version
 from rotator.errors import KeyNotFound, Refused
@@ -19,7 +18,7 @@ from rotator.reasons import Reason
 from rotator.text import printable
 
 
-def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:
+def adopt(services: Services, secret: str, key_id: str | None = None) -> Result:
     """Adopt an existing key and secret: label the current version with its key.
 
     A label that is already there is only checked.
@@ -27,13 +26,12 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     :param key_id: the key according to the operator, if Infobip can't be searched for the value.
     :raises RotatorError: not managed, no value, or the value is a different key or not a key; nothing was changed.
     """
-    services = reconciler.services
     entry = find_secret(services.store, secret)
     account = managed_account(entry)
     spec = parse_spec(entry.tags, entry.name)
     fleet = observe_fleet(services.store)
     if key_id is not None:
-        key_id = account_key_id(key_id, fleet, account, lambda: _listed(reconciler, fleet, account))
+        key_id = account_key_id(key_id, fleet, account, lambda: _listed(services, fleet, account))
     life = read_lifecycle(entry)
     if life.current_version is None:
         raise Refused(
@@ -46,7 +44,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
             f"{entry.name} is already managed, with key {life.current_key}",
             advice=f"Nothing was changed. Current state: `rotator status --secret {printable(entry.argument)}`.",
         )
-    with connected(reconciler.services, fleet, account) as provider:
+    with connected(services, fleet, account) as provider:
         found = _identify(services.store, provider, entry, spec, key_id or life.current_key)
         snapshot = AccountSnapshot(account, (entry,), {})
         context = AccountContext(services, provider, snapshot, Budget())
@@ -56,8 +54,8 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
         return apply(context, action)[0]
 
 
-def _listed(reconciler: Reconciler, fleet: Fleet, account: str) -> KeyListing:
-    with connected(reconciler.services, fleet, account) as provider:
+def _listed(services: Services, fleet: Fleet, account: str) -> KeyListing:
+    with connected(services, fleet, account) as provider:
         return provider.list_keys()
 
 

@@ -25,7 +25,6 @@ from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import whole_key_id
 from rotator.engine.observe import connected, find_secret, observe_fleet
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
 from rotator.engine.secret_changes import (
@@ -115,7 +114,7 @@ class RolledBack:
 
 
 def rollback(
-    reconciler: Reconciler, secret: str, reason: str, key_id: str | None = None, *, dry_run: bool = False
+    services: Services, secret: str, reason: str, key_id: str | None = None, *, dry_run: bool = False
 ) -> RolledBack:
     """Make the previous key of a secret current again.
 
@@ -126,7 +125,6 @@ def rollback(
     :param dry_run: check and verify all that a rollback would, then change nothing.
     :raises RotatorError: consumers get the same key as before; at most the previous key's grace period starts again.
     """
-    services = reconciler.services
     entry = find_secret(services.store, secret)
     account = managed_account(entry)
     life = read_lifecycle(entry)

@@ -8,10 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.engine.apply import apply
-from rotator.engine.context import AccountContext, Budget
+from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
 from rotator.engine.observe import connected, find_secret, observe_account, observe_fleet, with_secret
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import managed_account, with_label
 from rotator.errors import Refused
@@ -23,7 +22,7 @@ from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first, ma
 from rotator.reasons import Reason
 
 
-def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:
+def rotate_now(services: Services, secret: str, reason: str) -> tuple[Result, ...]:
     """Rotate one secret now, whatever its expiry; uses the daily reserve.
 
     An unlabelled current version is adopted first. A wrong label on it is corrected, because its value decides. A
@@ -33,16 +32,16 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
     :param reason: the operator's own words, for the audit.
     :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
     """
-    with _planned(reconciler, secret) as (context, plan, entry):
+    with _planned(services, secret) as (context, plan, entry):
         return tuple(_carry_out(context, plan.actions, entry, reason))
 
 
-def plan_rotation(reconciler: Reconciler, secret: str, reason: str) -> AccountPlan:
+def plan_rotation(services: Services, secret: str, reason: str) -> AccountPlan:
     """What :func:`rotate_now` would do.
 
     :raises RotatorError: as that does.
     """
-    with _planned(reconciler, secret) as (context, plan, entry):
+    with _planned(services, secret) as (context, plan, entry):
         if any(action.kind is ActionKind.RESUME for action in plan.actions):
             return plan
         mislabelled = any(action.reason is Reason.MISLABELLED for action in plan.actions)
@@ -55,13 +54,12 @@ def plan_rotation(reconciler: Reconciler, secret: str, reason: str) -> AccountPl
 
 
 @contextmanager
-def _planned(reconciler: Reconciler, secret: str) -> Iterator[tuple[AccountContext, AccountPlan, SecretEntry]]:
+def _planned(services: Services, secret: str) -> Iterator[tuple[AccountContext, AccountPlan, SecretEntry]]:
     """What must be done before the rotation, or in its place, in a plan of this secret alone."""
-    services = reconciler.services
     entry = find_secret(services.store, secret)
     account = managed_account(entry)
     fleet = observe_fleet(services.store)
-    with connected(reconciler.services, fleet, account) as provider:
+    with connected(services, fleet, account) as provider:
         listed = observe_account(services.store, provider, fleet, account)
         snapshot = with_secret(services.store, provider, listed, entry)
         context, life = AccountContext(services, provider, snapshot, Budget()), read_lifecycle(entry)

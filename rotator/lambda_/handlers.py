@@ -209,7 +209,7 @@ def rotate(event: Any, invocation: Invocation) -> dict[str, Any]:
     """
     secret, token, step = rotation_request(event)
     app = invocation.start(Trigger.SECRETSMANAGER, AWS_ACTOR)
-    done = run_step(Reconciler(app.services), secret, token, step)
+    done = run_step(app.services, secret, token, step)
     _log.info("%s: %s", step, done)
     return {"step": str(step), "version_id": token, "done": done, "run_id": app.audit.run_id}
 

@@ -11,7 +11,6 @@ from functools import partial
 
 from rotator.engine.adopt import adopt
 from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.policy.emergency_ids import made_for_incident, made_in_emergency
@@ -73,7 +72,7 @@ def on_world(act: worlds.Act) -> Act:
 
 sweep, rotate, roll_back = on_world(worlds.sweep), on_world(worlds.rotate), on_world(worlds.roll_back)
 label_event = on_world(worlds.label_event)
-adoption = on_world(lambda world: adopt(world.reconciler(), SMS))
+adoption = on_world(lambda world: adopt(world.services(), SMS))
 
 
 def _emergency(strategy: Strategy, incident: str | None = "INC-1") -> Act:
@@ -160,7 +159,7 @@ def own_steps(run: Run) -> None:
     for _ in range(2):
         with contextlib.suppress(RotatorError):
             for which in Step:
-                run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), SMS, token, which)
+                run_step(world.services(Trigger.SECRETSMANAGER), SMS, token, which)
             return
     run.actors.stop("by hand cancel")
     run.rules.by_hand(cancel)

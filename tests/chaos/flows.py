@@ -115,14 +115,14 @@ def _rolled_back() -> World:
 
 def _forward(world: World) -> object:
     (newer,) = [key for key in world.live() if key.id != world.current_key(SMS).id]
-    return rollback(world.reconciler(), SMS, "test", newer.id)
+    return rollback(world.services(), SMS, "test", newer.id)
 
 
 def _both() -> World:
     """A rotation and a revocation in the same sweep."""
     world = World()
     world.secret(VOICE, left=200 * DAY, lifetime=265 * DAY)
-    rotate_now(world.reconciler(), VOICE, "test")
+    rotate_now(world.services(), VOICE, "test")
     world.pass_time(72 * HOUR)
     world.secret(SMS, left=20 * DAY)
     return world
@@ -173,7 +173,7 @@ FLOWS = (
     Flow("rotation and revocation", _both, sweep, renewed=(SMS, VOICE), scheduled=True),
     Flow("rotation at the daily limit", _one_slot, sweep, renewed=(SMS, VOICE), scheduled=True, days=6),
     Flow("adoption", _unadopted, sweep, scheduled=True),
-    Flow("adoption by hand", _unadopted, lambda world: adopt(world.reconciler(), SMS)),
+    Flow("adoption by hand", _unadopted, lambda world: adopt(world.services(), SMS)),
     Flow("first key", _first_key, sweep, renewed=(NEW,), scheduled=True),
     Flow("resume of a stored version", lambda: killed_at(due(), PROBE, HOUR), sweep, scheduled=True),
     Flow("resume of an unstored key", lambda: killed_at(due(), CREATE, MINUTE), sweep, scheduled=True),

@@ -73,8 +73,8 @@ def make(options: Options | None = None, grace_over: bool = True) -> World:
     world.infobip.add_key(account, UNMANAGED, scopes=("voice:manage",), valid_from=begin)
     admin = world.infobip.add_key(account, DISABLED, scopes=("account-management:manage",), valid_from=begin)
     world.infobip.change_key(admin.id, enabled=False)
-    rotate_now(world.reconciler(), SMS, "test")
-    rotate_now(world.reconciler(), OURS, "test")
+    rotate_now(world.services(), SMS, "test")
+    rotate_now(world.services(), OURS, "test")
     world.pass_time(71 * HOUR if grace_over else HOUR)
     world.secret(PUSH, left=20 * DAY)
     killed_at(world, PROBE, HOUR)
@@ -102,11 +102,11 @@ RUNS = (
     Flow("sweep", make, sweep, scheduled=True),
     Flow("sweep, masked values", lambda: make(Options(reveal=False)), sweep, scheduled=True),
     Flow("sweep in grace", _in_grace, sweep, scheduled=True),
-    Flow("rotation of a protected secret", make, lambda world: rotate_now(world.reconciler(), VOICE, "test")),
-    Flow("rotation of the writer's secret", make, lambda world: rotate_now(world.reconciler(), DUE, "test")),
+    Flow("rotation of a protected secret", make, lambda world: rotate_now(world.services(), VOICE, "test")),
+    Flow("rotation of the writer's secret", make, lambda world: rotate_now(world.services(), DUE, "test")),
     Flow("four steps", _announced, lambda world: four_steps(world, VOICE, tries=2)),
-    Flow("rollback of a protected secret", _in_grace, lambda world: rollback(world.reconciler(), SMS, "test")),
-    Flow("rollback of the writer's secret", _in_grace, lambda world: rollback(world.reconciler(), OURS, "test")),
+    Flow("rollback of a protected secret", _in_grace, lambda world: rollback(world.services(), SMS, "test")),
+    Flow("rollback of the writer's secret", _in_grace, lambda world: rollback(world.services(), OURS, "test")),
     *(_in_emergency(secret, strategy) for secret in (SMS, OURS) for strategy in Strategy),
 )
 

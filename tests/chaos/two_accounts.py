@@ -137,7 +137,7 @@ def killed(request: tuple[str, str], ago: Any, *, parent: bool = False) -> TwoAc
 def rotated(ago: Any, *, parent: bool = False) -> TwoAccounts:
     """The first key of ``SMS`` is in its grace period, or past it."""
     world = due(parent=parent)
-    rotate_now(world.reconciler(), SMS, "test")
+    rotate_now(world.services(), SMS, "test")
     world.pass_time(ago)
     return world
 
@@ -223,7 +223,7 @@ FLOWS = (
     Flow("retirement", superseded, sweep),
     Flow("revocation", partial(rotated, 72 * HOUR), sweep),
     Flow("four steps", announced, lambda world: four_steps(world, SMS, tries=2)),
-    Flow("rotate by hand", due, lambda world: rotate_now(world.reconciler(), SMS, "test"), moves=True),
+    Flow("rotate by hand", due, lambda world: rotate_now(world.services(), SMS, "test"), moves=True),
     Flow("rollback", partial(rotated, HOUR), roll_back, goes_back=True),
     Flow("rollback at the end of the grace period", partial(rotated, 72 * HOUR - MINUTE), roll_back, goes_back=True),
     *(

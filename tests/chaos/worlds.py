@@ -60,7 +60,7 @@ def rotated_by_hand(ago: timedelta) -> World:
     """The only key was not due and was replaced by hand: after a rollback none is due."""
     world = World()
     world.secret(SMS, left=200 * DAY, lifetime=265 * DAY)
-    rotate_now(world.reconciler(), SMS, "test")
+    rotate_now(world.services(), SMS, "test")
     world.pass_time(ago)
     return world
 
@@ -145,7 +145,7 @@ def sweep(world: World) -> Sweep:
 
 
 def rotate(world: World) -> object:
-    return rotate_now(world.reconciler(), world.store.peek(SMS).arn, "test")
+    return rotate_now(world.services(), world.store.peek(SMS).arn, "test")
 
 
 def label_event(world: World) -> object:
@@ -155,7 +155,7 @@ def label_event(world: World) -> object:
 
 
 def roll_back(world: World) -> object:
-    return rollback(world.reconciler(), world.store.peek(SMS).arn, "test")
+    return rollback(world.services(), world.store.peek(SMS).arn, "test")
 
 
 def emergency(strategy: Strategy, secret: str = SMS) -> Act:
@@ -172,7 +172,7 @@ def four_steps(world: World, secret: str, *, tries: int, pause: timedelta = time
     for step in Step:
         for left in reversed(range(tries)):
             try:
-                run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), secret, TOKEN, step)
+                run_step(world.services(Trigger.SECRETSMANAGER), secret, TOKEN, step)
                 break
             except (Kill, RotatorError):
                 if not left:

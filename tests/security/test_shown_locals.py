@@ -78,8 +78,8 @@ def test_no_frame_holds_value_at_any_call(auth: str, reveal: bool) -> None:
     world.sweep()
     world.pass_time(80 * HOUR)
     world.sweep()
-    adopt(world.reconciler(), "prod/new")
-    rotate_now(world.reconciler(), "prod/json", "by hand")
+    adopt(world.services(), "prod/new")
+    rotate_now(world.services(), "prod/json", "by hand")
     for target in (Target(secret="prod/plain"), Target(leaked=Secret(leaked))):
         emergency = Emergency(world.services(Trigger.EMERGENCY), "leak", "INC-1")
         plan = emergency.plan(target, Strategy.REPLACE_FIRST)

@@ -33,7 +33,7 @@ class Engine(MemoryWorld, Rotator):
         return self._ran("plan", 0, as_json(self.reconciler().plan()), read)
 
     def rotate(self, name: str) -> SimKey:
-        rotate_now(self.reconciler(), name, "test")
+        rotate_now(self.services(), name, "test")
         return self.current_key(name)
 
     def unreadable(self, name: str, unreadable: bool = True) -> None:

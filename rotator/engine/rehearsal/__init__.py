@@ -15,7 +15,6 @@ from typing import Any, Final
 from rotator.audit_events import Event
 from rotator.engine.context import InfobipClock, Services
 from rotator.engine.observe import connected, management_of, observe_account, observe_fleet
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, CheckedAssumption, Part, checked
 from rotator.engine.rehearsal.checks import AwsChecks, Flow, InfobipChecks
 from rotator.errors import KeyNotFound, Refused, RotatorError, StoreOutcomeUnknown
@@ -223,8 +222,7 @@ class Rehearsal:
             case Part.FLOW:
                 tags = self._spec(plan.scopes)
                 view = self.store.view(self.management, arn, plan.secret, tags)
-                reconciler = Reconciler(replace(self.services, store=view))
-                yield from Flow(reconciler, self.account, plan.secret, tags).rows()
+                yield from Flow(replace(self.services, store=view), self.account, plan.secret, tags).rows()
             case Part.AWS:
                 yield from AwsChecks(self.store, self.services.clock, arn).rows()
             case _:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.engine.context import InfobipClock
+from rotator.engine.context import InfobipClock, Services
 from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.probing import PROPAGATION, probe_until
 from rotator.engine.reconcile import Reconciler
@@ -267,10 +267,10 @@ class AwsChecks:
 class Flow:
     """The real flow, once: the engine's own code on the rehearsal's secret.
 
-    :param tags: the secret's, as the reconciler's store shows them.
+    :param tags: the secret's, as the services' store shows them.
     """
 
-    reconciler: Reconciler
+    services: Services
     account: str
     secret: str
     tags: dict[str, str]
@@ -294,27 +294,27 @@ class Flow:
             yield checked(name, True)
 
     def _rotate(self) -> None:
-        _demand(rotate_now(self.reconciler, self.secret, REASON), ActionKind.ROTATE)
+        _demand(rotate_now(self.services, self.secret, REASON), ActionKind.ROTATE)
 
     def _rotate_with_short_grace(self) -> None:
         self.tags |= SHORT_GRACE
         self._rotate()
 
     def _rollback(self) -> None:
-        rollback(self.reconciler, self.secret, REASON)
+        rollback(self.services, self.secret, REASON)
 
     def _sweep(self) -> None:
-        self.reconciler.services.clock.sleep(AFTER_GRACE)
-        sweep = self.reconciler.sweep(account=self.account, secret=self.secret)
+        self.services.clock.sleep(AFTER_GRACE)
+        sweep = Reconciler(self.services).sweep(account=self.account, secret=self.secret)
         if (error := sweep.plan.accounts[0].error) is not None:
             raise Refused(error)
         _demand(sweep.results, ActionKind.REVOKE)
 
     def _emergency(self) -> None:
-        store = self.reconciler.services.store
+        store = self.services.store
         entry = store.describe(self.secret)
         leaked = key_in(store.read_current(entry.arn).text, entry)
-        emergency = Emergency(self.reconciler.services, REASON, None)
+        emergency = Emergency(self.services, REASON, None)
         plan = emergency.plan(Target(account=self.account, leaked=leaked), Strategy.REPLACE_FIRST)
         report = emergency.execute(plan)
         if not report.ok or not report.revoked or not report.replaced:

@@ -24,9 +24,8 @@ from typing import Final
 
 from rotator.audit_events import Event
 from rotator.engine.apply import apply
-from rotator.engine.context import AccountContext, Budget, InfobipClock
+from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
 from rotator.engine.observe import connected, observe_fleet, with_secret
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation import Rotation
 from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import adopt_or_revoke, compare, key_request, make_key
@@ -58,14 +57,13 @@ class Step(StrEnum):
     FINISH = "finishSecret"
 
 
-def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str:
+def run_step(services: Services, secret: str, token: str, step: Step) -> str:
     """Run one step. Returns a summary; an already current version is a success.
 
     :param secret: name or ARN.
     :param token: the id of the version to rotate to.
     :raises RotatorError: refused, or failed; the old key stays current, and calling the step again is safe.
     """
-    services = reconciler.services
     entry: SecretEntry | None = None
     try:
         entry = services.store.describe(secret)
@@ -73,7 +71,7 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
             return ALREADY_CURRENT
         if step is Step.SET:
             return "nothing to do: the key already exists at Infobip"
-        with _opened(reconciler, entry, token) as work:
+        with _opened(services, entry, token) as work:
             match step:
                 case Step.CREATE:
                     return work.create()
@@ -119,15 +117,15 @@ def _labels_of(entry: SecretEntry, token: str) -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[StepWork]:
+def _opened(services: Services, entry: SecretEntry, token: str) -> Iterator[StepWork]:
     """Connect, read the account's keys, and adopt the current version if it is not adopted yet.
 
     :raises Refused: the secret is one that sweeps skip, or this machine's clock is wrong.
     """
-    services = replace(reconciler.services, new_version_id=lambda: token)
+    services = replace(services, new_version_id=lambda: token)
     account = managed_account(entry)
     fleet = observe_fleet(services.store)
-    with connected(reconciler.services, fleet, account) as provider:
+    with connected(services, fleet, account) as provider:
         listing = provider.list_keys()
         keys = {key.id: key for key in listing.keys}
         now = InfobipClock(services.clock, provider).now()
