@@ -275,7 +275,6 @@ class Action(WithMessage, OfSecret):
         ``resume``, else superseded.
     :param due_at: since when it is due.
     :param deadline: when it is too late (the old key's expiry), if ever.
-    :param costs_update: whether a ``revoke`` needs a call that counts against the daily limit.
     :param label: the staging label to remove, if one contradicts the others.
     """
 
@@ -289,9 +288,13 @@ class Action(WithMessage, OfSecret):
     deadline: datetime | None = None
     message: Message = NO_MESSAGE
     arn: str = ""
-    costs_update: bool = False
     label: str | None = None
     location: Location | None = None
+
+    @property
+    def costs_update(self) -> bool:
+        """Whether it revokes a key, which counts against the daily limit; else at most labels are removed."""
+        return self.kind is ActionKind.REVOKE and self.reason is not Reason.KEY_NOT_ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from rotator.engine.observe import with_secret
 from rotator.engine.secret_changes import clean_labels
 from rotator.engine.version_values import with_values
 from rotator.errors import StateChanged
-from rotator.model import AccountSnapshot, Action, ActionKind, Key, SecretEntry
+from rotator.model import AccountSnapshot, Action, Key, SecretEntry
 from rotator.policy.final_check import require_planned
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_secret
@@ -43,7 +43,7 @@ def revoke(context: AccountContext, action: Action) -> None:
     fields = entry.version_fields(action.version_id, key.id, reason)
     if action.reason is Reason.ORPHAN:
         context.emit(Event.KEY_ORPHAN_FOUND, "success", **fields)
-    if _revokes(action):
+    if action.costs_update:
         if not context.use_update():
             raise limit_used_up("updates", f"key {key.id} was not revoked")
         if context.now() - checked_at > MAX_CHECK_AGE:
@@ -51,7 +51,7 @@ def revoke(context: AccountContext, action: Action) -> None:
         revoke_key(context, key, context.now(), fields)
     if action.reason is not Reason.ORPHAN:
         clean_labels(context, entry, key.id, reason)
-    if _revokes(action) or not key.enabled:
+    if action.costs_update or not key.enabled:
         context.publish(REVOKED, secret_arn=entry.arn, **fields)
 
 
@@ -73,7 +73,7 @@ def read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Ac
     if action.reason is Reason.ORPHAN:
         versions = frozenset(entry.versions) | frozenset(store.version_dates(entry.arn))
         snapshot = replace(snapshot, versions={entry.arn: versions})
-    if _revokes(action):
+    if action.costs_update:
         snapshot = search_again(store, context.snapshot, snapshot, action)
     policy = context.services.policy
     draft = plan_secret(snapshot, policy, context.checked_now(), entry.arn)
@@ -83,10 +83,6 @@ def read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Ac
         draft = plan_secret(snapshot, policy, context.checked_now(), entry.arn)
     require_planned(draft, action)
     return entry, snapshot
-
-
-def _revokes(action: Action) -> bool:
-    return action.kind is ActionKind.REVOKE and action.reason is not Reason.KEY_NOT_ACTIVE
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:

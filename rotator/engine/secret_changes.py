@@ -240,10 +240,3 @@ def remove_retire_labels(context: AccountContext, entry: SecretEntry, key_id: st
             parsed = parse_retire_label(label)
             if parsed is not None and parsed[0] == key_id:
                 unlabel(context, entry, label, version, reason)
-
-
-def unstage(context: AccountContext, entry: SecretEntry, key_id: str, version_id: str, reason: str) -> None:
-    """Remove the labels of a version that will not be promoted."""
-    # AWSPENDING first: after an interruption this is a superseded version with a disabled key.
-    for label in (PENDING, key_label(key_id)):
-        unlabel(context, entry, label, version_id, reason)

@@ -103,7 +103,6 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
         version_id=version_id,
         message=Message("created but never stored"),
         arn=owner.arn,
-        costs_update=True,
         location=owner.location,
     )
 

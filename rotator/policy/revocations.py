@@ -48,7 +48,7 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
         return
     message = Message.of("grace period ended {time} ago", time=draft.now - item.revoke_at)
     what = item.key_id, item.version_id, message
-    secret.add(secret.action(ActionKind.REVOKE, Reason.GRACE_OVER, *what, due_at=item.revoke_at, costs_update=True))
+    secret.add(secret.action(ActionKind.REVOKE, Reason.GRACE_OVER, *what, due_at=item.revoke_at))
 
 
 def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> Decision | None:

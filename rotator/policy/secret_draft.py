@@ -190,7 +190,6 @@ class SecretDraft:
         label: str | None = None,
         due_at: datetime | None = None,
         deadline: datetime | None = None,
-        costs_update: bool = False,
     ) -> Action:
         """Return an action on this secret, by default due now."""
         entry = self.view.entry
@@ -206,7 +205,6 @@ class SecretDraft:
             message=message,
             label=label,
             arn=entry.arn,
-            costs_update=costs_update,
             location=entry.location,
         )
 

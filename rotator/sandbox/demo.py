@@ -359,7 +359,7 @@ def _line(result: Result) -> tuple[str, str] | None:
             return "adopted", f"key {old}, found by its value"
         case ActionKind.RETIRE:
             return "retiring", f"key {old}, its grace period starts"
-        case ActionKind.REVOKE if action.reason is not Reason.KEY_NOT_ACTIVE:
+        case ActionKind.REVOKE if action.costs_update:
             why = "an orphan" if action.reason is Reason.ORPHAN else "its grace period is over"
             return "revoked", f"key {old}, {why}"
     return None

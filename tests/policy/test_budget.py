@@ -159,7 +159,7 @@ def test_left_is_never_negative() -> None:
 
 
 def action(number: int, **more: object) -> Action:
-    fields = {"due_at": NOW, "key_id": f"K{number}", "costs_update": True, **more}
+    fields = {"due_at": NOW, "key_id": f"K{number}", **more}
     return Action(ActionKind.REVOKE, "main", f"s{number}", Reason.GRACE_OVER, **fields)  # type: ignore[arg-type]
 
 

@@ -10,14 +10,12 @@ from rotator.engine.context import InfobipClock, Services
 from rotator.engine.emergency.targets import Located
 from rotator.engine.observe import Fleet, management_of
 from rotator.errors import KeyNotFound, Refused, RotatorError
-from rotator.model import Key, SecretEntry
-from rotator.ports import KeyProvider
+from rotator.model import SecretEntry
+from rotator.ports import FetchedKey, KeyProvider
 from rotator.secret import Secret
 from rotator.text import printable
 
 MAX_ASKED_AT_ONCE: Final = 8
-Found = tuple[Key, Secret | None]
-"""A key and its value, if it is known."""
 
 
 class Accounts:
@@ -94,12 +92,11 @@ class Accounts:
         :raises RotatorError: no account that could be asked has it, and not every account could be asked.
         """
 
-        def read(provider: KeyProvider) -> Found | None:
+        def read(provider: KeyProvider) -> FetchedKey | None:
             try:
-                fetched = provider.get_key(key_id)
+                return provider.get_key(key_id)
             except KeyNotFound:
                 return None
-            return fetched.key, fetched.value
 
         return self._first(self.ordered(first), first, read, f"key {printable(key_id, 40)}")
 
@@ -116,9 +113,9 @@ class Accounts:
         if known is not None or value in self._unknown:
             return known
 
-        def search(provider: KeyProvider) -> Found | None:
+        def search(provider: KeyProvider) -> FetchedKey | None:
             found = provider.find_by_value(value, alone=alone)
-            return (found, value) if found is not None else None
+            return FetchedKey(found, value) if found is not None else None
 
         found = self._first(self.ordered(first) if only is None else [only], first, search, "the value")
         self._unknown += [value] if found is None and only is None else []
@@ -130,7 +127,7 @@ class Accounts:
         return located
 
     def _first(
-        self, accounts: list[str], first: str | None, ask: Callable[[KeyProvider], Found | None], what: str
+        self, accounts: list[str], first: str | None, ask: Callable[[KeyProvider], FetchedKey | None], what: str
     ) -> Located | None:
         """The first response that contains the key; ``first`` is asked alone, then the others in parallel."""
 
@@ -143,7 +140,7 @@ class Accounts:
             if found is None:
                 return None
             self._chosen.setdefault(name, entry)
-            return Located(name, *found)
+            return Located(name, found.key, found.value)
 
         every = [(name, entry) for name in accounts for entry in self.fleet.managements.get(name) or (None,)]
         errors: list[str] = []

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from rotator.engine.context import AccountContext
 from rotator.engine.revoke import revoke_key
-from rotator.engine.secret_changes import unstage
+from rotator.engine.secret_changes import unlabel
 from rotator.errors import RotatorError
 from rotator.model import Key, SecretEntry, Spec
-from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_retire_label
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.telemetry.consumer_events import REVOKED
@@ -100,7 +100,9 @@ class Attempt:
 
     def unstage(self, key_id: str) -> None:
         """Remove the labels of a version that will not be promoted."""
-        unstage(self.context, self.entry, key_id, self.version_id, self.reason)
+        # AWSPENDING first: after an interruption this is a superseded version with a disabled key.
+        for label in (PENDING, key_label(key_id)):
+            unlabel(self.context, self.entry, label, self.version_id, self.reason)
 
     def _labels_now(self) -> frozenset[str]:
         return self.context.services.store.describe(self.entry.arn).versions.get(self.version_id, frozenset())
