@@ -77,10 +77,7 @@ class Emergency:
         :raises RotatorError: the target is unknown, or cannot be identified.
         """
         try:
-            incident = self._start()
-            plan = Planner(incident, strategy).plan(target)
-            unlisted = [f"store {store} could not be searched" for store in incident.facts.accounts.fleet.unlisted]
-            return dataclasses.replace(plan, notes=(*plan.notes, *unlisted))
+            return Planner(self._start(), strategy).plan(target)
         except RotatorError as error:
             fields = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
             self.services.audit.emit(Event.EMERGENCY_REQUESTED, "attempt", **fields, strategy=str(strategy))

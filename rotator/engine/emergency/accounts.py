@@ -56,15 +56,16 @@ class Accounts:
 
     @property
     def notes(self) -> list[str]:
-        """A note for the operator about each account with several management secrets."""
+        """Notes for the operator: accounts with several management secrets, and stores that were not searched."""
         several = {name: self.fleet.managements[name] for name in sorted(self._chosen)}
-        return [
+        notes = [
             f"account {printable(name)} has {len(entries)} management secrets "
             f"({', '.join(sorted(entry.name for entry in entries))}); {self._chosen[name].name} was used, which "
             "shows the key"
             for name, entries in several.items()
             if len(entries) > 1
         ]
+        return notes + [f"store {store} could not be searched" for store in self.fleet.unlisted]
 
     def _connected(self, entry: SecretEntry) -> KeyProvider:
         if entry.arn not in self._texts:

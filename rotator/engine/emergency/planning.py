@@ -200,17 +200,7 @@ class Planner:
     def _of_secret(self, secret: str, account: str | None) -> EmergencyPlan:
         begun = self.services.clock.now()
         entry, stale = self._described(secret)
-        owner = account_of(entry.tags)
-        if role(entry.tags) in (None, "management"):
-            raise Refused(
-                f"{printable(entry.name)} is not managed: it is not tagged rotator:role=key",
-                advice="Use the secret that contains the key, or specify the key by its id or value.",
-            )
-        if owner is not None and account not in (None, owner):
-            raise ConfigurationError(
-                f"{printable(entry.name)} belongs to account {printable(owner)}, not to {printable(account or '')}",
-                advice="Nothing was changed. Omit the account, or correct it.",
-            )
+        owner = _owner(entry, account)
         found = self.facts.keys_of(entry)
         now = self.facts.now(owner)
         notes, spared = list[str](), set[str]()
@@ -299,3 +289,23 @@ class Planner:
         if unknown:
             notes.append(f"{some_of(sorted(unknown), MOST_SHOWN)} could not be read and may contain a key to revoke")
         return replaced, notes, errors
+
+
+def _owner(entry: SecretEntry, account: str | None) -> str | None:
+    """The account in a managed secret's tag, if there is one.
+
+    :param account: the one that a person named, if any.
+    :raises RotatorError: the secret is not managed, or belongs to another account.
+    """
+    owner = account_of(entry.tags)
+    if role(entry.tags) in (None, "management"):
+        raise Refused(
+            f"{printable(entry.name)} is not managed: it is not tagged rotator:role=key",
+            advice="Use the secret that contains the key, or specify the key by its id or value.",
+        )
+    if owner is not None and account not in (None, owner):
+        raise ConfigurationError(
+            f"{printable(entry.name)} belongs to account {printable(owner)}, not to {printable(account or '')}",
+            advice="Nothing was changed. Omit the account, or correct it.",
+        )
+    return owner
