@@ -15,11 +15,12 @@ from rotator.aws.clients import make_client
 from rotator.aws.kms import SigningKey
 from rotator.aws.log_groups import audit_lines
 from rotator.cli.call import Call
-from rotator.cli.documents import AccountError, errors_field, fields
+from rotator.cli.documents import AccountError, errors_field, shaped
 from rotator.cli.options import command
 from rotator.errors import ConfigurationError
 from rotator.evidence import pack
 from rotator.evidence.history import History
+from rotator.evidence.verification import Verification, verify_pack
 from rotator.render import Grid, counted, shown, styled
 from rotator.telemetry.audit_verify import open_lines
 
@@ -121,17 +122,14 @@ def evidence(
         for name, readline in sources:
             history.read(name, readline, lambda at: bar.update(max(0, min((at - first).days, days) - bar.pos)))
     pack.check_folder(target, create=True)
-    signed_by, sign = (key.arn, key.sign) if key else (None, None)
-    made = pack.write_pack(
-        app.services, history, target, app.redactor, owner_tag=owner_tag, signed_by=signed_by, sign=sign
-    )
+    made = pack.write_pack(app.services, history, target, app.redactor, owner_tag=owner_tag, key=key)
     document = {
         "folder": str(target),
         "rows": {name: len(each) for name, each in made.rows.items()},
         "sources": len(sources),
         "chain_intact": not made.manifest["problem_count"],
         "gaps": made.manifest["gap_count"],
-        "signed_by": signed_by,
+        "signed_by": made.manifest["signed_by"],
     }
     call.result(document | errors_field(made.broken), _parts(target, made))
     return 1 if made.broken or made.manifest["problem_count"] else 0
@@ -152,37 +150,18 @@ def _parts(folder: Path, made: pack.Pack) -> Iterator[RenderableType]:
 
 
 def _verify(call: Call, folder: Path, kms_key: str | None) -> int:
-    data, manifest = pack.read_json(folder / pack.MANIFEST)
-    found, unlisted = pack.differences(folder, manifest)
-    signed_by = manifest.get("signed_by")
-    if signed_by or kms_key:
-        key = SigningKey.named(make_client(call.open().session, "kms"), kms_key or str(signed_by))
-        try:
-            signed = pack.read_json(folder / pack.SIGNATURE)[1]
-        except ConfigurationError:
-            signed = {}
-        if not key.verifies(data, signed):
-            found.append(pack.Difference(pack.MANIFEST, f"its signature by {key.arn} is missing or not valid"))
-    document = {
-        "folder": str(folder),
-        "ok": not found,
-        "differences": [fields(each, "file", "detail") for each in found],
-        "unlisted": unlisted,
-        "signed_by": str(signed_by) if signed_by else None,
-    }
-    call.result(document, _verified_parts(folder, found, unlisted, document["signed_by"]))
-    return 1 if found else 0
+    found = verify_pack(folder, kms_key, lambda name: SigningKey.named(make_client(call.open().session, "kms"), name))
+    call.result(shaped(EvidenceVerifyDocument, found, folder=str(folder)), _verified_parts(folder, found))
+    return 0 if found.ok else 1
 
 
-def _verified_parts(
-    folder: Path, found: list[pack.Difference], unlisted: list[str], signed_by: object
-) -> Iterator[RenderableType]:
-    for each in found:
+def _verified_parts(folder: Path, found: Verification) -> Iterator[RenderableType]:
+    for each in found.differences:
         yield styled(f"{shown(each.file)}: {shown(each.detail)}", "red")
-    for name in unlisted:
+    for name in found.unlisted:
         yield f"{shown(name)} is not part of the pack and was not checked."
-    by = f"signed by {shown(str(signed_by))}" if signed_by else "not signed"
-    yield f"{shown(str(folder))} {'DIFFERS from' if found else 'equals'} its manifest ({by})."
+    by = f"signed by {shown(found.signed_by)}" if found.signed_by else "not signed"
+    yield f"{shown(str(folder))} {'equals' if found.ok else 'DIFFERS from'} its manifest ({by})."
 
 
 def _moment(option: str, text: str, *, whole_day: bool = False) -> datetime:

@@ -20,7 +20,7 @@ from rotator.telemetry.audit_verify import AuditChecker, VerifyReport
 TableRow = dict[str, Any]
 _HOUR: Final = timedelta(hours=1)
 _EVERY: Final = 5_000
-_LONGEST: Final = 1_000
+_LONGEST: Final = 4_000
 _FAILURES: Final = frozenset({Event.ROTATION_FAILED, Event.REVOCATION_FAILED, Event.KEY_REJECTED})
 _STEPS: Final[dict[str, str]] = {
     Event.KEY_CREATED: "created_at",
@@ -30,6 +30,10 @@ _STEPS: Final[dict[str, str]] = {
     Event.SECRET_ROLLED_BACK: "promoted_at",
     Event.KEY_RETIRING: "retired_at",
     Event.KEY_REVOKED: "revoked_at",
+}
+_EMERGENCY: Final[dict[str, tuple[str, ...]]] = {
+    Event.EMERGENCY_REQUESTED: ("requested_at", "actor", "reason", "incident", "strategy"),
+    Event.EMERGENCY_COMPLETED: ("completed_at", "outcome", "error", "revoked"),
 }
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -69,27 +73,6 @@ class KeyLife:
         return self.last.get((step, AuditOutcome.ATTEMPT), _NEVER) > (since or _NEVER)
 
 
-@dataclass(slots=True)
-class Creation:
-    """What the lines say of the keys with one version's id in their names: the attempts, and the ids of those made."""
-
-    attempts: set[tuple[str, int]] = field(default_factory=set)
-    made: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Source:
-    """A file or log group, and what its lines cover."""
-
-    name: str
-    report: VerifyReport = field(default_factory=lambda: VerifyReport(Path()))
-    in_period: int = 0
-    unusable: int = 0
-    other_deployments: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-
-
 class History:
     """Everything that the lines of one deployment say.
 
@@ -98,12 +81,14 @@ class History:
 
     def __init__(self, deployment: str, begin: datetime, end: datetime) -> None:
         self.deployment, self.begin, self.end = deployment, begin, end
-        self.sources: list[Source] = []
-        self.keys: dict[tuple[str, str], KeyLife] = {}
+        self.sources: list[TableRow] = []  # files or log groups, and what their lines cover
+        self.reports: list[VerifyReport] = []  # of each source
+        self.keys: dict[tuple[str, str], KeyLife] = {}  # by account and id
         self.emergencies: dict[tuple[str, ...], TableRow] = {}
-        self.exceptions: dict[tuple[str, str, str], TableRow] = {}
-        self.promotions: dict[tuple[str, str], tuple[datetime, str]] = {}
-        self.creations: dict[tuple[str, str], Creation] = {}
+        self.exceptions: dict[tuple[str, str, str], TableRow] = {}  # by account, secret (or key) and kind
+        self.promotions: dict[tuple[str, str], tuple[datetime, str]] = {}  # the last key of each account's secret
+        # By account and version id: the keys that were made, and the attempts, each by its run and line.
+        self.creations: dict[tuple[str, str], dict[str, set[str]]] = {}
         self._hours: set[int] = set()
         self._checker: AuditChecker | None = None
 
@@ -114,7 +99,8 @@ class History:
 
         :param readline: as a file's; ``on_time`` gets the newest time now and then.
         """
-        source = Source(name)
+        source: TableRow = {"name": name, "lines_in_period": 0, "unusable_lines": 0, "other_deployment_lines": 0}
+        source |= {"from": None, "to": None}
         self.sources.append(source)
         lines = 0
 
@@ -123,11 +109,11 @@ class History:
             lines += 1
             self._take(source, line)
             if lines % _EVERY == 0:
-                on_time(source.last or self.begin)
+                on_time(source["to"] or self.begin)
 
         self._checker = AuditChecker(Path(name), take, self._checker, since=self.begin)
         self._checker.read(readline)
-        source.report = self._checker.report()
+        self.reports.append(self._checker.report())
 
     def has(self, moment: object) -> bool:
         """Whether it is a time in the period."""
@@ -147,39 +133,38 @@ class History:
             since = at + _HOUR
         return found
 
-    def _take(self, source: Source, line: dict[str, Any]) -> None:
+    def _take(self, source: TableRow, line: dict[str, Any]) -> None:
         def text(name: str) -> str:
             value = line.get(name)
+            value = " ".join(each for each in value if isinstance(each, str)) if isinstance(value, list) else value
             return value[:_LONGEST] if isinstance(value, str) else ""
 
         if text("secret") and text("region"):  # two stores may have secrets of one name
             line["secret"] = f"{text('secret')} ({text('aws_account')} {text('region')})"
         at, deployment = _time(text("timestamp")), text("deployment")
         if at is None or not deployment:
-            source.unusable += 1
+            source["unusable_lines"] += 1
             return
         if deployment != self.deployment:
-            source.other_deployments += 1
+            source["other_deployment_lines"] += 1
             return
-        source.first, source.last = min(source.first or at, at), max(source.last or at, at)
-        event, outcome, key_id = text("event"), text("outcome"), text("key_id")
+        source["from"], source["to"] = min(source["from"] or at, at), max(source["to"] or at, at)
+        event, outcome = text("event"), text("outcome")
         if self.has(at):
-            source.in_period += 1
+            source["lines_in_period"] += 1
             self._hours.add((at - self.begin) // _HOUR)
             kind = text("reason") if event == Event.ALERT_RAISED else event if event in _FAILURES else ""
             if kind == Reason.HOLD or (kind and outcome in (AuditOutcome.FAILURE, AuditOutcome.DENIED)):
                 self._exception(at, kind, text)
+        if event in _EMERGENCY:
+            self._emergency(at, event, text)
         if event in _STEPS and outcome in (AuditOutcome.ATTEMPT, AuditOutcome.SUCCESS):
             if event == Event.KEY_CREATED and text("version_id"):
-                creation = self.creations.setdefault((text("account"), text("version_id")), Creation())
-                if outcome == AuditOutcome.ATTEMPT:
-                    creation.attempts.add((text("run_id"), line["seq"]))
-                else:
-                    creation.made.add(key_id)
-            if key_id:
+                one = text("key_id") if outcome == AuditOutcome.SUCCESS else f"{text('run_id')} {line['seq']}"
+                place = text("account"), text("version_id")
+                self.creations.setdefault(place, {}).setdefault(outcome, set()).add(one)
+            if text("key_id"):
                 self._step(at, _STEPS[event], outcome, text)
-        if event in (Event.EMERGENCY_REQUESTED, Event.EMERGENCY_COMPLETED):
-            self._emergency(at, event, text, line.get("revoked"))
 
     def _step(self, at: datetime, step: str, outcome: str, text: Callable[[str], str]) -> None:
         account, key_id, secret = text("account"), text("key_id"), text("secret")
@@ -198,17 +183,12 @@ class History:
         if step in ("promoted_at", "adopted_at"):
             self.promotions[account, secret] = max(self.promotions.get((account, secret), (at, key_id)), (at, key_id))
 
-    def _emergency(self, at: datetime, event: str, text: Callable[[str], str], revoked: object) -> None:
+    def _emergency(self, at: datetime, event: str, text: Callable[[str], str]) -> None:
         names = ("run_id", "account", "secret", "key_id")  # one run may revoke several leaked keys
         place = tuple(text(name) for name in names)
         begun: TableRow = dict(zip(names, place, strict=True)) | {"outcome": "no end in the lines"}
-        row = self.emergencies.setdefault(place, begun)
-        if event == Event.EMERGENCY_REQUESTED:
-            row |= {"requested_at": at, "strategy": text("strategy")}
-            row |= {name: text(name) for name in ("actor", "reason", "incident")}
-            return
-        keys = [each for each in revoked if isinstance(each, str)] if isinstance(revoked, list) else []
-        row |= {"completed_at": at, "outcome": text("outcome"), "error": text("error"), "revoked": " ".join(keys)}
+        when, *said = _EMERGENCY[event]
+        self.emergencies.setdefault(place, begun).update({when: at} | {name: text(name) for name in said})
 
     def _exception(self, at: datetime, kind: str, text: Callable[[str], str]) -> None:
         place = (text("account"), text("secret") or text("key_id"), kind)

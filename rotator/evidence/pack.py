@@ -1,4 +1,4 @@
-"""Writes a pack, a folder with tables, a summary and a manifest, and verifies one."""
+"""Writes a pack, a folder with tables, a summary and a manifest."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from rotator import __version__
-from rotator.decoding import json_object
+from rotator.aws.kms import SigningKey
 from rotator.durations import human_duration
 from rotator.engine.context import Services
 from rotator.engine.reconcile import Reconciler
@@ -54,14 +53,6 @@ class Pack:
     broken: list[AccountPlan]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A file that is not as the manifest says."""
-
-    file: str
-    detail: str
-
-
 def write_pack(
     services: Services,
     history: History,
@@ -69,12 +60,12 @@ def write_pack(
     redactor: Redactor,
     *,
     owner_tag: str = "owner",
-    signed_by: str | None = None,
-    sign: Callable[[bytes], Mapping[str, str]] | None = None,
+    key: SigningKey | None = None,
 ) -> Pack:
     """Read the accounts and write every file; the manifest is last.
 
     :param folder: an empty one.
+    :param key: signs the manifest.
     :raises RotatorError: nothing could be observed, or a file could not be written.
     """
     now, policy = services.clock.now(), services.policy
@@ -98,7 +89,7 @@ def write_pack(
     }
     manifest: dict[str, Any] = redactor.scrub(
         {"format": 1, "version": __version__, "deployment": policy.deployment, "generated_at": now}
-        | {"period": _span(history.begin, history.end), "signed_by": signed_by}
+        | {"period": {"from": history.begin, "to": history.end}, "signed_by": key.arn if key else None}
         | _sources(history, 2 * policy.sweep_every, now)
         | {"notes": notes}
     )
@@ -106,8 +97,8 @@ def write_pack(
     texts["summary.html"] = render_summary(manifest, rows, shown, history, redactor.redact_own)
     manifest["files"] = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     text = json.dumps(manifest, indent=2) + "\n"
-    if sign is not None:
-        texts[SIGNATURE] = json.dumps(sign(text.encode()), indent=2) + "\n"
+    if key is not None:
+        texts[SIGNATURE] = json.dumps(key.sign(text.encode()), indent=2) + "\n"
     for name, content in (texts | {MANIFEST: text}).items():
         write_page(folder / name, content)
     return Pack(manifest, rows, broken)
@@ -126,35 +117,22 @@ def _limits(snapshots: tuple[AccountSnapshot, ...], broken: list[AccountPlan]) -
             yield f"Infobip does not show all disabled keys of {each.account}."
 
 
-def _span(begin: datetime | None, end: datetime | None) -> dict[str, datetime | None]:
-    return {"from": begin, "to": end}
-
-
 def _sources(history: History, longest: timedelta, now: datetime) -> dict[str, Any]:
     """Return what was read, what is wrong with it, and for which parts of the period there is no line."""
-    gaps = history.gaps(longest, now)
+    gaps, reports = history.gaps(longest, now), history.reports
     problems = [
-        {"source": each.name, "line": problem.line, "kind": problem.kind, "detail": problem.detail}
-        for each in history.sources
-        for problem in each.report.problems
+        {"source": source["name"], "line": each.line, "kind": each.kind, "detail": each.detail}
+        for source, report in zip(history.sources, reports, strict=True)
+        for each in report.problems
     ]
     return {
-        "sources": [
-            {
-                "name": each.name,
-                "lines_in_period": each.in_period,
-                "unusable_lines": each.unusable,
-                "other_deployment_lines": each.other_deployments,
-                **_span(each.first, each.last),
-            }
-            for each in history.sources
-        ],
-        "problem_count": sum(each.report.problem_count for each in history.sources),
+        "sources": history.sources,
+        "problem_count": sum(report.problem_count for report in reports),
         "problems": problems[:_MOST_LISTED],
-        "open_runs": history.sources[-1].report.open_runs[:_MOST_LISTED] if history.sources else [],
-        "unlinked_runs": [run for each in history.sources for run in each.report.unlinked_runs][:_MOST_LISTED],
+        "open_runs": reports[-1].open_runs[:_MOST_LISTED] if reports else [],
+        "unlinked_runs": [run for report in reports for run in report.unlinked_runs][:_MOST_LISTED],
         "gap_count": len(gaps),
-        "gaps": [_span(*gap) for gap in gaps[:_MOST_LISTED]],
+        "gaps": [{"from": begin, "to": end} for begin, end in gaps[:_MOST_LISTED]],
     }
 
 
@@ -225,40 +203,3 @@ def check_folder(folder: Path, *, create: bool = False) -> None:
     if why:
         text = f"{printable(str(folder))} can't be used: {why}; nothing was written"
         raise ConfigurationError(text, advice="Use a new folder.")
-
-
-def read_json(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """Return the bytes of a manifest or signature, and the object that they contain.
-
-    :raises ConfigurationError: there is none.
-    """
-    with suppress(OSError, ValueError):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size <= _LARGEST:
-            data = path.read_bytes()
-            if (found := json_object(data)) is not None:
-                return data, found
-    raise ConfigurationError(
-        f"{printable(str(path))} is missing or can't be read", advice="Use the folder that `rotator evidence -o` wrote."
-    )
-
-
-def differences(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[Difference], list[str]]:
-    """Compare the files with the manifest; also return the names of files that are not part of the pack."""
-    listed = manifest.get("files")
-    hashes = listed if isinstance(listed, dict) else {}
-    found = []
-    for name in FILES:
-        try:
-            path, actual = folder / name, None
-            if path.is_file() and not path.is_symlink():  # to open a pipe would wait for a writer
-                with path.open("rb") as file:
-                    actual = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            actual = None
-        if actual is None:
-            found.append(Difference(name, "is missing or can't be read"))
-        elif actual != hashes.get(name):
-            found.append(Difference(name, "was changed: its SHA-256 is not the manifest's"))
-    found += [Difference(printable(name), "is not a file of a pack") for name in hashes if name not in FILES]
-    known = {*FILES, MANIFEST, *([SIGNATURE] if manifest.get("signed_by") else [])}
-    return found, sorted(printable(entry.name) for entry in folder.iterdir() if entry.name not in known)

@@ -12,6 +12,7 @@ from rotator.model import AccountPlan, AccountSnapshot, Severity, Spec
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import NOT_OURS, View, first, make_view
 from rotator.policy.status import classify
+from rotator.telemetry.audit import AuditOutcome
 
 _LIFE: Final = (
     *("account", "secret", "key_id", "created_at", "adopted_at", "verified_at", "promoted_at", "retired_at"),
@@ -110,7 +111,10 @@ _Found = tuple[str, str, str, datetime | None, str]
 
 def _strange_keys(snapshot: AccountSnapshot, history: History) -> Iterator[_Found]:
     # How many keys with each version's id in their names may have been created without a line of the result.
-    unknown = {place: len(each.attempts) - len(each.made) for place, each in history.creations.items()}
+    unknown = {
+        place: len(sets.get(AuditOutcome.ATTEMPT, ())) - len(sets.get(AuditOutcome.SUCCESS, ()))
+        for place, sets in history.creations.items()
+    }
     for key in sorted(snapshot.keys.values(), key=lambda key: str(key.valid_from)):
         name, life = parse_key_name(key.name), history.keys.get((snapshot.account, key.id))
         life = life or KeyLife(snapshot.account, key.id)

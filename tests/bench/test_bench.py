@@ -124,7 +124,7 @@ def test_evidence_memory_is_not_of_lines() -> None:
     """Forty runs more are eighteen thousand lines more: a few kilobytes per run, and nothing per line."""
     few, many = (audit_lines.peak_of(runs * audit_lines.PER_RUN) for runs in (10, 50))
     assert (many - few) / 40 < MOST_A_RUN
-    assert not audit_lines.read(audit_lines.lines(1_000)).sources[0].report.problems
+    assert not audit_lines.read(audit_lines.lines(1_000)).reports[0].problems
 
 
 def test_sweep_memory_per_secret_is_bounded() -> None:

@@ -117,7 +117,9 @@ def test_unexplained_changes_are_listed(pack: Pack) -> None:
     assert pack.act("rotate", "prod/billing/sms", "--reason", "r").code == 0
     disabled, made = stack.key("off", enabled=False), stack.key("by hand", age=timedelta(0))
     stack.key("off long ago", left=-9 * DAY, enabled=False)
+    previous, before = stack.current_key(SECRET), stack.current_version(SECRET)
     stack.put(SECRET, {"api_key": made.value}, ["AWSCURRENT", f"rotator:key:{made.id}"])
+    stack.label(SECRET, f"rotator:retire:{previous.id}:20991231T000000Z", before)
     (label,) = [each for each in stack.every_label("prod/billing/sms") if "retire" in each]
     version = next(each for each, labels in stack.labels("prod/billing/sms").items() if label in labels)
     move = {"SecretId": "prod/billing/sms", "VersionStage": label}
@@ -130,7 +132,7 @@ def test_unexplained_changes_are_listed(pack: Pack) -> None:
     assert found == {
         (pack.made_by_hand, "key-created"),
         *((made.id, "key-created"), (made.id, "current-moved"), (disabled.id, "key-disabled")),
-        (copied.id, "key-created"),
+        *((copied.id, "key-created"), (previous.id, "label-changed")),
         (pack.keys["prod/billing/sms"].id, "label-changed"),
     }
 
