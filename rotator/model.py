@@ -528,7 +528,7 @@ class AccountSnapshot:
     values: Mapping[tuple[str, str], Resolution] = field(default_factory=dict)
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[SecretEntry, ...] = ()
     skew: timedelta | None = None
     complete: bool = True
     history: bool = True

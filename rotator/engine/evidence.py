@@ -123,7 +123,7 @@ class Evidence:
         if not questions.copies:
             return snapshot
         failed = {arn for arn, content in self.values.read().items() if isinstance(content, StoreError)}
-        unreadable = tuple(entry.name for entry in self.values.fleet.every() if entry.arn in failed)
+        unreadable = tuple(entry for entry in self.values.fleet.every() if entry.arn in failed)
         asked = questions.copies.items()
         copies = {key_id: self._holders(snapshot, key_id, holder, now) for key_id, holder in asked}
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
@@ -241,7 +241,7 @@ def search_again(
         value = stored_key(store, entry, action.version_id)
         content = store.read_many([entry.arn]).get(entry.arn)
         if isinstance(content, StoreError):
-            unreadable = (*unreadable, entry.name)
+            unreadable = (*unreadable, entry)
         elif content is not None and value is not None and contains(content, value):
             copies[action.key_id] = (*copies.get(action.key_id, ()), entry.name)
     return replace(snapshot, copies=copies, unreadable=unreadable)

@@ -9,10 +9,11 @@ from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Questions, SecretEntry
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.labels import parse_key_name
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.rules import SKIP_MOVE_WHEN, SKIP_WHEN, first, make_view
 from rotator.policy.tags import account_of
 from rotator.reasons import Reason
-from rotator.text import printable, quoted
+from rotator.text import printable, quoted, some_of
 
 ORPHAN_AGE = timedelta(minutes=30)
 """Younger keys may belong to a run that is still in progress."""
@@ -56,8 +57,13 @@ def plan_orphans(draft: Draft) -> None:
         elif not shows_nothing(snapshot, owner, now):
             draft.questions.include(_to_be_read(snapshot, owner, key))
             doubt = orphan_doubt(snapshot, owner, key, name.version_id, now)
+            unread = [each.title for each in snapshot.unreadable if read_lifecycle(each).current_key is None]
             if doubt:
                 _report(draft, account, key, doubt, owner)
+            elif unread:
+                names = some_of(sorted(unread), 3)
+                what = f"was never stored under its own version, but {names} can't be read and may contain it"
+                _report(draft, account, key, what, owner, Reason.UNREADABLE)
             else:
                 draft.ranked.append((Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id)))
 
@@ -107,9 +113,16 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
     )
 
 
-def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry | None = None) -> None:
+def _report(
+    draft: Draft,
+    account: str,
+    key: Key,
+    what: str,
+    owner: SecretEntry | None = None,
+    kind: Reason = Reason.KEY_REENABLED,
+) -> None:
     """Alert about a key that may be in use elsewhere, so that an operator decides."""
-    kind = Reason.ORPHAN_UNPROVEN if owner is None else Reason.KEY_REENABLED
+    kind = Reason.ORPHAN_UNPROVEN if owner is None else kind
     message = Message.of(
         "key {key} {what}; if it is not in use, revoke it: `rotator revoke --key-id {id} --account {account} --reason "
         "...`",

@@ -134,7 +134,8 @@ def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | Non
 
     A secret whose value was searched for the key does not count, even if its own key is unknown.
     """
-    snapshot, unread = secret.draft.snapshot, secret.draft.snapshot.unreadable
+    snapshot = secret.draft.snapshot
+    unread: tuple[str, ...] = tuple(entry.title for entry in snapshot.unreadable)
     if item.key_id not in snapshot.copies:
         unread = (*secret.draft.holdings.unknown, *unread)
     unread = (*unread, *snapshot.unlisted)

@@ -61,3 +61,21 @@ def test_rotations_of_other_secrets_go_on(rotator: Rotator) -> None:
         rotator.sweep()
         rotator.rotate("prod/api")
     assert len(rotator.every_label("prod/api")) <= 10
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_orphan_waits_for_unlabelled_value(rotator: Rotator, labelled: bool) -> None:
+    """Threat: a key that was never stored, which somebody copied from Infobip into a secret that can't be read. It
+    is not revoked until that can be, unless a label says which key is in it.
+    """
+    rotator.secret("prod/api")
+    orphan = rotator.key(rotator.key_name("prod/api", rotator.new_id()), age=DAY)
+    locked = rotator.key("locked") if labelled else orphan
+    rotator.create("prod/locked")
+    labels = [f"rotator:key:{locked.id}"] if labelled else []
+    rotator.put("prod/locked", {"api_key": locked.value}, ["AWSCURRENT", *labels])
+    rotator.unreadable("prod/locked")
+    ran = rotator.sweep()
+    assert (orphan.id in rotator.enabled()) is not labelled
+    alerts = [alert for alert in ran.alerts("unreadable") if alert["key_id"] == orphan.id]
+    assert ["prod/locked" in alert["detail"] for alert in alerts] == ([] if labelled else [True])
