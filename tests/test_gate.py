@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from rotator.engine.answers import MAX_LOG_TIME
 from rotator.engine.consumers import read_consumers
 from rotator.engine.emergency import Emergency, Strategy, Target
-from rotator.engine.evidence import MAX_LOG_TIME
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import ReadersUnknown, Refused, SecretNotFound

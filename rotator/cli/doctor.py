@@ -21,7 +21,7 @@ from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call
 from rotator.cli.documents import shaped
 from rotator.cli.options import command
 from rotator.durations import human_duration
-from rotator.engine.evidence import read_log
+from rotator.engine.answers import read_log
 from rotator.engine.observe import Fleet, management_of, observe_fleet
 from rotator.errors import (
     BadSecretValue,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.durations import plus
-from rotator.engine.evidence import read_log
+from rotator.engine.answers import read_log
 from rotator.engine.observe import find_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import managed_account

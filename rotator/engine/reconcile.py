@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from rotator.audit_events import Event
 from rotator.durations import DAY
+from rotator.engine.answers import Answers
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
+from rotator.engine.copies import CurrentValues
 from rotator.engine.daily_check import DailyCheck
-from rotator.engine.evidence import CurrentValues, Evidence
 from rotator.engine.observe import Fleet, connected, observe_account, observe_fleet
 from rotator.engine.sweep import NO_ACCOUNT, Sweep, errors_in, first_expiry, measure
 from rotator.errors import (
@@ -294,7 +295,7 @@ class Reconciler:
         """Observe and plan one account. Returns the plan's time by Infobip's clock, its snapshot and the plan."""
         snapshot = observe_account(self.services.store, provider, run.values.fleet, account, history=history)
         now = run.at or InfobipClock(self.services.clock, provider).now()
-        snapshot, plan = Evidence(self.services, provider, run.values).plan(
+        snapshot, plan = Answers(self.services, provider, run.values).plan(
             snapshot, self.services.policy, now, force=run.force, secret=run.secret
         )
         return now, snapshot, plan

@@ -12,7 +12,7 @@ from typing import Final
 
 from rotator.audit_events import Event
 from rotator.engine.context import AccountContext, limit_used_up
-from rotator.engine.evidence import search_again
+from rotator.engine.copies import search_again
 from rotator.engine.observe import with_secret
 from rotator.engine.secret_changes import clean_labels
 from rotator.engine.version_values import with_values

@@ -22,9 +22,9 @@ from typing import Final
 from rotator.audit_events import Event
 from rotator.durations import human_duration
 from rotator.engine.context import AccountContext, Budget, Services
-from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import whole_key_id
 from rotator.engine.observe import connected, find_secret, observe_fleet
+from rotator.engine.proofs import ownership_proof
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
 from rotator.engine.secret_changes import (

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, Services
-from rotator.engine.evidence import ownership_proof
 from rotator.engine.observe import connected, find_secret, observe_account, observe_fleet, with_secret
+from rotator.engine.proofs import ownership_proof
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import managed_account, with_label
 from rotator.errors import Refused

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.engine.context import AccountContext
-from rotator.engine.evidence import ownership_proof, unproven
+from rotator.engine.proofs import ownership_proof, unproven
 from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import compare, key_request, make_key
 from rotator.engine.rotation.promote import Promoted, check_again_if_stale, probe, promote, stage

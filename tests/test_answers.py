@@ -8,9 +8,11 @@ from typing import cast
 
 import pytest
 
+from rotator.engine.answers import MAX_ROUNDS, Answers
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.evidence import MAX_ROUNDS, CurrentValues, Evidence, ownership_proof, unproven
+from rotator.engine.copies import CurrentValues
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
+from rotator.engine.proofs import ownership_proof, unproven
 from rotator.engine.rotate_now import rotate_now
 from rotator.model import AccountPlan, AccountSnapshot, Outcome
 from rotator.policy.ownership import OwnershipProof
@@ -35,10 +37,10 @@ class Observed:
         self.observed: AccountSnapshot = observe_account(world.store, self.provider, self.fleet, account)
         self.values = CurrentValues(world.store, self.fleet)
         world.store.calls.clear()
-        evidence = Evidence(world.services(), self.provider, self.values)
+        answers = Answers(world.services(), self.provider, self.values)
         self.snapshot: AccountSnapshot
         self.plan: AccountPlan
-        self.snapshot, self.plan = evidence.plan(self.observed, world.policy, world.clock.now())
+        self.snapshot, self.plan = answers.plan(self.observed, world.policy, world.clock.now())
 
     @property
     def reads(self) -> Counter[str]:
