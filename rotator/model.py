@@ -385,6 +385,11 @@ class Policy:
     sweep_every: timedelta = timedelta(hours=1)
     rotation_function: str | None = None
 
+    @property
+    def slots(self) -> int:
+        """How many creates, and as many updates, scheduled work may use in 24 hours."""
+        return max(0, self.daily_limit - self.reserve)
+
 
 @dataclass(frozen=True, slots=True)
 class Questions:

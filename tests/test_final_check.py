@@ -500,7 +500,7 @@ def ended(world: EmergencyWorld) -> bool:
 
 def test_used_up_limit_postpones_revocation() -> None:
     world = over()
-    assert revoke_old(world, budget=Budget(updates=Limit(0))).outcome is Outcome.DEFERRED
+    assert revoke_old(world, budget=Budget(updates=Limit([]))).outcome is Outcome.DEFERRED
     assert old(world).enabled
 
 

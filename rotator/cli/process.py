@@ -15,7 +15,7 @@ import click
 
 from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call
 from rotator.errors import ConfigurationError
-from rotator.policy.values import possible_keys
+from rotator.policy.values import keys_in
 from rotator.redaction.redactor import redact_patterns
 from rotator.secret import Secret
 from rotator.telemetry.logs import discard
@@ -76,7 +76,7 @@ def _ended(arguments: Sequence[str], call: Call) -> int:
 
 def _refuse_values(arguments: Sequence[str]) -> None:
     """Refuse a key's value as an argument, before it gets into a request, AWS's trail or a message."""
-    if any(possible_keys(Secret(argument)) for argument in arguments):
+    if any(keys_in(Secret(argument)) for argument in arguments):
         raise ConfigurationError(
             "an argument contains an API key value; nothing was done, but the value is now in the process list and "
             "shell history",

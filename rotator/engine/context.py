@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.audit_events import Event
-from rotator.durations import DAY, human_duration
+from rotator.durations import human_duration
 from rotator.engine.probing import probe_until
 from rotator.errors import StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry, Spec
 from rotator.policy.clock_skew import MAX_SKEW
-from rotator.policy.daily_limit import SLOT_TOLERANCE, UsedSlots
+from rotator.policy.daily_limit import UsedSlots, free_soon
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Probe, ProbeVerdict, ReaderLog, SecretStore
 from rotator.reasons import Reason
 from rotator.secret import Secret
@@ -66,34 +66,19 @@ class Services:
 class Limit:
     """What is left of a daily limit for scheduled work.
 
-    :param left: free slots, including those that are free soon.
-    :param frees: when these become free, by Infobip's clock, in order.
-    :param taken: what was taken so far.
+    :param free: when each slot that is left is free, by Infobip's clock, in order.
+    :param taken: how many were taken so far.
     """
 
-    left: int
-    frees: list[datetime] = field(default_factory=list)
+    free: list[datetime]
     taken: int = 0
-
-    @staticmethod
-    def of(used: Sequence[datetime], most: int, now: datetime) -> Limit:
-        """Return what is left of ``most`` slots a day. A slot is free again a day after it was used."""
-        free = [at + DAY for at in used]
-        left = max(0, most - sum(1 for at in free if at > now + SLOT_TOLERANCE))
-        # If the reserve is in use, the slots that become free first are the reserve's.
-        frees = sorted(at for at in free if now < at)[max(0, len(free) - most) :]
-        return Limit(left, [at for at in frees if at <= now + SLOT_TOLERANCE])
 
     def take(self, now: datetime) -> timedelta | None:
         """Use a slot; ``None`` when none is left, else how long to wait until it is free."""
-        if self.left <= 0:
+        wait = max(timedelta(0), self.free[0] - now) if self.free else None
+        if wait is None or wait > LONGEST_WAIT:
             return None
-        wait = timedelta(0)
-        if self.left <= len(self.frees):
-            wait = max(wait, self.frees[-self.left] - now)  # the earlier ones are taken, by others if not by us
-        if wait > LONGEST_WAIT:
-            return None
-        self.left -= 1
+        del self.free[0]
         self.taken += 1
         return wait
 
@@ -118,12 +103,13 @@ class Budget:
     @staticmethod
     def of(slots: UsedSlots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
         """Return what the day's limits leave to scheduled work, including slots that are free soon."""
-        most = policy.daily_limit - policy.reserve
-        budget = Budget(Limit.of(slots.creates, most, now), Limit.of(slots.updates or (), most, now), total)
-        for limit, at_most in zip((budget.creates, budget.updates), slots.most(policy, now) or (), strict=False):
-            if limit is not None and limit.left > at_most:
-                limit.left, limit.frees = at_most, []
-        return budget
+        free = [free_soon(used, policy, now) for used in (slots.creates, slots.updates or ())]
+        most = slots.most(policy, now)
+        if most is not None:
+            limited = zip(free, most, strict=True)
+            free = [each if len(each) <= at_most else [now] * at_most for each, at_most in limited]
+        creates, updates = map(Limit, free)
+        return Budget(creates, updates, total)
 
     def take_create(self, now: datetime, total: int | None = None) -> timedelta | None:
         """Use one create; ``None`` when none is left, else how long to wait until its slot is free.
@@ -135,7 +121,7 @@ class Budget:
                 return timedelta(0)
             if total is not None and self.total is not None:
                 others = max(0, total - self.total - self._created)
-                self.creates.left -= max(0, others - self._by_others)
+                del self.creates.free[: max(0, others - self._by_others)]  # others take those that are free first
                 self._by_others = max(self._by_others, others)
             wait = self.creates.take(now)
             self._created += wait is not None
@@ -143,7 +129,7 @@ class Budget:
 
     def has_update(self) -> bool:
         """Whether an update is left."""
-        return self.updates is None or self.updates.left > 0
+        return self.updates is None or bool(self.updates.free)
 
     def take_update(self, now: datetime) -> timedelta | None:
         """Use one update; ``None`` when none is left, else how long to wait until its slot is free."""

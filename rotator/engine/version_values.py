@@ -18,7 +18,7 @@ from rotator.errors import (
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.ownership import is_current
 from rotator.policy.tags import FIELD_TAG
-from rotator.policy.values import decode, others_fields, possible_keys, recorded_key_id
+from rotator.policy.values import decode, keys_in, others_fields, recorded_key_id
 from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret
 
@@ -127,7 +127,7 @@ _NO_KEY = "its value is not a key of this Infobip account; store one, or correct
 
 def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
     """The resolution of a value whose tagged field is no key. A key in another field of it must not be revoked."""
-    candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
+    candidates = [candidate for candidate in keys_in(text) if candidate != asked]
     if len(candidates) > MAX_CANDIDATES:
         return Resolution(None, problem)  # it may hold any key
     try:

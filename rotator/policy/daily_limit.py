@@ -8,6 +8,7 @@ scheduled work stays within its slots and the reserve is kept, whatever is not s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,17 +37,16 @@ class UsedSlots:
         creates, updates, limit = len(self.creates), len(self.updates or ()), policy.daily_limit
         if self.updates is not None and self.counted:
             return Quota(creates, limit, updates, limit, policy.reserve)
-        left = limit - policy.reserve
-        return Quota(None, limit, None, limit, policy.reserve, (max(0, left - creates), max(0, left - updates)))
+        most = max(0, policy.slots - creates), max(0, policy.slots - updates)
+        return Quota(None, limit, None, limit, policy.reserve, most)
 
     def planned(self, policy: Policy, now: datetime, since: datetime | None = None) -> Quota:
         """Return the quota for a sweep that begins now. Slots that are free soon are free when it gets to them.
 
         :param since: the time of the previous sweep, if this one stands for all sweeps between the two.
         """
-        after = now + SLOT_TOLERANCE - DAY
-        creates = sum(1 for at in self.creates if at > after)
-        updates = None if self.updates is None else sum(1 for at in self.updates if at > after)
+        creates = policy.slots - len(free_soon(self.creates, policy, now))
+        updates = None if self.updates is None else policy.slots - len(free_soon(self.updates, policy, now))
         most = self.most(policy, now, since)
         return Quota(creates, policy.daily_limit, updates, policy.daily_limit, policy.reserve, most)
 
@@ -87,6 +87,20 @@ def slots_used(snapshot: AccountSnapshot, now: datetime) -> UsedSlots:
     return UsedSlots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None, counted)
 
 
+def free_from(used: Iterable[datetime], policy: Policy, now: datetime) -> list[datetime]:
+    """Return when each slot of scheduled work is free, sorted: ``now``, or a day after it was used.
+
+    If more are used than scheduled work has, those that are free first belong to the reserve.
+    """
+    again = sorted(at + DAY for at in used if at + DAY > now)
+    return [now] * (policy.slots - len(again)) + again[max(0, len(again) - policy.slots) :]
+
+
+def free_soon(used: Iterable[datetime], policy: Policy, now: datetime) -> list[datetime]:
+    """Return when each slot is free that a sweep which begins now may use."""
+    return [at for at in free_from(used, policy, now) if at <= now + SLOT_TOLERANCE]
+
+
 _USED_UP = "today's {limit} {what} less {reserve} in reserve are used, or needed for more urgent keys"
 _ONE_PER_PART = "scheduled work uses one create and one update in each of {parts} equal parts of the day"
 
@@ -97,7 +111,7 @@ def uncounted(policy: Policy) -> Message:
         "Infobip does not list all disabled keys of the account, so today's creates and updates can't be counted; "
         + _ONE_PER_PART
         + ", and the reserve of {reserve} is kept for emergencies",
-        parts=max(1, policy.daily_limit - policy.reserve),
+        parts=max(1, policy.slots),
         reserve=policy.reserve,
     )
 
@@ -123,7 +137,7 @@ def no_slot_left(action: Action, quota: Quota) -> Message:
 
 def length_of(policy: Policy) -> timedelta:
     """Return the length of a part."""
-    return DAY / max(1, policy.daily_limit - policy.reserve)
+    return DAY / max(1, policy.slots)
 
 
 def begin_of(now: datetime, policy: Policy) -> datetime:
@@ -134,7 +148,7 @@ def begin_of(now: datetime, policy: Policy) -> datetime:
 
 def is_first(now: datetime, policy: Policy) -> bool:
     """Whether a sweep at ``now`` is the first in its part: the part began after the previous sweep."""
-    return policy.daily_limit > policy.reserve and now - begin_of(now, policy) < policy.sweep_every
+    return policy.slots > 0 and now - begin_of(now, policy) < policy.sweep_every
 
 
 def first_sweeps(since: datetime | None, now: datetime, policy: Policy) -> list[datetime]:

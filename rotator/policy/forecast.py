@@ -138,8 +138,8 @@ class _Forecast:
         self._unused: list[datetime] = []
         self.secrets = sum(1 for view in views if skipped(view, now) is None)
         used = slots_used(snapshot, now)
-        counted = slots_a_day(snapshot, used.quota(policy), policy, now)
-        self._used_by_others = policy.daily_limit - policy.reserve - counted
+        counted = slots_a_day(snapshot, policy, now)
+        self._used_by_others = policy.slots - counted
         self.per_day = counted if used.counted else min(counted, len(first_sweeps(now - DAY, now, policy)))
         self.at_risk: list[AtRisk] = []
 

@@ -25,8 +25,8 @@ from typing import Final
 
 from rotator.durations import DAY, LAST, plus
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Alert, Key, Policy, Quota, Severity, Window
-from rotator.policy.daily_limit import SLOT_TOLERANCE, UsedSlots, length_of, sweeps_until_next
+from rotator.model import AccountSnapshot, Alert, Key, Policy, Severity, Window
+from rotator.policy.daily_limit import SLOT_TOLERANCE, UsedSlots, free_from, length_of, sweeps_until_next
 from rotator.policy.draft import Draft
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
@@ -117,28 +117,24 @@ def quota_window(policy: Policy) -> timedelta:
     return -(-DAY // every) * every
 
 
-def slots_a_day(snapshot: AccountSnapshot, quota: Quota, policy: Policy, now: datetime) -> int:
+def slots_a_day(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> int:
     """Return how many rotations per day can be counted on in the days to come, if the day's use can be counted.
 
     Each also uses an update when its old key is revoked. Operators and other programs are assumed to continue creating
     keys as in the last week, in at most half of the slots, so that a fleet's first day does not count for all others.
     """
-    ours, since = _limit(quota), now - WEEK
+    since = now - WEEK
     others = sum(
         1
         for key in snapshot.keys.values()
         if key.valid_from is not None and since < key.valid_from <= now and not _is_ours(key, policy)
     )
-    return ours - min(round(others * DAY / WEEK), ours // 2)
+    return policy.slots - min(round(others * DAY / WEEK), policy.slots // 2)
 
 
 def _is_ours(key: Key, policy: Policy) -> bool:
     name = parse_key_name(key.name)
     return name is not None and name.deployment == policy.deployment
-
-
-def _limit(quota: Quota) -> int:
-    return max(0, min(quota.creates_limit, quota.updates_limit) - quota.reserve)
 
 
 @dataclass(slots=True)
@@ -219,19 +215,15 @@ class Slots:
 
 
 def _slots(draft: Draft, broken: int, used: UsedSlots) -> Slots:
-    policy, now = draft.policy, draft.now
-    quota = used.planned(policy, now, draft.since)
-    limit = _limit(quota)
+    policy, now, every = draft.policy, draft.now, draft.policy.sweep_every
     if not used.counted:
-        period, today = -(-length_of(policy) // policy.sweep_every), [0] * quota.creates_left
-        return Slots(now, policy.sweep_every, period, 1, today or [sweeps_until_next(now, policy)], broken)
-    period = quota_window(policy) // policy.sweep_every
+        today = [0] * used.planned(policy, now, draft.since).creates_left or [sweeps_until_next(now, policy)]
+        return Slots(now, every, -(-length_of(policy) // every), 1, today, broken)
+    period = quota_window(policy) // every
     # As in the sweep itself, a slot that is free within minutes counts as free.
-    left = (at + DAY - SLOT_TOLERANCE - now for at in used.creates)
-    again = sorted(min(period, -(-each // policy.sweep_every)) for each in left if each > timedelta(0))
-    # If more are in use than scheduled work may take, the first to come back belong to the reserve.
-    today = [0] * (limit - len(again)) + again[max(0, len(again) - limit) :]
-    return Slots(now, policy.sweep_every, period, slots_a_day(draft.snapshot, quota, policy, now), today, broken)
+    free = (-((now + SLOT_TOLERANCE - at) // every) for at in free_from(used.creates, policy, now))
+    today = [min(period, max(0, sweep)) for sweep in free]
+    return Slots(now, every, period, slots_a_day(draft.snapshot, policy, now), today, broken)
 
 
 # ---- what is to be scheduled ----------------------------------------------------------------------------------------

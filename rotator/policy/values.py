@@ -133,15 +133,29 @@ def contains(content: Secret, key: Secret) -> bool:
 
     :param content: a text, or a binary value as Latin-1.
     """
-    wanted, raw = key.reveal(), content.reveal()
-    if not wanted:
-        return False
-    if wanted in raw or wanted.encode("utf-16-le").decode("latin-1") in raw:
-        return True
-    try:
-        return any(wanted in text for text in _texts(json.loads(raw)))  # JSON may escape any character
-    except (ValueError, RecursionError):
-        return False
+    wanted = key.reveal()
+    return bool(wanted) and any(wanted in text for text in _readings(content.reveal()))
+
+
+def keys_in(content: Secret) -> tuple[Secret, ...]:
+    """Return every text of the shape of an Infobip key in a secret's content, each once, in any field. Never raises.
+
+    Other texts are left out, because a search at Infobip must not reveal other secrets in the value.
+
+    :param content: a text, or a binary value as Latin-1.
+    """
+    found = (key for text in _readings(content.reveal()) for key in values_in(text))
+    return tuple(map(Secret, dict.fromkeys(found)))
+
+
+def _readings(raw: str) -> Iterator[str]:
+    """Yield the texts in which a key in a secret's content is spelt out."""
+    yield raw
+    if "\0" in raw:  # UTF-16
+        yield raw.replace("\0", "")
+    if "\\" in raw:  # JSON may escape any character
+        with suppress(ValueError, RecursionError):
+            yield from _texts(json.loads(raw))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -172,15 +186,6 @@ def others_fields(text: Secret, field: str, key_id: str, expires_at: datetime | 
     return tuple(wrong)
 
 
-def possible_keys(text: Secret) -> tuple[Secret, ...]:
-    """Return everything in a value that has the shape of an Infobip key, each once, in any kind of text. Never raises.
-
-    For values that :func:`decode` refuses. Other texts are left out, because a search at Infobip must not reveal other
-    secrets in the value.
-    """
-    return tuple(map(Secret, dict.fromkeys(values_in(text.reveal()))))
-
-
 def differs_only_in_key(one: Secret, other: Secret, field: str) -> bool:
     """Whether two values are the same but for the key and the fields that the rotator writes. Never raises.
 
@@ -198,18 +203,6 @@ def _other_fields(text: Secret, field: str) -> tuple[tuple[str, Secret], ...] | 
         return None
     own = {field, *RESERVED_FIELDS}
     return tuple((each.name, Secret(text.reveal()[each.begin : each.end])) for each in members if each.name not in own)
-
-
-def keys_in(content: Secret) -> tuple[Secret, ...]:
-    """Return every text of the shape of an Infobip key in a secret's content, each once, in any field. Never raises.
-
-    :param content: a text, or a binary value as Latin-1.
-    """
-    raw = content.reveal()
-    texts = [raw, raw.replace("\0", "")]  # the second for UTF-16
-    with suppress(ValueError, RecursionError):
-        texts += _texts(json.loads(raw))  # JSON may escape any character
-    return tuple(Secret(found) for found in dict.fromkeys(key for text in texts for key in values_in(text)))
 
 
 def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ class Referee:
             ours = name is not None and name.deployment == self._policy.deployment
             score.orphans += ours and key.works(now, "127.0.0.1") and key.id not in named
         score.creates_on_busiest_day = world.busiest_day(self._sandbox.fleet.account)[0]
-        limit = self._policy.daily_limit - self._policy.reserve
+        limit = self._policy.slots
         score.creates_over_limit = max(0, score.creates_on_busiest_day - limit)
         secrets = {key.value for key in world.keys()}  # noqa: SIM118 - not a mapping
         secrets |= {user.password for user in world.state.users.values()}

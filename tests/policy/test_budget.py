@@ -96,7 +96,7 @@ def test_others_take_first_free_slots() -> None:
 
 
 def test_shared_budget_is_not_exceeded() -> None:
-    found = Budget(Limit(200), Limit(200))
+    found = Budget(Limit([NOW] * 200), Limit([NOW] * 200))
     with ThreadPoolExecutor(8) as pool:
         creates = [*pool.map(lambda _: found.take_create(NOW) is not None, range(400))]
         updates = [*pool.map(lambda _: found.take_update(NOW) is not None, range(400))]

@@ -21,8 +21,8 @@ from rotator.policy.values import (
     decode,
     differs_only_in_key,
     encode_replacement,
+    keys_in,
     others_fields,
-    possible_keys,
     recorded_key_id,
 )
 from rotator.secret import Secret
@@ -194,11 +194,13 @@ def test_recorded_key_id(text: str) -> None:
         (f"KEY={OLD.upper()}\nOTHER={OLD}", [OLD.upper(), OLD]),
         (f"{OLD[:-1]} {VERSION}", []),
         ("[" * 100_000 + OLD, [OLD]),
+        ('["' + "".join(f"\\u{ord(each):04x}" for each in OLD) + '"]', [OLD]),
+        (OLD.encode("utf-16").decode("latin-1"), [OLD]),
         ("", []),
     ],
 )
 def test_keys_are_found_in_unreadable_value(text: str, keys: list[str]) -> None:
-    assert [key.reveal() for key in possible_keys(Secret(text))] == keys
+    assert [key.reveal() for key in keys_in(Secret(text))] == keys
 
 
 @pytest.mark.parametrize(
