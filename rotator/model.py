@@ -591,20 +591,29 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Promoted:
+    """The key and version that a rotation created.
+
+    :param moved: whether the replaced key is not in this Infobip account, where no sweep revokes it.
+    """
+
+    key_id: str
+    version_id: str
+    expires_at: datetime | None
+    moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """An action and its outcome; ``error`` is redacted text.
 
-    :param new_key_id: the replacement that was promoted, if any; ``new_expires_at`` is its expiry.
+    :param promoted: the replacement, if any.
     :param by_account: whether the cause of a failure is the whole account, not this secret.
-    :param moved: whether the replaced key is not in this Infobip account, where no sweep revokes it.
     """
 
     action: Action
     outcome: Outcome
     error: str | None = None
-    new_key_id: str | None = None
-    new_version_id: str | None = None
+    promoted: Promoted | None = None
     duration: timedelta = timedelta(0)
-    new_expires_at: datetime | None = None
     by_account: bool = False
-    moved: bool = False

@@ -270,8 +270,9 @@ def test_unrevocable_key_does_not_stop_it(world: EmergencyWorld) -> None:
     assert [str(skip.reason) for skip in plan.skipped] == ["shared-key"]
     held = world.current_key(NAME).id
     (result,) = rotate_now(world.services(), NAME, "second")
-    assert (result.outcome, result.new_key_id) == (Outcome.DONE, world.current_key(NAME).id)
-    assert held != result.new_key_id
+    assert result.promoted is not None
+    assert (result.outcome, result.promoted.key_id) == (Outcome.DONE, world.current_key(NAME).id)
+    assert held != result.promoted.key_id
     assert world.works(old)  # still held by the copy
 
 

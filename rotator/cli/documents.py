@@ -263,6 +263,7 @@ def results_document(results: Sequence[Result]) -> Document:
 
 def _result(result: Result) -> Document:
     """One action and its outcome; the new ids only if something was created."""
-    new = {name: text for name, text in fields(result, "new_key_id", "new_version_id").items() if text is not None}
+    made = result.promoted
+    new = {"new_key_id": made.key_id, "new_version_id": made.version_id} if made is not None else {}
     action: Document = as_json(result.action)
     return action | fields(result, "outcome", "error") | new

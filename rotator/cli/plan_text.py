@@ -193,10 +193,11 @@ def _done_words(result: Result) -> str:
         case ActionKind.REVOKE:
             return f"{key} is revoked ({action.reason})"
         case _:
-            made = f"{key_words(result.new_key_id)} is current" if result.new_key_id else "done"
+            new = result.promoted
+            made = f"{key_words(new.key_id)} is current" if new is not None else "done"
             old = action.key_id is not None and action.kind is ActionKind.ROTATE
             state = "no longer works" if action.reason in _NOT_WORKING else "is in its grace period"
-            state = "is not in this Infobip account" if result.moved else state
+            state = "is not in this Infobip account" if new is not None and new.moved else state
             return f"{made} ({action.reason})" + (f"; {key} {state}" if old else "")
 
 

@@ -38,7 +38,7 @@ def rotate(call: Call, secret: str, reason: str, dry_run: bool) -> int:
     results = rotate_now(app.services, secret, reason)
     advice = f"To see when the old key will be revoked: `rotator status --secret {printable(secret)}`."
     for result in results:
-        if result.moved and result.action.key_id is not None:
+        if result.promoted is not None and result.promoted.moved and result.action.key_id is not None:
             command = f"rotator revoke --key-id {printable(result.action.key_id)} --account A --reason R --yes"
             advice = (
                 f"No sweep revokes the old key. Once no consumer uses it, revoke it in its own account: `{command}`."

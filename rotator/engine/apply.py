@@ -8,7 +8,7 @@ from contextlib import suppress
 from rotator.audit_events import Event
 from rotator.engine.context import AccountContext
 from rotator.engine.revoke import read_again, revoke
-from rotator.engine.rotation import Promoted, Rotation
+from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import grace_of, label_key, require_empty, require_managed, retire_version, unlabel
 from rotator.errors import (
     InternalError,
@@ -17,7 +17,7 @@ from rotator.errors import (
     RotatorError,
     StateChanged,
 )
-from rotator.model import Action, ActionKind, Outcome, Result, SecretEntry
+from rotator.model import Action, ActionKind, Outcome, Promoted, Result, SecretEntry
 from rotator.policy.labels import CURRENT, PREVIOUS, key_label
 from rotator.policy.lifecycle import is_abandoned, read_lifecycle
 from rotator.policy.rules import make_view
@@ -59,12 +59,9 @@ def apply(
         action=action,
         outcome=outcome,
         error=None if error is None else str(error),
-        new_key_id=promoted.key_id if promoted else None,
-        new_version_id=promoted.version_id if promoted else None,
+        promoted=promoted,
         duration=context.services.clock.now() - begin,
-        new_expires_at=promoted.expires_at if promoted else None,
         by_account=isinstance(error, (ProviderThrottled, ProviderUnavailable)),
-        moved=promoted is not None and promoted.moved,
     )
     return result, error
 

@@ -230,10 +230,10 @@ class _Story:
         score, action = self._score, result.action
         score.failed_actions += result.outcome is Outcome.FAILED
         if result.outcome is Outcome.DONE:
-            score.rotations += result.new_key_id is not None
+            score.rotations += result.promoted is not None
             score.revocations += action.costs_update
             score.adoptions += action.reason is Reason.UNADOPTED
-            if result.new_key_id is not None and action.secret in self._interrupted:
+            if result.promoted is not None and action.secret in self._interrupted:
                 self._interrupted.discard(action.secret)
                 score.recoveries += 1
 
@@ -345,7 +345,7 @@ def _throttle_creates(request: Request, answer: Answering) -> Response | Drop:
 def _line(result: Result) -> tuple[str, str] | None:
     """Return what was done, in a few words; ``None`` for labels that were only corrected or removed."""
     action = result.action
-    old, new = short_id(action.key_id or ""), short_id(result.new_key_id or "")
+    old, new = short_id(action.key_id or ""), short_id(result.promoted.key_id if result.promoted else "")
     match action.kind:
         case _ if result.outcome is Outcome.FAILED:
             return "failed", result.error or ""

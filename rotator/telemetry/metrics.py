@@ -219,7 +219,7 @@ def count_samples(plan: AccountPlan, results: tuple[Result, ...]) -> tuple[Sampl
         because = str(action.reason)
         if result.outcome is Outcome.FAILED:
             found[FAILURES, (str(action.kind), because)] += 1
-        elif result.outcome is Outcome.DONE and result.new_key_id is not None:
+        elif result.outcome is Outcome.DONE and result.promoted is not None:
             found[ROTATIONS, (because,)] += 1
         elif result.outcome is Outcome.DONE and action.kind is ActionKind.REVOKE and action.reason in _REVOKED_FOR:
             found[REVOCATIONS, (because,)] += 1
@@ -232,13 +232,13 @@ def _after(state: SecretState, done: list[Result]) -> SecretState:
         action = result.action
         if action.which != state.which:
             continue
-        if result.new_key_id is not None:
+        if result.promoted is not None:
             superseded = state.key_id is not None
             state = replace(
                 state,
                 state=State.HELD if state.hold is not None else State.RETIRING if superseded else State.OK,
-                key_id=result.new_key_id,
-                expires_at=result.new_expires_at,
+                key_id=result.promoted.key_id,
+                expires_at=result.promoted.expires_at,
             )
         elif action.kind is ActionKind.REVOKE:
             left = tuple(item for item in state.retiring if item.key_id != action.key_id)
@@ -259,7 +259,7 @@ def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result]
     if state.expires_at is not None:
         yield Sample(EXPIRATION, state.expires_at.timestamp(), labels)
     key = snapshot.keys.get(state.key_id) if state.key_id is not None else None
-    new = any(result.new_key_id == state.key_id for result in done if result.new_key_id is not None)
+    new = any(result.promoted.key_id == state.key_id for result in done if result.promoted is not None)
     yield Sample(READY, float(new or (key is not None and key.alive(now))), labels)
 
 

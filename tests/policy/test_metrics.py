@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.message import Message
-from rotator.model import AccountPlan, Alert, Outcome, Policy, Quota, Result, Severity
+from rotator.model import AccountPlan, Alert, Outcome, Policy, Promoted, Quota, Result, Severity
 from rotator.policy.planner import plan_account
 from rotator.policy.status import State
 from rotator.reasons import Reason
@@ -108,7 +108,7 @@ OVERDUE_TABLE = (
     [*((EXPIRING, *row) for row in EXPIRING_TABLE), *((OVERDUE, *row) for row in OVERDUE_TABLE)],
 )
 def test_swept_work_wakes_nobody(family: Family, there: str, deferred: int, done: int) -> None:
-    new = {"new_key_id": "K9", "new_expires_at": NOW + 90 * DAY} if family is EXPIRING else {}
+    new = {"promoted": Promoted("K9", "v9", NOW + 90 * DAY)} if family is EXPIRING else {}
     work = (undone(there), after(there, Outcome.DEFERRED), after(there, Outcome.DONE, **new))
     assert [values(samples, family)[()] for samples in work] == [deferred, deferred, done]
 
@@ -116,7 +116,7 @@ def test_swept_work_wakes_nobody(family: Family, there: str, deferred: int, done
 def test_late_and_expiring_keys_are_at_risk() -> None:
     there = "a; b {v1 CURRENT key:K2}; c {v1 CURRENT key:K3}; K1 left=24h; K2 left=24h1s; K3"
     assert values(undone(there), AT_RISK_KEYS) == {(): 1}
-    made = after(there, Outcome.DONE, new_key_id="K9", new_expires_at=NOW + 90 * DAY)
+    made = after(there, Outcome.DONE, promoted=Promoted("K9", "v9", NOW + 90 * DAY))
     assert values(made, AT_RISK_KEYS) == {(): 0}
     assert values(after(there, Outcome.FAILED), AT_RISK_KEYS) == {(): 1}
     late = Alert(Reason.EXPIRES_BEFORE_ROTATION, Message("no slot"), "c", "K3", Severity.ERROR)
@@ -130,18 +130,18 @@ def test_crowd_without_slots_is_at_risk() -> None:
     assert len(plan.actions) == 4
     # 4 are about to be made, and 16 find no place before they end.
     assert values(state_samples(snapshot, plan, NOW, ()), AT_RISK_KEYS) == {(): 20}
-    made = tuple(Result(action, Outcome.DONE, new_key_id="K") for action in plan.actions)
+    made = tuple(Result(action, Outcome.DONE, promoted=Promoted("K", "v9", None)) for action in plan.actions)
     assert values(state_samples(snapshot, plan, NOW, made), AT_RISK_KEYS) == {(): 16}
 
 
 def test_states_after_sweeps_work() -> None:
     end = NOW + 90 * DAY
-    samples = after(f"{OVER}; K1 left=5d; K0", Outcome.DONE, new_key_id="K9", new_expires_at=end)
+    samples = after(f"{OVER}; K1 left=5d; K0", Outcome.DONE, promoted=Promoted("K9", "v9", end))
     assert values(samples, EXPIRATION) == {("s",): end.timestamp()}
     assert values(samples, READY) == {("s",): 1}
     assert values(samples, KEYS)[("retiring",)] == 1
     broken = "s; K1 disabled"
-    assert values(after(broken, Outcome.DONE, new_key_id="K9", new_expires_at=end), READY) == {("s",): 1}
+    assert values(after(broken, Outcome.DONE, promoted=Promoted("K9", "v9", end)), READY) == {("s",): 1}
     assert values(after(broken, Outcome.FAILED), READY) == {("s",): 0}
     assert values(after(f"{OVER}; K1; K0", Outcome.DONE), KEYS)[("ok",)] == 1
 
@@ -157,7 +157,7 @@ def test_budget_metric_follows_work() -> None:
 def test_counters_count_outcomes() -> None:
     plan = planned(f"{OVER}; t {{v1 CURRENT key:K3}}; K1; K0; K3 left=1d")
     rotate, revoke = plan.actions
-    results = (Result(rotate, Outcome.DONE, new_key_id="K9"), Result(revoke, Outcome.DONE))
+    results = (Result(rotate, Outcome.DONE, promoted=Promoted("K9", "v9", None)), Result(revoke, Outcome.DONE))
     counted = count_samples(plan, results)
     assert values(counted, ROTATIONS) == {("expiring",): 1}
     assert values(counted, REVOCATIONS) == {("grace-over",): 1}

@@ -15,10 +15,10 @@ from rotator.engine.context import AccountContext
 from rotator.engine.proofs import ownership_proof, unproven
 from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import compare, key_request, make_key
-from rotator.engine.rotation.promote import Promoted, check_again_if_stale, probe, promote, stage
+from rotator.engine.rotation.promote import check_again_if_stale, probe, promote, stage
 from rotator.engine.secret_changes import require_as_planned, unlabel
 from rotator.errors import BadSecretValue, KeyNotFound, Refused, ReplacementRejected, StateChanged
-from rotator.model import Action, ActionKind, Key, SecretEntry
+from rotator.model import Action, ActionKind, Key, Promoted, SecretEntry
 from rotator.policy.labels import PENDING, key_name
 from rotator.policy.lifecycle import Lifecycle, is_labelled, read_lifecycle, stored_after, was_never_current
 from rotator.policy.ownership import OwnershipProof
@@ -28,8 +28,6 @@ from rotator.policy.values import changed_fields, decode, differs_only_in_key, e
 from rotator.ports import FetchedKey, StoredValue
 from rotator.reasons import Reason
 from rotator.secret import Secret
-
-__all__ = ["Promoted", "Rotation"]
 
 
 @dataclass(slots=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from rotator.audit_events import Event
 from rotator.engine.probing import PROPAGATION, probe_until
@@ -19,7 +18,7 @@ from rotator.errors import (
     StateChanged,
     StoreError,
 )
-from rotator.model import Key
+from rotator.model import Key, Promoted
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.labels import PENDING, key_label
 from rotator.policy.orphans import ORPHAN_AGE
@@ -32,19 +31,6 @@ ALMOST_ORPHAN = ORPHAN_AGE - MAX_SKEW
 """No run treats a key younger than this as an orphan, even if the clocks differ."""
 REVOKE_IN_FLIGHT = timedelta(seconds=90)
 """For this long after a version was stored, a run whose check is up to a minute old may still revoke its key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Promoted:
-    """The key and version that a rotation created.
-
-    :param moved: whether this Infobip account does not have the replaced key: no sweep revokes that.
-    """
-
-    key_id: str
-    version_id: str
-    expires_at: datetime | None
-    moved: bool = False
 
 
 def stage(attempt: Attempt, key: Key, text: Secret) -> None:
