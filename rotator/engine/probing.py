@@ -1,11 +1,16 @@
-"""Uses a key until Infobip's verdict is the wanted one, because a change takes a while to be known everywhere."""
+"""Uses a key until Infobip's verdict is the wanted one, because a change takes a while to be known everywhere.
+
+So a new key is verified to work, and a revoked key to be rejected.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.errors import RotatorError
 from rotator.ports import Clock, KeyProvider, Probe, ProbeVerdict
 from rotator.secret import Secret
 
@@ -40,3 +45,51 @@ def probe_until(
             return probe
         clock.sleep(min(wait, left))
         wait = min(wait * 2, longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The outcome of the verification of a revocation.
+
+    :param verified: Infobip lists it as disabled, and its value, if it is known, is rejected.
+    :param works: whether it still works, as far as is known.
+    :param note: how it was verified, or why not.
+    """
+
+    verified: bool
+    works: bool
+    note: str
+
+
+def verify_revocation(
+    provider: KeyProvider, clock: Clock, key_id: str, value: Secret | None, path: str, until: datetime, *, shown: bool
+) -> Verification:
+    """Verify that Infobip shows a key disabled and, if its value is known, rejects it.
+
+    :param provider: of the key's own account, and ``clock`` that account's.
+    :param path: what the probe requests.
+    :param until: until when to wait for a rejection; all revoked keys of a command share this time.
+    :param shown: whether Infobip's response to the revocation showed the key disabled.
+    """
+    try:
+        fetched = provider.get_key(key_id)
+        shown, value = not fetched.key.enabled, value or fetched.value
+        doubt = "" if shown else "Infobip still shows it enabled"
+    except RotatorError as error:
+        doubt = "" if shown else f"Infobip did not show it disabled: {error.message}"
+    if doubt:
+        return Verification(False, True, f"not verified: {doubt}")
+    if value is None:
+        return Verification(True, False, "verified: disabled at Infobip")
+    # A server without a useful response must not delay the next leaked key.
+    wanted = ProbeVerdict.REJECTED
+    probe = probe_until(
+        provider, clock, value, path, wanted, until, useless=lambda probe: probe.verdict is ProbeVerdict.INCONCLUSIVE
+    )
+    if probe.verdict is wanted:
+        return Verification(True, False, "verified: 401")
+    if probe.verdict is ProbeVerdict.AUTHENTICATES:
+        note = f"not verified: it STILL authenticates after {PROPAGATION.seconds} s, although it is disabled"
+        return Verification(False, True, note)
+    note = f"not verified: Infobip lists it as disabled, but the probe was inconclusive ({probe.detail})"
+    return Verification(False, False, note)

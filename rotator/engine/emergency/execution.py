@@ -26,8 +26,7 @@ from rotator.engine.emergency.targets import (
     StepKind,
     Suspect,
 )
-from rotator.engine.emergency.verification import Verification, verify
-from rotator.engine.probing import PROPAGATION
+from rotator.engine.probing import PROPAGATION, Verification, verify_revocation
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version, with_label
@@ -364,7 +363,8 @@ class Execution:
         provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
         self._until = self._until or clock.now() + PROPAGATION
         spec = _spec_of(self.accounts.entry(suspect.arn))
-        found = verify(provider, clock, suspect.located, spec.verify_path, self._until, shown=shown)
+        what = (suspect.key.id, suspect.located.value, spec.verify_path)
+        found = verify_revocation(provider, clock, *what, self._until, shown=shown)
         return found, f"{suspect.shown} is {found.note}. Check it in Infobip's portal; repeat the command."
 
     # ---- parts ------------------------------------------------------------------------------------------------------
