@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 from rotator.errors import AmbiguousName, ConfigurationError, RotatorError
 from rotator.message import utc_text
 from rotator.reasons import Reason
 from rotator.redaction.redactor import Redactor, redact_patterns
-from rotator.telemetry.logs import discard
+from rotator.telemetry.logs import discard, is_terminal
 from rotator.text import json_text, printable
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 INTERRUPTED: Final = "interrupted; the next sweep continues from here"
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_NOT_CONFIRMED: Final = 2
 _LONGEST: Final = 4_000
 _LONGEST_BUG: Final = 500
 _FACTS: Final = (Reason.UNKNOWN_ACCOUNT, Reason.DUPLICATE_MANAGEMENT, Reason.STORE_UNREACHABLE)
@@ -126,14 +127,14 @@ class Call:
     @property
     def _console_logs(self) -> bool:
         """Whether logs are rendered for a person: as asked for, else where stderr is a terminal."""
-        return _is_terminal(sys.stderr) if self.log_format is None else self.log_format == "console"
+        return is_terminal(sys.stderr) if self.log_format is None else self.log_format == "console"
 
     # ---- results ----------------------------------------------------------------------------------------------------
 
     @property
     def is_live(self) -> bool:
         """Whether output goes to a terminal, so that progress can be shown."""
-        return not self.json and _is_terminal(sys.stdout)
+        return not self.json and is_terminal(sys.stdout)
 
     def result(self, document: dict[str, Any], parts: Iterable[RenderableType]) -> None:
         """Write the result, as the one JSON document or as text."""
@@ -179,7 +180,7 @@ class Call:
     def _console(self) -> Console:
         from rotator.render import make_console
 
-        return make_console(terminal=_is_terminal(sys.stdout), wide=self.wide)
+        return make_console(terminal=is_terminal(sys.stdout), wide=self.wide)
 
     # ---- failures ---------------------------------------------------------------------------------------------------
 
@@ -217,13 +218,6 @@ class Call:
         now = utc_text(datetime.now(UTC), "milliseconds")
         line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
         return json.dumps(line | ({"exception": trace} if trace else {})) + "\n"
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
 
 
 def _trigger() -> str:

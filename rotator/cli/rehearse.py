@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from rotator import __version__
 from rotator.bootstrap import make_rehearsal
-from rotator.cli.call import Call
+from rotator.cli.call import EXIT_NOT_CONFIRMED, Call
 from rotator.cli.documents import Document, fields, shaped
 from rotator.cli.options import command
 from rotator.engine.rehearsal import Leftovers, Rehearsal, RehearsalPlan, RehearsalReport
@@ -21,7 +21,6 @@ from rotator.errors import ConfigurationError
 from rotator.render import Grid, counted, shown, styled
 from rotator.report.files import check_target, write_page
 
-_NOT_CONFIRMED: Final = 2
 _STYLES: Final = {Verdict.HOLDS: "green", Verdict.DIFFERS: "red", Verdict.UNTESTED: "yellow"}
 _WIDTHS: Final = (19, 11)
 
@@ -129,7 +128,7 @@ def rehearse(
     plan = rehearsal.plan((scopes or "").split(), chosen)
     if not yes:
         call.result({**_plan_document(plan), "dry_run": True}, _plan_parts(plan))
-        return _NOT_CONFIRMED
+        return EXIT_NOT_CONFIRMED
     call.interrupted = f"interrupted. To remove what is left: `{again}`."
     call.text(*_plan_parts(plan, confirmed=True))
     report = rehearsal.run(plan, lambda row: call.text(_row(row)))

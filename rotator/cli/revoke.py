@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from typing import Final, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import click
 
-from rotator.cli.call import Call
+from rotator.cli.call import EXIT_NOT_CONFIRMED, Call
 from rotator.cli.emergency_output import EmergencyKeyShape, EmergencyOutput, EmergencyStepShape
 from rotator.cli.leaked import LeakShape, read_leaked, revoke_leaks
 from rotator.cli.options import command
 from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target, not_revoked
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.leaks import Place
-
-_NOT_CONFIRMED: Final = 2
 
 
 class RevokeDocument(TypedDict):
@@ -125,7 +123,7 @@ def revoke(
         call.text("Nothing was changed (--dry-run)." if dry_run else "Nothing was changed. Add --yes to carry it out.")
     if output.failed:
         return 1
-    return _NOT_CONFIRMED if pending and not dry_run else 0
+    return EXIT_NOT_CONFIRMED if pending and not dry_run else 0
 
 
 def _check_selectors(secret: str | None, key_id: str | None, account: str | None, *, leaked: bool) -> None:

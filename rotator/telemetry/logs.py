@@ -49,11 +49,7 @@ class LineStream:
     @property
     def is_terminal(self) -> bool:
         """Whether the stream is a terminal."""
-        isatty = getattr(self._stream, "isatty", None)
-        try:
-            return bool(isatty and isatty())
-        except ValueError:  # closed
-            return False
+        return is_terminal(self._stream)
 
     def write_line(self, line: str) -> None:
         """Write one line in one call, and flush. Never raises for a broken stream."""
@@ -67,6 +63,14 @@ class LineStream:
                 # stderr is closed or on a full disk. The work continues; only a failing audit file, if there is one,
                 # stops a run.
                 return
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream, which may be closed or ``None``, is a terminal."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
 
 
 def discard(stream: Any) -> None:
