@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, Final, TypedDict
 
 from rotator.cli.documents import as_json, shaped
@@ -147,21 +146,7 @@ def revoke_leaks(
         "leaks": documents,
     }
     call.text(_heading(leaks))
-
-    left: list[Leak] = []
-
-    def spellings() -> Iterator[Leak]:
-        for leak in leaks.leaks:
-            in_lower_case = _lower(leak.value)  # as Infobip writes keys
-            left[:] = [leak] if leak.value != in_lower_case else []
-            yield replace(leak, value=in_lower_case)
-            if left:
-                yield left.pop()
-
-    for result in revoke_each(emergency, spellings(), strategy, account, dry_run=dry_run):
-        if left and result.outcome is LeakOutcome.NOT_OURS:
-            continue  # it is searched for again, as spelt in the text
-        left.clear()
+    for result in revoke_each(emergency, leaks.leaks, strategy, account, dry_run=dry_run):
         results.append(result)
         documents.append(_document(result))
         # Redact before wrapping and cutting: a place may contain a value, and half of one would not be found.
@@ -174,18 +159,22 @@ def revoke_leaks(
             heading = styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
             call.text("", heading, Grid([(shown(result.detail),)], ()))
     if leaks.unusable:
-        have, keys = ("has", "its key was") if len(leaks.unusable) == 1 else ("have", "their keys were")
-        what = (
-            f"{len(leaks.unusable)} of {counted(leaks.findings or 0, 'finding')} {have} no usable value (masked, cut "
-            f"or empty), so {keys} not searched for and may still work"
-        )
-        names = some_of((place_text(place) for place in leaks.unusable), _MOST_NAMED)
-        output.errors.append(f"{what}: {names}. {_UNREDACTED}")
-        rows = [(shown(redactor.redact(place_text(place)), 300),) for place in leaks.unusable]
-        call.text("", styled(f"{what}:", "red"), Grid(rows, ()), _UNREDACTED)
+        _show_unusable(output, leaks)
     if results:
         call.text("", _summary(results))
     return any(result.outcome is LeakOutcome.PLANNED for result in results)
+
+
+def _show_unusable(output: EmergencyOutput, leaks: LeakReport) -> None:
+    have, keys = ("has", "its key was") if len(leaks.unusable) == 1 else ("have", "their keys were")
+    what = (
+        f"{len(leaks.unusable)} of {counted(leaks.findings or 0, 'finding')} {have} no usable value (masked, cut "
+        f"or empty), so {keys} not searched for and may still work"
+    )
+    names = some_of((place_text(place) for place in leaks.unusable), _MOST_NAMED)
+    output.errors.append(f"{what}: {names}. {_UNREDACTED}")
+    rows = [(shown(output.app.redactor.redact(place_text(place)), 300),) for place in leaks.unusable]
+    output.call.text("", styled(f"{what}:", "red"), Grid(rows, ()), _UNREDACTED)
 
 
 def _document(result: LeakResult) -> dict[str, Any]:
@@ -199,10 +188,6 @@ def _document(result: LeakResult) -> dict[str, Any]:
         more_places=result.leak.more,
         detail=result.detail or None,
     )
-
-
-def _lower(value: Secret) -> Secret:
-    return Secret(value.reveal().lower())
 
 
 def place_text(place: Place) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rotator.engine.emergency import Emergency
@@ -12,6 +12,7 @@ from rotator.engine.emergency.planning import UnknownValue
 from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Strategy, Target
 from rotator.errors import ConfigurationError, InternalError
 from rotator.leaks import Leak
+from rotator.secret import Secret
 from rotator.telemetry.audit import AuditUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -58,20 +59,28 @@ def revoke_each(
 ) -> Iterator[LeakResult]:
     """Plan and carry out one emergency for each leaked value, in order, each after the previous one is done.
 
+    A value that no account knows in lower case is searched for as spelt.
+
     :param account: only this account is asked; ``None``: all accounts.
     :raises RotatorError: the audit can't be written, or the configuration is invalid; yielded results stand.
     """
     try:
         for leak in leaks:
-            yield _revoke_leak(emergency, leak, Target(account=account, leaked=leak.value), strategy, dry_run=dry_run)
+            lower = replace(leak, value=Secret(leak.value.reveal().lower()))  # as Infobip writes keys
+            result = _revoke_leak(emergency, lower, strategy, account, dry_run=dry_run)
+            if result.outcome is LeakOutcome.NOT_OURS and leak.value != lower.value:
+                result = _revoke_leak(emergency, leak, strategy, account, dry_run=dry_run)
+            yield result
     finally:
         emergency.send_events()  # after the last revocation
 
 
-def _revoke_leak(emergency: Emergency, leak: Leak, target: Target, strategy: Strategy, *, dry_run: bool) -> LeakResult:
+def _revoke_leak(
+    emergency: Emergency, leak: Leak, strategy: Strategy, account: str | None, *, dry_run: bool
+) -> LeakResult:
     plan: EmergencyPlan | None = None
     try:
-        plan = emergency.plan(target, strategy)
+        plan = emergency.plan(Target(account=account, leaked=leak.value), strategy)
         report = emergency.dry_run(plan) if dry_run else emergency.execute(plan, hold_events=True)
     except (AuditUnavailable, ConfigurationError):
         raise
