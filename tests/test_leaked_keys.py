@@ -59,6 +59,15 @@ def test_each_is_revoked_in_its_account() -> None:
     leaks.check(world.stream.getvalue(), "the audit")
 
 
+@pytest.mark.parametrize("known", ["lower", "upper"])
+def test_key_is_found_in_either_spelling(world: EmergencyWorld, known: str) -> None:
+    key = world.infobip.add_key(world.account())
+    value = leaks.register(getattr(key.value, known)())
+    world.infobip.change_key(key.id, value=value)
+    assert [result.key_id for result in go(world, leaks.register(value.upper()))] == [key.id]
+    assert not world.works(key)
+
+
 @pytest.mark.parametrize("confirmed", [True, False], ids=["done", "shown"])
 @pytest.mark.parametrize("incident", [None, "INC-1"], ids=["no incident", "incident"])
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["old first", "current first"])
