@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -396,6 +396,7 @@ class Questions:
     """Additional reads that a plan requires before it can be applied; most plans require none.
 
     :param versions: ``(ARN, version id)`` whose value must be read for an ownership proof of its label.
+    :param doubtful: the same for labels that are checked whether or not something is done to their secrets.
     :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if any. The current
         values of all managed secrets must be searched for these keys.
     :param histories: ARNs whose versions must be listed, deprecated ones included.
@@ -404,26 +405,32 @@ class Questions:
     :param elsewhere: ``(ARN, key id)`` of keys that the account does not have, to search for in the other accounts.
     """
 
-    versions: set[tuple[str, str]] = field(default_factory=set)
-    copies: dict[str, tuple[str, str] | None] = field(default_factory=dict)
-    histories: set[str] = field(default_factory=set)
+    versions: Set[tuple[str, str]] = frozenset()
+    doubtful: Set[tuple[str, str]] = frozenset()
+    copies: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
+    histories: Set[str] = frozenset()
     history: bool = False
-    readers: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
-    elsewhere: set[tuple[str, str]] = field(default_factory=set)
+    readers: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    elsewhere: Set[tuple[str, str]] = frozenset()
 
     def __bool__(self) -> bool:
-        known = self.versions or self.copies or self.histories or self.history or self.readers
-        return bool(known or self.elsewhere)
+        return self != Questions()
 
-    def include(self, other: Questions) -> None:
-        """Add a rule's questions to these; none asks for ``history``."""
-        self.versions.update(other.versions)
-        self.copies.update(other.copies)
-        self.histories.update(other.histories)
-        self.elsewhere.update(other.elsewhere)
-        for arn, (due, since) in other.readers.items():
-            known_due, known_since = self.readers.get(arn, (due, since))
-            self.readers[arn] = min(due, known_due), min(since, known_since)
+    @staticmethod
+    def merged(asked: Sequence[Questions]) -> Questions:
+        """Return all questions as one; no rule asks for ``history``."""
+        readers: dict[str, tuple[datetime, datetime]] = {}
+        for arn, (due, since) in (item for each in asked for item in each.readers.items()):
+            known_due, known_since = readers.get(arn, (due, since))
+            readers[arn] = min(due, known_due), min(since, known_since)
+        return Questions(
+            versions=frozenset().union(*(each.versions for each in asked)),
+            doubtful=frozenset().union(*(each.doubtful for each in asked)),
+            copies={key_id: holder for each in asked for key_id, holder in each.copies.items()},
+            histories=frozenset().union(*(each.histories for each in asked)),
+            readers=readers,
+            elsewhere=frozenset().union(*(each.elsewhere for each in asked)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
 from rotator.errors import Refused, StateChanged
 from rotator.model import Action, ActionKind, Outcome, Policy, Result
-from rotator.policy.draft import Draft, Rank
+from rotator.policy.draft import Draft
 from rotator.policy.final_check import require_planned
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
 from rotator.policy.lifecycle import read_lifecycle
@@ -238,9 +238,9 @@ ACTION = Action(ActionKind.REVOKE, "main", NAME, Reason.GRACE_OVER, START, key_i
     ],
 )
 def test_only_same_action_counts(other: dict[str, Any]) -> None:
-    draft = Draft(snap(), Policy(), START, ranked=[(Rank.REVOKE, ACTION)])
+    draft = Draft(snap(), Policy(), START, planned=[ACTION])
     require_planned(draft, ACTION)
-    draft.ranked = [(Rank.REVOKE, replace(ACTION, **other))]
+    draft.planned = [replace(ACTION, **other)]
     with pytest.raises(StateChanged):
         require_planned(draft, ACTION)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -13,7 +13,7 @@ from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Policy, Qu
 from rotator.policy.failed_attempts import FailedAttempts
 from rotator.policy.holdings import Holdings
 from rotator.policy.ownership import Ownership
-from rotator.policy.rules import make_view
+from rotator.policy.rules import is_urgent, make_view
 from rotator.policy.windows import is_open, openings
 from rotator.reasons import Reason
 
@@ -31,6 +31,10 @@ class Rank(IntEnum):
     ORPHAN = 7
 
 
+Finding = Action | Skip | Alert | Questions
+"""What a rule returns. Rules write nothing: :meth:`Draft.collect` does."""
+
+
 @dataclass
 class Draft:
     """An account's plan while it is made: what it is made from, and what has been decided.
@@ -38,11 +42,10 @@ class Draft:
     :param snapshot: the account as it was observed; ``views`` are its secrets, by name.
     :param moves: whether a secret may be moved to another Infobip account, which only `rotator rotate` does.
     :param since: the time of the previous sweep, if this one stands for all sweeps between the two in a forecast.
-    :param ranked: actions, to be ordered by rank, then by deadline (or due time), then by name.
+    :param planned: actions, in any order.
     :param deferred: due actions that wait for a slot, or for another sweep because there are too many.
     :param late: ARNs whose rotation gets no slot before the key expires.
-    :param questions: what to read before the actions may be carried out; ``versions`` only if their secrets have any.
-    :param checks: versions that are read in any case.
+    :param asked: what to read before the actions may be carried out; ``versions`` only if their secrets have any.
     """
 
     snapshot: AccountSnapshot
@@ -50,13 +53,12 @@ class Draft:
     now: datetime
     moves: bool = False
     since: datetime | None = None
-    ranked: list[tuple[Rank, Action]] = field(default_factory=list)
+    planned: list[Action] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     deferred: list[Action] = field(default_factory=list)
     late: set[str] = field(default_factory=set)
-    questions: Questions = field(default_factory=Questions)
-    checks: set[tuple[str, str]] = field(default_factory=set)
+    asked: list[Questions] = field(default_factory=list)
     _open: dict[Window, bool] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,23 @@ class Draft:
         self.holdings = Holdings(snapshot, self.views)
         self.ownership = Ownership(snapshot, self.policy.deployment)
         self.attempts = FailedAttempts.of(snapshot, self.holdings, self.ownership, self.now, self.views)
+
+    def collect(self, findings: Iterable[Finding]) -> None:
+        """Add what rules found."""
+        for found in findings:
+            if isinstance(found, Action):
+                self.planned.append(found)
+            elif isinstance(found, Skip):
+                self.skipped.append(found)
+            elif isinstance(found, Alert):
+                self.alerts.append(found)
+            else:
+                self.asked.append(found)
+
+    @property
+    def questions(self) -> Questions:
+        """All that has to be read."""
+        return Questions.merged(self.asked)
 
     def is_open(self, window: Window) -> bool:
         """Whether a window is open in this sweep, or was open in one that this sweep stands for."""
@@ -93,15 +112,22 @@ class Draft:
         return lambda arn, key_id: found.get((arn, key_id)) or wholly.get(arn)
 
     def actions(self) -> list[Action]:
-        """Return all actions in order."""
-        return [action for _, action in sorted(self.ranked, key=_order)]
+        """Return all actions in order: by rank, then by deadline (or due time), then by name."""
+        return sorted(self.planned, key=self._order)
+
+    def _order(self, action: Action) -> tuple[Rank, datetime, str, str]:
+        return self._rank(action), action.deadline or action.due_at, action.secret, action.key_id or ""
+
+    def _rank(self, action: Action) -> Rank:
+        if action.reason is Reason.ORPHAN:
+            return Rank.ORPHAN
+        if action.kind is not ActionKind.ROTATE:
+            return Rank[action.kind.name]
+        if self.attempts.created_today(action.arn):
+            return Rank.ROTATE_AGAIN
+        return Rank.ROTATE_URGENT if is_urgent(action, self.now) else Rank.ROTATE
 
 
 def uses_quota(action: Action) -> bool:
     """Whether an action takes a create or an update of the day's limit."""
     return action.costs_update or action.kind in (ActionKind.ROTATE, ActionKind.RESUME)
-
-
-def _order(item: tuple[Rank, Action]) -> tuple[Rank, datetime, str, str]:
-    rank, action = item
-    return rank, action.deadline or action.due_at, action.secret, action.key_id or ""

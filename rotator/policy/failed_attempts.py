@@ -84,9 +84,9 @@ class FailedAttempts:
             found = replace(found, paused=sum(len(found.rejected_for(view, now)) >= MAX_REJECTED for view in views))
         return found
 
-    def created_today(self, entry: SecretEntry) -> bool:
+    def created_today(self, arn: str) -> bool:
         """Whether a key was created for a secret in the last 24 hours, promoted or not."""
-        return bool(self.today) and secret_id(entry.arn) in self.today
+        return bool(self.today) and secret_id(arn) in self.today
 
     def rejected_for(self, view: View, now: datetime) -> tuple[datetime, ...]:
         """Return when a secret's recently rejected replacements were created, in order."""

@@ -19,7 +19,7 @@ def require_planned(draft: Draft, action: Action) -> None:
     :raises StateChanged: it waits, is no longer due, or depends on what has not been read.
     """
     what = f"{_DONE[action.kind]} of key {action.key_id} of {action.secret}"
-    if any(_identity(each) == _identity(action) for _, each in draft.ranked):
+    if any(_identity(each) == _identity(action) for each in draft.planned):
         if action.key_id in draft.questions.copies:
             raise StateChanged(
                 f"the {what} was deferred: the managed secrets have not been searched for it",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Questions, SecretEntry
-from rotator.policy.draft import Draft, Rank
+from rotator.policy.draft import Draft, Finding
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.rules import SKIP_MOVE_WHEN, SKIP_WHEN, first, make_view
@@ -24,13 +25,13 @@ PRUNED_AFTER = timedelta(hours=24)
 REPORT_UNKNOWN = timedelta(days=14)
 
 
-def plan_orphans(draft: Draft) -> None:
+def plan_orphans(draft: Draft) -> Iterator[Finding]:
     """Plan to revoke, or report, keys of this deployment that the secret in their name does not contain."""
     snapshot, holdings, ownership, now = draft.snapshot, draft.holdings, draft.ownership, draft.now
     if snapshot.unlisted:
         return  # a secret that was not listed may contain any of them
     account = printable(snapshot.account, limit=60)
-    resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
+    resuming = {action.key_id for action in draft.planned if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret, so only the names of the others are parsed.
     loose = [key for key in holdings.loose if key.alive(now)]
     for key in sorted(loose, key=lambda key: key.id):
@@ -40,14 +41,13 @@ def plan_orphans(draft: Draft) -> None:
         owner = holdings.owner(name)
         if name.secret_id is None:
             what = f"has a name in the old format for {printable(name.secret)}, which does not prove ownership"
-            _report(draft, account, key, what)
+            yield _report(account, key, what)
         elif owner is None:
             # A secret of that name may be listed here, but with another ARN.
             where = "an unknown ARN (a deleted secret, or one in another region or AWS account that may use it)"
-            _report(draft, account, key, f"is named after {printable(name.secret)} with {where}")
+            yield _report(account, key, f"is named after {printable(name.secret)} with {where}")
         elif name.version_id in owner.versions:
-            _report(
-                draft,
+            yield _report(
                 account,
                 key,
                 f"has the name of version {name.version_id} of {owner.name} but no label there: it was re-enabled, its "
@@ -55,17 +55,17 @@ def plan_orphans(draft: Draft) -> None:
                 owner,
             )
         elif not shows_nothing(snapshot, owner, now):
-            draft.questions.include(_to_be_read(snapshot, owner, key))
+            yield _to_be_read(snapshot, owner, key)
             doubt = orphan_doubt(snapshot, owner, key, name.version_id, now)
             unread = [each.title for each in snapshot.unreadable if read_lifecycle(each).current_key is None]
             if doubt:
-                _report(draft, account, key, doubt, owner)
+                yield _report(account, key, doubt, owner)
             elif unread:
                 names = some_of(sorted(unread), 3)
                 what = f"was never stored under its own version, but {names} can't be read and may contain it"
-                _report(draft, account, key, what, owner, Reason.UNREADABLE)
+                yield _report(account, key, what, owner, Reason.UNREADABLE)
             else:
-                draft.ranked.append((Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id)))
+                yield _revocation(snapshot, owner, key, name.version_id)
 
 
 def _to_be_read(snapshot: AccountSnapshot, owner: SecretEntry, key: Key) -> Questions:
@@ -114,14 +114,9 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
 
 
 def _report(
-    draft: Draft,
-    account: str,
-    key: Key,
-    what: str,
-    owner: SecretEntry | None = None,
-    kind: Reason = Reason.KEY_REENABLED,
-) -> None:
-    """Alert about a key that may be in use elsewhere, so that an operator decides."""
+    account: str, key: Key, what: str, owner: SecretEntry | None = None, kind: Reason = Reason.KEY_REENABLED
+) -> Alert:
+    """Return the alert about a key that may be in use elsewhere, so that an operator decides."""
     kind = Reason.ORPHAN_UNPROVEN if owner is None else kind
     message = Message.of(
         "key {key} {what}; if it is not in use, revoke it: `rotator revoke --key-id {id} --account {account} --reason "
@@ -132,10 +127,10 @@ def _report(
         account=account,
     )
     secret, location = (owner.name, owner.location) if owner is not None else (None, None)
-    draft.alerts.append(Alert(kind, message, secret, key.id, location=location))
+    return Alert(kind, message, secret, key.id, location=location)
 
 
-def report_unknown(draft: Draft) -> None:
+def report_unknown(draft: Draft) -> Iterator[Alert]:
     """Report keys that no secret contains and that expire soon. They are never changed."""
     if draft.snapshot.unlisted:
         return
@@ -152,4 +147,4 @@ def report_unknown(draft: Draft) -> None:
                 name=quoted(key.name),
                 left=left,
             )
-            draft.alerts.append(Alert(Reason.UNKNOWN_KEY_EXPIRING, message, key_id=key.id))
+            yield Alert(Reason.UNKNOWN_KEY_EXPIRING, message, key_id=key.id)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import replace
+from collections.abc import Iterator, Set
 from datetime import datetime, timedelta
+from itertools import islice
 
 from rotator.message import KeyId, Message
 from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, Quota, Severity
@@ -22,6 +22,8 @@ from rotator.policy.secret_planner import plan_everything, rotate
 from rotator.reasons import Reason
 
 MANAGEMENT_PASSWORD_OLD = timedelta(days=90)
+MAX_LABEL_CHECKS = 25
+"""How many doubtful labels a sweep checks. After a change of the deployment's name every label is doubtful."""
 _PAGES = "Infobip's key list is inconsistent; keys that it does not contain are read by their ids"
 
 
@@ -47,7 +49,7 @@ def plan_account(
     if (stopped := _wrong_clock(snapshot, quota)) is not None:
         return stopped
     draft = Draft(snapshot, policy, now, moves, since)
-    _report_other_deployments(draft)
+    draft.collect(_report_other_deployments(draft))
     if not snapshot.complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
     if not snapshot.history_complete:
@@ -58,9 +60,9 @@ def plan_account(
     for candidate in candidates:
         rotate(SecretDraft(draft, candidate.view), candidate, starts.get(candidate.view.entry.arn), planned)
     draft.skipped.sort(key=lambda skip: skip.secret)
-    plan_orphans(draft)
-    report_unknown(draft)
-    _report_old_credentials(draft)
+    draft.collect(plan_orphans(draft))
+    draft.collect(report_unknown(draft))
+    draft.collect(_report_old_credentials(draft))
     limit_revocations(draft, force=force)
     actions = draft.actions()
     mine = [view for view in draft.views if secret is None or secret in (view.entry.name, view.entry.arn)]
@@ -104,7 +106,8 @@ def plan_new_value(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> 
         severity = Severity.ERROR if due.reason in BROKEN else Severity.WARNING
         template = "key {key} was stored by another process and must be replaced: {detail}; sweeps replace it"
         key_id = secret.view.key_id
-        secret.alert(due.reason, template, key_id, severity, key=KeyId(key_id or ""), detail=due.detail)
+        values = {"key": KeyId(key_id or ""), "detail": due.detail}
+        draft.collect([secret.alert(due.reason, template, key_id, severity, **values)])
     return AccountPlan(
         snapshot.account,
         quota,
@@ -129,7 +132,7 @@ def plan_secret(snapshot: AccountSnapshot, policy: Policy, now: datetime, arn: s
     for view in draft.views:
         if view.entry.arn == arn:
             plan_everything(SecretDraft(draft, view))
-    plan_orphans(draft)
+    draft.collect(plan_orphans(draft))
     return draft
 
 
@@ -139,9 +142,11 @@ def _questions(draft: Draft, actions: list[Action], arns: Set[str]) -> Questions
     :param arns: the planned secrets.
     """
     asked, acted_on = draft.questions, {action.arn for action in actions}
-    return replace(
-        asked,
-        versions={pair for pair in asked.versions if pair[0] in acted_on} | draft.checks,
+    doubtful = islice((pair for each in draft.asked for pair in each.doubtful), MAX_LABEL_CHECKS)
+    return Questions(
+        versions={*(pair for pair in asked.versions if pair[0] in acted_on), *doubtful},
+        copies=asked.copies,
+        histories=asked.histories,
         history=not draft.snapshot.history and any(uses_quota(action) for action in actions),
         readers={arn: since for arn, since in asked.readers.items() if arn in arns},
         elsewhere={pair for pair in asked.elsewhere if pair[0] in arns},
@@ -171,7 +176,7 @@ def _infobip_account(draft: Draft) -> str | None:
     return ids.pop() if len(ids) == 1 else None
 
 
-def _report_other_deployments(draft: Draft) -> None:
+def _report_other_deployments(draft: Draft) -> Iterator[Alert]:
     """Suspect the setting if it explains why no key in use is this deployment's."""
     deployment = draft.policy.deployment
     others = other_deployments(((view.entry, view.key) for view in draft.views), deployment)
@@ -182,14 +187,13 @@ def _report_other_deployments(draft: Draft) -> None:
             others=" or ".join(others),
             deployment=deployment,
         )
-        draft.alerts.append(Alert(Reason.OTHER_DEPLOYMENT_KEY, message))
+        yield Alert(Reason.OTHER_DEPLOYMENT_KEY, message)
 
 
-def _report_old_credentials(draft: Draft) -> None:
+def _report_old_credentials(draft: Draft) -> Iterator[Alert]:
     management = draft.snapshot.management
     changed = management.last_changed if management is not None else None
     if management is not None and changed is not None and draft.now - changed > MANAGEMENT_PASSWORD_OLD:
         template = "the management password has not been changed for {age}; change it at Infobip, then in this secret"
         message = Message.of(template, age=draft.now - changed)
-        alert = Alert(Reason.MANAGEMENT_PASSWORD_OLD, message, management.name, location=management.location)
-        draft.alerts.append(alert)
+        yield Alert(Reason.MANAGEMENT_PASSWORD_OLD, message, management.name, location=management.location)

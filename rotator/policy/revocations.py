@@ -5,14 +5,15 @@ Read top-down, the lists are the specification.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import Action, ActionKind, Alert, Questions, Quota, Severity, Skip
 from rotator.policy.daily_limit import no_slot_left
-from rotator.policy.draft import Draft
+from rotator.policy.draft import Draft, Finding
 from rotator.policy.gate import LOOK_BACK, not_adopted, promoted_at
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.ownership import OwnershipProof
@@ -26,41 +27,57 @@ Block = Callable[[SecretDraft, Retiring], Decision | Questions | None]
 """Why a revocation waits or is blocked; questions alone if nothing that is known stops it, but this must be read."""
 
 
-def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
+def plan_revocation(secret: SecretDraft, item: Retiring) -> Iterator[Finding]:
     """Plan to revoke a key whose grace period is over, or to remove the labels of one that no longer authenticates."""
-    draft = secret.draft
-    if not secret.to_be_ended(item.version_id, item.key_id, item.revoke_at):
+    snapshot, now = secret.draft.snapshot, secret.draft.now
+    cleaned = secret.label_removal(item.version_id, item.key_id, item.revoke_at)
+    if cleaned is not None:
+        yield cleaned
         return
-    if item.key_id not in draft.snapshot.keys:
-        if item.key_id in draft.snapshot.unread and item.revoke_at <= draft.now:
-            why = "it is not in Infobip's list and could not be read by its id"
-            secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
+    yield from secret.report_superseded(item.key_id)
+    key = snapshot.keys.get(item.key_id)
+    # A label that can't be right is an alert of its own.
+    is_due = max(item.revoke_at, secret.grace_until(item) or item.revoke_at) <= now
+    if key is None and is_due and item.key_id in snapshot.unread:
+        why = "it is not in Infobip's list and could not be read by its id"
+        yield from secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
+    elif key is not None and is_due and not secret.is_foreign(key):
+        yield from _revocation(secret, item)
+
+
+def _revocation(secret: SecretDraft, item: Retiring) -> Iterator[Finding]:
+    """Plan to revoke a key whose grace period is over, unless it waits, its label is wrong, or something blocks it."""
+    waits, asked = _first(WAITS, secret, item)
+    yield from asked
+    if waits is None:
+        proof = secret.check_label(item.version_id, item.key_id)
+        if proof is not None:
+            yield proof
+        if isinstance(proof, Alert):
+            return
+        waits, asked = _first(BLOCKED, secret, item)
+        yield from asked
+    if waits is not None:
+        yield from secret.skip(waits, item.key_id)
         return
-    in_grace_until = secret.grace_until(item)
-    if item.revoke_at > draft.now or (in_grace_until is not None and in_grace_until > draft.now):
-        return  # a label that can't be right is an alert of its own
-    waits = _first(WAITS, secret, item)
-    if waits is None and secret.is_unproven(item.version_id, item.key_id):
-        return
-    blocked = waits or _first(BLOCKED, secret, item)
-    if blocked is not None:
-        secret.skip(blocked, item.key_id)
-        return
-    message = Message.of("grace period ended {time} ago", time=draft.now - item.revoke_at)
+    message = Message.of("grace period ended {time} ago", time=secret.draft.now - item.revoke_at)
     what = item.key_id, item.version_id, message
-    secret.add(secret.action(ActionKind.REVOKE, Reason.GRACE_OVER, *what, due_at=item.revoke_at))
+    what = item.key_id, item.version_id, message
+    yield secret.action(ActionKind.REVOKE, Reason.GRACE_OVER, *what, due_at=item.revoke_at)
 
 
-def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> Decision | None:
-    """Return the first decision, and collect what all blocks up to it have to know."""
+def _first(
+    blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring
+) -> tuple[Decision | None, Sequence[Questions]]:
+    """Return the first decision, and what all blocks up to it have to know."""
+    asked = []
     for block in blocks:
         found = block(secret, item)
         asks = found.asks if isinstance(found, Decision) else found
-        if asks is not None:
-            secret.draft.questions.include(asks)
+        asked += [asks] if asks is not None else []
         if isinstance(found, Decision):
-            return found
-    return None
+            return found, asked
+    return None, asked
 
 
 # ---- what it waits for ----------------------------------------------------------------------------------------------
@@ -191,22 +208,21 @@ def limit_revocations(draft: Draft, *, force: bool) -> None:
 
     :param force: lift the limit.
     """
-    revoking = sorted((item for item in draft.ranked if item[1].costs_update), key=lambda item: item[1].due_at)
+    revoking = sorted((action for action in draft.planned if action.costs_update), key=attrgetter("due_at"))
     active = sum(1 for key in draft.snapshot.keys.values() if key.alive(draft.now))
     limit = max(REVOKE_LIMIT_FLOOR, int(MAX_REVOKE_SHARE * active))
     if force or len(revoking) <= limit:
         return
-    orphans = [item for item in revoking if item[1].reason is Reason.ORPHAN]
-    due = [item for item in revoking if item[1].reason is not Reason.ORPHAN]
-    for item in due[limit:]:
-        action = item[1]
+    orphans = [action for action in revoking if action.reason is Reason.ORPHAN]
+    due = [action for action in revoking if action.reason is not Reason.ORPHAN]
+    for action in due[limit:]:
         message = Message.of(
             "revocation of key {key} waits for the next sweep: a sweep revokes at most {limit} keys",
             key=KeyId(action.key_id or ""),
             limit=limit,
         )
         draft.defer(action, Reason.REVOCATION_LIMIT, message)
-        draft.ranked.remove(item)
+        draft.planned.remove(action)
     if len(orphans) > limit:
         message = Message.of(
             "{orphans} of {active} active keys look like orphans, more than a sweep may revoke ({limit}); none is "
@@ -217,13 +233,13 @@ def limit_revocations(draft: Draft, *, force: bool) -> None:
         )
         draft.alerts.append(Alert(Reason.TOO_MANY_ORPHANS, message, severity=Severity.ERROR))
         waits = Message("its orphans wait for `rotator run --force`")
-        owners = {action.which: action for _, action in orphans}.values()
+        owners = {action.which: action for action in orphans}.values()
         draft.skipped += [
             Skip(each.secret, Reason.TOO_MANY_ORPHANS, waits, location=each.location)
             for each in sorted(owners, key=lambda action: action.secret)
         ]
-    for item in orphans if len(orphans) > limit else orphans[max(0, limit - len(due)) :]:
-        draft.ranked.remove(item)
+    for action in orphans if len(orphans) > limit else orphans[max(0, limit - len(due)) :]:
+        draft.planned.remove(action)
 
 
 def limit_updates(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:

@@ -13,6 +13,7 @@ from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import (
     AccountSnapshot,
+    Action,
     Elsewhere,
     Key,
     Questions,
@@ -363,6 +364,13 @@ ROTATE_WHEN: tuple[Predicate, ...] = (
 
 BROKEN = frozenset({Reason.FIRST_KEY, Reason.KEY_DISABLED, Reason.EXPIRED})
 """Reasons that leave consumers without a working key. Such a rotation waits for nothing."""
+
+
+def is_urgent(rotation: Decision | Action, now: datetime) -> bool:
+    """Whether consumers have no working key, or will have none in a day."""
+    soon = rotation.deadline is not None and rotation.deadline - now <= URGENT
+    return soon or rotation.reason in BROKEN
+
 
 # ---- what keeps a due rotation waiting ------------------------------------------------------------------------------
 

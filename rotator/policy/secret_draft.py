@@ -1,4 +1,4 @@
-"""One secret's part of the plan: its actions, skips and alerts."""
+"""One secret in an account's draft, and what can be found about it: actions, skips, alerts and questions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import Action, ActionKind, Alert, Elsewhere, Key, Questions, Severity, Skip
 from rotator.policy.clock_skew import MAX_SKEW
-from rotator.policy.draft import Draft, Rank
+from rotator.policy.draft import Draft, Finding
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Retiring, replaced_at
@@ -23,7 +23,7 @@ from rotator.text import printable, some_of
 
 @dataclass(slots=True)
 class SecretDraft:
-    """One secret, and what is decided about it."""
+    """One secret in a draft. Its methods return findings and write nothing."""
 
     draft: Draft
     view: View
@@ -36,17 +36,14 @@ class SecretDraft:
         """Return the question for the value of one of the secret's versions."""
         return Questions(versions={(self.view.entry.arn, version_id)})
 
-    def is_unproven(self, version_id: str, key_id: str) -> bool:
-        """Whether a label is to be ignored because the value is another key or none. If so, alert.
-
-        A value that has not been read is to be read.
-        """
+    def check_label(self, version_id: str, key_id: str) -> Alert | Questions | None:
+        """Return the alert about a label that is to be ignored, or the question for the value."""
         ownership = self.ownership(version_id, key_id)
         if ownership is OwnershipProof.UNREAD:
-            self.draft.questions.include(self.ask_value(version_id))
+            return self.ask_value(version_id)
         if ownership is not OwnershipProof.NONE:
-            return False
-        self.alert(
+            return None
+        return self.alert(
             Reason.UNPROVEN_LABEL,
             "version {version} is labelled with key {key}, but its value is a different key; the label is ignored; "
             "remove it with `aws secretsmanager update-secret-version-stage`",
@@ -55,7 +52,6 @@ class SecretDraft:
             version=KeyId(version_id),
             key=KeyId(key_id),
         )
-        return True
 
     def grace_until(self, item: Retiring) -> datetime | None:
         """Return the end of grace if a label's time is too early to be right; ``None`` if the label can be right.
@@ -75,55 +71,42 @@ class SecretDraft:
         made = replaced_at(self.view.life, key, keys) or key.valid_from
         return None if item.revoke_at >= plus(made, -MAX_SKEW) else plus(made, grace)
 
-    def is_active(self, key: Key) -> bool:
-        """Whether a key is enabled and not expired."""
-        return key.enabled and not key.expired(self.draft.now)
+    def is_foreign(self, key: Key) -> bool:
+        """Whether another deployment or another secret's rotation created a key, so that sweeps never revoke it."""
+        return self.draft.ownership.is_foreign(self.view.entry, key)
 
-    def clean(self, version_id: str, key: Key, due_at: datetime | None = None, account: str | None = None) -> None:
-        """Plan to remove the labels of a key that no longer authenticates.
-
-        :param account: the account that has it, if that is another one.
-        """
+    def label_removal(self, version_id: str, key_id: str, due_at: datetime | None = None) -> Action | None:
+        """Return the removal of a superseded key's labels if it no longer authenticates; else ``None``."""
+        snapshot, now, account = self.draft.snapshot, self.draft.now, None
+        key = snapshot.keys.get(key_id)
+        if key is None and key_id not in snapshot.unread and key_id in snapshot.elsewhere:
+            key, account = snapshot.elsewhere[key_id].key, snapshot.elsewhere[key_id].account
+        if key is None or (key.enabled and not key.expired(now)):
+            return None
         why = "has expired" if key.enabled else "is disabled"
         where = "" if account is None else " in account {account}"
         message = Message.of(f"it {why}{where}; its labels are removed", account=account)
-        due = min(self.draft.now, due_at or self.draft.now)
-        self.add(self.action(ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due))
+        due = min(now, due_at or now)
+        return self.action(ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due)
 
-    def to_be_ended(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
-        """Return whether a superseded key is to be retired or revoked, as far as Infobip shows the key.
+    def ask_elsewhere(self, key_id: str) -> Iterator[Questions]:
+        """Yield the question which other account has a key that this one does not have."""
+        if key_id not in self.draft.snapshot.elsewhere:
+            yield Questions(elsewhere={(self.view.entry.arn, key_id)})
 
-        If not, its labels are removed because it no longer authenticates, or the key is reported: another deployment or
-        another secret's rotation created it, and sweeps never revoke it.
-        """
-        snapshot = self.draft.snapshot
-        key = snapshot.keys.get(key_id)
-        if key is None:
-            return key_id in snapshot.unread or not self.not_found(version_id, key_id, due_at)
-        if not self.is_active(key):
-            self.clean(version_id, key, due_at)
-            return False
-        return not self.report_foreign_key(key)
+    def report_superseded(self, key_id: str) -> Iterator[Finding]:
+        """Report a superseded key that no sweep revokes: this account does not have it, or it is not this secret's."""
+        key = self.draft.snapshot.keys.get(key_id)
+        if key is not None:
+            yield from self.report_foreign(key)
+        elif key_id not in self.draft.snapshot.unread:
+            yield from self.ask_elsewhere(key_id)
+            yield self._not_found(key_id, self.draft.snapshot.elsewhere.get(key_id) or Elsewhere())
 
-    def find_elsewhere(self, key_id: str) -> Elsewhere | None:
-        """Return which other account has a key that this one does not have; ``None`` if it was not searched for yet."""
-        found = self.draft.snapshot.elsewhere.get(key_id)
-        if found is None:
-            self.draft.questions.elsewhere.add((self.view.entry.arn, key_id))
-        return found
-
-    def not_found(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
-        """Handle a superseded key that the account does not have. Its labels stay, unless another account disabled it.
-
-        :returns: whether its labels are to be removed.
-        """
-        found = self.find_elsewhere(key_id) or Elsewhere()
-        if found.key is not None and not self.is_active(found.key):
-            self.clean(version_id, found.key, due_at, found.account)
-            return True
+    def _not_found(self, key_id: str, found: Elsewhere) -> Alert:
         account = self.draft.snapshot.account
         if found.key is not None:
-            self.alert(
+            return self.alert(
                 Reason.KEY_NOT_FOUND,
                 "the Infobip account {account} has no key {key}, which a label names; account {owner} has it; sweeps "
                 "never revoke it; if no consumer uses it: "
@@ -135,8 +118,7 @@ class SecretDraft:
                 id=key_id,
                 there=quote(printable(found.account or "")),
             )
-            return False
-        self.alert(
+        return self.alert(
             Reason.KEY_NOT_FOUND,
             "the Infobip account {account} has no key {key}, which a label names"
             + (", and {unasked} could not be asked" if found.unasked else "")
@@ -147,7 +129,6 @@ class SecretDraft:
             unasked=some_of(found.unasked, 3),
             commands=" && ".join(self._removals(key_id)),
         )
-        return False
 
     def _removals(self, key_id: str) -> Iterator[str]:
         """Yield the commands that remove a key's labels."""
@@ -157,14 +138,12 @@ class SecretDraft:
                 if key_id in (parse_key_label(label), retires[0] if retires is not None else None):
                     yield removal(self.view.entry.name, label, version)
 
-    def report_foreign_key(self, key: Key) -> bool:
-        """Alert about a key if another deployment or another secret's rotation created it, and return whether."""
-        view, draft = self.view, self.draft
-        if not draft.ownership.is_foreign(view.entry, key):
-            return False
-        name = parse_key_name(key.name)
-        assert name is not None
-        self.alert(
+    def report_foreign(self, key: Key) -> Iterator[Alert]:
+        """Report a key that another deployment or another secret's rotation created."""
+        view, draft, name = self.view, self.draft, parse_key_name(key.name)
+        if name is None or not self.is_foreign(key):
+            return
+        yield self.alert(
             Reason.OTHER_DEPLOYMENT_KEY,
             "key {key} belongs to {owner} according to its name, so sweeps never revoke it; {when}: `rotator revoke "
             "--key-id {id} --account {account} --strategy revoke-only --reason ...`",
@@ -177,7 +156,6 @@ class SecretDraft:
             id=key.id,
             account=draft.snapshot.account,
         )
-        return True
 
     def action(
         self,
@@ -208,23 +186,16 @@ class SecretDraft:
             location=entry.location,
         )
 
-    def add(self, action: Action, rank: Rank | None = None) -> None:
-        """Plan an action on this secret; most kinds have a rank of their own."""
-        self.draft.ranked.append((Rank[action.kind.name] if rank is None else rank, action))
-
-    def skip(self, decision: Decision, key_id: str | None = None, *, everything: bool = False) -> None:
+    def skip(self, decision: Decision, key_id: str | None = None, *, everything: bool = False) -> Iterator[Finding]:
         """Skip the secret's rotation, or the revocation of a key. A decision with a severity is also an alert.
 
         :param everything: skip the rotation and all revocations.
         """
-        entry, draft = self.view.entry, self.draft
-        skip = Skip(
-            entry.name, decision.reason, decision.message, entry.arn, key_id, everything, location=entry.location
-        )
-        draft.skipped.append(skip)
+        entry = self.view.entry
+        what = entry.name, decision.reason, decision.message, entry.arn, key_id, everything
+        yield Skip(*what, location=entry.location)
         if decision.severity is not None:
-            about = key_id or self.view.key_id
-            self._add(decision.reason, decision.message, about, decision.severity)
+            yield self._alert(decision.reason, decision.message, key_id or self.view.key_id, decision.severity)
 
     def alert(
         self,
@@ -233,13 +204,13 @@ class SecretDraft:
         key_id: str | None = None,
         severity: Severity = Severity.WARNING,
         **values: object,
-    ) -> None:
-        """Add an alert about this secret."""
-        self._add(kind, Message.of(template, **values), key_id, severity)
+    ) -> Alert:
+        """Return an alert about this secret."""
+        return self._alert(kind, Message.of(template, **values), key_id, severity)
 
-    def _add(self, kind: Reason, message: Message, key_id: str | None, severity: Severity) -> None:
+    def _alert(self, kind: Reason, message: Message, key_id: str | None, severity: Severity) -> Alert:
         entry = self.view.entry
-        self.draft.alerts.append(Alert(kind, message, entry.name, key_id, severity, location=entry.location))
+        return Alert(kind, message, entry.name, key_id, severity, location=entry.location)
 
 
 def removal(secret: str, label: str, version_id: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from rotator.engine.context import LONGEST_WAIT, Budget, Limit
 from rotator.model import Action, ActionKind, Key, Policy, Quota
 from rotator.policy.daily_limit import UsedSlots, slots_used
-from rotator.policy.draft import Draft, Rank
+from rotator.policy.draft import Draft
 from rotator.policy.revocations import limit_revocations
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, key, snap
@@ -170,7 +170,7 @@ def test_limit_postpones_none_for_ever() -> None:
         draft = Draft(snap(keys=[key(f"K{n}") for n in range(40)]), POLICY, NOW)
         for number in waiting:
             due_at = NOW + number * MINUTE
-            draft.ranked.append((Rank.REVOKE, action(number, due_at=due_at)))
+            draft.planned.append(action(number, due_at=due_at))
         limit_revocations(draft, force=False)
         done = [int(item.secret[1:]) for item in draft.actions()]
         assert len(done) == 10
