@@ -8,17 +8,23 @@ scheduled work stays within its slots and the reserve is kept, whatever is not s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
-from rotator.durations import DAY
+from rotator.durations import DAY, plus
 from rotator.message import Message
-from rotator.model import BEGINS_WITHIN, AccountSnapshot, Action, ActionKind, Policy, Quota
+from rotator.model import BEGINS_WITHIN, AccountSnapshot, Action, ActionKind, Key, Policy, Quota, Window
+from rotator.policy.labels import parse_key_name
+from rotator.policy.windows import openings_until
 
 SLOT_TOLERANCE = timedelta(minutes=10)
 """A slot that is free within this time counts as free. Otherwise a daily sweep would find yesterday's slots still used,
 because yesterday's sweep took seconds or minutes to use them."""
+HORIZON: Final = 400
+"""How many days are scheduled: Infobip's keys expire within a year unless an operator chose otherwise."""
+WEEK: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +172,129 @@ def sweeps_until_next(now: datetime, policy: Policy) -> int:
     most = length_of(policy) // policy.sweep_every + 2
     later = (number for number in range(1, most) if is_first(now + number * policy.sweep_every, policy))
     return next(later, most)
+
+
+# ---- in sweeps to come ----------------------------------------------------------------------------------------------
+
+
+def quota_window(policy: Policy) -> timedelta:
+    """Return how long a used slot stays used, as sweeps see it: a day, rounded up to a multiple of ``sweep_every``."""
+    every = policy.sweep_every
+    return -(-DAY // every) * every
+
+
+def slots_a_day(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> int:
+    """Return how many rotations per day can be counted on in the days to come, if the day's use can be counted.
+
+    Each also uses an update when its old key is revoked. Operators and other programs are assumed to continue creating
+    keys as in the last week, in at most half of the slots, so that a fleet's first day does not count for all others.
+    """
+    since = now - WEEK
+    others = sum(
+        1
+        for key in snapshot.keys.values()
+        if key.valid_from is not None and since < key.valid_from <= now and not _is_ours(key, policy)
+    )
+    return policy.slots - min(round(others * DAY / WEEK), policy.slots // 2)
+
+
+def _is_ours(key: Key, policy: Policy) -> bool:
+    name = parse_key_name(key.name)
+    return name is not None and name.deployment == policy.deployment
+
+
+@dataclass(slots=True)
+class Slots:
+    """The daily limit in sweeps from this one on.
+
+    :param now: this sweep.
+    :param every: the time between two sweeps.
+    :param period: after how many sweeps a slot is free again: a day or, if its use can't be counted, one of its parts.
+        This is what a day means below.
+    :param a_day: how many slots can be counted on in the days to come.
+    :param today: for each slot that scheduled work may use today, the first sweep at which it is free; sorted.
+    :param broken: how many secrets without a working key get a slot before all others.
+    """
+
+    now: datetime
+    every: timedelta
+    period: int
+    a_day: int
+    today: Sequence[int]
+    broken: int
+    last: int = field(init=False)
+    """The last sweep that is scheduled."""
+
+    def __post_init__(self) -> None:
+        self.last = max(HORIZON, HORIZON * DAY // (self.period * self.every)) * self.period
+
+    @property
+    def in_24_hours(self) -> int:
+        """How many slots can be counted on in 24 hours."""
+        return max(self.a_day, self.a_day * DAY // (self.period * self.every))
+
+    @property
+    def free_now(self) -> int:
+        """How many slots are free in this sweep, less those for broken secrets."""
+        return max(0, self.today.count(0) - self.broken)
+
+    def last_open(self, window: Window, begin: int, last: int) -> int | None:
+        """The last sweep from ``begin`` to ``last`` in a window; ``None`` if there is none."""
+        for opens, closes in openings_until(window, self.now, plus(self.now, last * self.every)):
+            opened, closed = max(begin, self.first_from(opens)), min(last, self.first_from(closes) - 1)
+            if opened <= closed:
+                return closed
+        return None
+
+    def last_by(self, moment: datetime) -> int:
+        """The last sweep that is scheduled and not after a moment."""
+        return max(0, min((moment - self.now) // self.every, self.last))
+
+    def first_from(self, moment: datetime) -> int:
+        """The first sweep that is not before a moment."""
+        return -((self.now - moment) // self.every)
+
+    def too_late(self, expiries: Sequence[int], started: int | None = None) -> list[int]:
+        """Return which rotations can't be done in time if windows are ignored and the earliest expiry goes first.
+
+        A rotation that can't be done in time takes no slot from the others.
+
+        :param expiries: the last sweep for each, sorted.
+        :param started: how many others start in this sweep, if none of these does; ``None`` if these may start in it.
+        :returns: indices into ``expiries``.
+        """
+        free, ahead = list(self.today[: self.a_day]), self.broken
+        if started is not None:
+            now = self.today.count(0)
+            used = min(started + self.broken, now)
+            again = max(0, used - max(0, now - self.a_day))  # slots that are free only today do not come back
+            free = sorted([self.period] * again + [max(1, sweep) for sweep in free[again:]])
+            ahead = max(0, self.broken - now)
+        late: list[int] = []
+        for index, expiry in enumerate(expiries):
+            days, slot = divmod(ahead, len(free)) if free else (0, 0)
+            if not free or free[slot] + days * self.period > expiry:
+                late.append(index)
+            else:
+                ahead += 1
+        return late
+
+
+def slots_to_come(
+    snapshot: AccountSnapshot,
+    policy: Policy,
+    now: datetime,
+    used: UsedSlots,
+    broken: int,
+    since: datetime | None = None,
+) -> Slots:
+    """Return the slots from a sweep at ``now`` on; see :class:`Slots` and :meth:`UsedSlots.planned`."""
+    every = policy.sweep_every
+    if not used.counted:
+        today = [0] * used.planned(policy, now, since).creates_left or [sweeps_until_next(now, policy)]
+        return Slots(now, every, -(-length_of(policy) // every), 1, today, broken)
+    period = quota_window(policy) // every
+    # As in the sweep itself, a slot that is free within minutes counts as free.
+    free = (-((now + SLOT_TOLERANCE - at) // every) for at in free_from(used.creates, policy, now))
+    today = [min(period, max(0, sweep)) for sweep in free]
+    return Slots(now, every, period, slots_a_day(snapshot, policy, now), today, broken)

@@ -21,9 +21,8 @@ from rotator.durations import DAY, plus
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Location, OfSecret, Policy
 from rotator.policy.clock_skew import clock_skew
-from rotator.policy.daily_limit import first_sweeps, slots_used
+from rotator.policy.daily_limit import first_sweeps, slots_a_day, slots_used
 from rotator.policy.rules import View, skipped
-from rotator.policy.scheduling import slots_a_day
 from rotator.policy.simulation import SimulatedAccount
 from rotator.reasons import Reason
 

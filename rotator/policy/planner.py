@@ -9,14 +9,14 @@ from itertools import islice
 from rotator.message import KeyId, Message
 from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, Quota, Severity
 from rotator.policy.clock_skew import clock_skew
-from rotator.policy.daily_limit import length_of, slots_used, uncounted
+from rotator.policy.daily_limit import length_of, quota_window, slots_used, uncounted
 from rotator.policy.draft import Draft, uses_quota
 from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.ownership import other_deployments
 from rotator.policy.revocations import limit_revocations, limit_updates
 from rotator.policy.rules import BROKEN, ROTATE_WHEN, first
-from rotator.policy.scheduling import quota_window, schedule
+from rotator.policy.scheduling import schedule
 from rotator.policy.secret_draft import SecretDraft
 from rotator.policy.secret_planner import plan_everything, rotate
 from rotator.reasons import Reason

@@ -62,7 +62,6 @@ def _revocation(secret: SecretDraft, item: Retiring) -> Iterator[Finding]:
         return
     message = Message.of("grace period ended {time} ago", time=secret.draft.now - item.revoke_at)
     what = item.key_id, item.version_id, message
-    what = item.key_id, item.version_id, message
     yield secret.action(ActionKind.REVOKE, Reason.GRACE_OVER, *what, due_at=item.revoke_at)
 
 

@@ -19,26 +19,21 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.durations import DAY, LAST, plus
+from rotator.durations import LAST, plus
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Alert, Key, Policy, Severity, Window
-from rotator.policy.daily_limit import SLOT_TOLERANCE, UsedSlots, free_from, length_of, sweeps_until_next
+from rotator.model import Alert, Severity, Window
+from rotator.policy.daily_limit import Slots, UsedSlots, slots_to_come
 from rotator.policy.draft import Draft
-from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
-from rotator.policy.windows import openings_until
 from rotator.reasons import Reason
 from rotator.text import printable, some_of
 
-HORIZON: Final = 400
-"""How many days are scheduled: Infobip's keys expire within a year unless an operator chose otherwise."""
 SAFETY_MARGIN: Final = timedelta(days=3)
 """How long before its expiry a key scheduled early is replaced, so that an outage of that length costs no key."""
-WEEK: Final = timedelta(days=7)
 MAX_NAMES: Final = 5
 """How many keys an alert names."""
 
@@ -90,7 +85,7 @@ def schedule(
     ordered = sorted(candidates, key=lambda one: (one.expires_at or LAST, one.view.entry.name))
     again = [one for one in ordered if one.due and one.again]
     broken = sorted((one for one in ordered if one.has_no_working_key and not one.again), key=_since)
-    slots = _slots(draft, len(broken), used)
+    slots = slots_to_come(draft.snapshot, draft.policy, draft.now, used, len(broken), draft.since)
     _alert_not_in_time(draft, ordered, slots)
     chosen = broken[: slots.today.count(0)]
     if slots.free_now:
@@ -108,124 +103,6 @@ def _since(one: Candidate) -> datetime:
     return one.decision.deadline or one.decision.due_at or LAST
 
 
-# ---- slots ----------------------------------------------------------------------------------------------------------
-
-
-def quota_window(policy: Policy) -> timedelta:
-    """Return how long a used slot stays used, as sweeps see it: a day, rounded up to a multiple of ``sweep_every``."""
-    every = policy.sweep_every
-    return -(-DAY // every) * every
-
-
-def slots_a_day(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> int:
-    """Return how many rotations per day can be counted on in the days to come, if the day's use can be counted.
-
-    Each also uses an update when its old key is revoked. Operators and other programs are assumed to continue creating
-    keys as in the last week, in at most half of the slots, so that a fleet's first day does not count for all others.
-    """
-    since = now - WEEK
-    others = sum(
-        1
-        for key in snapshot.keys.values()
-        if key.valid_from is not None and since < key.valid_from <= now and not _is_ours(key, policy)
-    )
-    return policy.slots - min(round(others * DAY / WEEK), policy.slots // 2)
-
-
-def _is_ours(key: Key, policy: Policy) -> bool:
-    name = parse_key_name(key.name)
-    return name is not None and name.deployment == policy.deployment
-
-
-@dataclass(slots=True)
-class Slots:
-    """The daily limit in sweeps from this one on.
-
-    :param now: this sweep.
-    :param every: the time between two sweeps.
-    :param period: after how many sweeps a slot is free again: a day or, if its use can't be counted, one of its parts.
-        This is what a day means below.
-    :param a_day: how many slots can be counted on in the days to come.
-    :param today: for each slot that scheduled work may use today, the first sweep at which it is free; sorted.
-    :param broken: how many secrets without a working key get a slot before all others.
-    """
-
-    now: datetime
-    every: timedelta
-    period: int
-    a_day: int
-    today: Sequence[int]
-    broken: int
-    last: int = field(init=False)
-    """The last sweep that is scheduled."""
-
-    def __post_init__(self) -> None:
-        self.last = max(HORIZON, HORIZON * DAY // (self.period * self.every)) * self.period
-
-    @property
-    def in_24_hours(self) -> int:
-        """How many slots can be counted on in 24 hours."""
-        return max(self.a_day, self.a_day * DAY // (self.period * self.every))
-
-    @property
-    def free_now(self) -> int:
-        """How many slots are free in this sweep, less those for broken secrets."""
-        return max(0, self.today.count(0) - self.broken)
-
-    def last_open(self, window: Window, begin: int, last: int) -> int | None:
-        """The last sweep from ``begin`` to ``last`` in a window; ``None`` if there is none."""
-        for opens, closes in openings_until(window, self.now, plus(self.now, last * self.every)):
-            opened, closed = max(begin, self.first_from(opens)), min(last, self.first_from(closes) - 1)
-            if opened <= closed:
-                return closed
-        return None
-
-    def last_by(self, moment: datetime) -> int:
-        """The last sweep that is scheduled and not after a moment."""
-        return max(0, min((moment - self.now) // self.every, self.last))
-
-    def first_from(self, moment: datetime) -> int:
-        """The first sweep that is not before a moment."""
-        return -((self.now - moment) // self.every)
-
-    def too_late(self, expiries: Sequence[int], started: int | None = None) -> list[int]:
-        """Return which rotations can't be done in time if windows are ignored and the earliest expiry goes first.
-
-        A rotation that can't be done in time takes no slot from the others.
-
-        :param expiries: the last sweep for each, sorted.
-        :param started: how many others start in this sweep, if none of these does; ``None`` if these may start in it.
-        :returns: indices into ``expiries``.
-        """
-        free, ahead = list(self.today[: self.a_day]), self.broken
-        if started is not None:
-            now = self.today.count(0)
-            used = min(started + self.broken, now)
-            again = max(0, used - max(0, now - self.a_day))  # slots that are free only today do not come back
-            free = sorted([self.period] * again + [max(1, sweep) for sweep in free[again:]])
-            ahead = max(0, self.broken - now)
-        late: list[int] = []
-        for index, expiry in enumerate(expiries):
-            days, slot = divmod(ahead, len(free)) if free else (0, 0)
-            if not free or free[slot] + days * self.period > expiry:
-                late.append(index)
-            else:
-                ahead += 1
-        return late
-
-
-def _slots(draft: Draft, broken: int, used: UsedSlots) -> Slots:
-    policy, now, every = draft.policy, draft.now, draft.policy.sweep_every
-    if not used.counted:
-        today = [0] * used.planned(policy, now, draft.since).creates_left or [sweeps_until_next(now, policy)]
-        return Slots(now, every, -(-length_of(policy) // every), 1, today, broken)
-    period = quota_window(policy) // every
-    # As in the sweep itself, a slot that is free within minutes counts as free.
-    free = (-((now + SLOT_TOLERANCE - at) // every) for at in free_from(used.creates, policy, now))
-    today = [min(period, max(0, sweep)) for sweep in free]
-    return Slots(now, every, period, slots_a_day(draft.snapshot, policy, now), today, broken)
-
-
 # ---- what is to be scheduled ----------------------------------------------------------------------------------------
 
 
@@ -233,7 +110,6 @@ def _slots(draft: Draft, broken: int, used: UsedSlots) -> Slots:
 class _Job:
     """A candidate in sweeps.
 
-    :param due: whether it starts now if a slot is free.
     :param able: whether it could start now if it had no window.
     :param open: whether its window allows it to start now.
     :param last: the last sweep at which it should start.
@@ -243,7 +119,6 @@ class _Job:
     """
 
     candidate: Candidate
-    due: bool
     able: bool
     open: bool
     last: int
@@ -267,34 +142,42 @@ def margin(view: View) -> timedelta:
 
 
 def _job(candidate: Candidate, slots: Slots, draft: Draft) -> _Job:
-    period, window = slots.period, candidate.window
-    expiry = last = slots.last
-    ready = 1
-    if candidate.expires_at is not None:
-        expiry = max(0, min(last, slots.first_from(candidate.expires_at) - 1))
-        last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
-    if candidate.decision is None:
-        due_at = renew_at(candidate.view.spec, candidate.view.key)
-        ready = period if due_at is None else max(0, min(period, slots.first_from(due_at)))
-        last = max(last, min(ready, expiry))  # what is due by then need not start earlier
-    must = max(last, expiry - period)
-    is_open = window is None or draft.is_open(window)
-    if window is not None and is_open:
-        last = slots.last_open(window, 0, last) or 0
-    elif window is not None:  # if it opens too late, it is ignored
-        opens_at = slots.last_open(window, 1, last)
-        opens_at = slots.last_open(window, 1, expiry) if opens_at is None else opens_at
-        if opens_at is None:
-            is_open, window = True, None
-        else:
-            last, ready = opens_at, ready if opens_at >= period else 1
-    begin, end = max(1, ready), min(last, period - 1)
-    if window is not None:
-        today = not candidate.due and slots.last_open(window, begin, end) is not None
-    else:
-        today = candidate.decision is None and begin <= end
+    ready, last, expiry = _times(candidate, slots)
+    must = max(last, expiry - slots.period)
     able = candidate.due or first(ROTATE_BLOCKED, candidate.view, draft.now) is None
-    return _Job(candidate, candidate.due, able, is_open, last, today, must)
+    window = candidate.window
+    is_open = window is None or draft.is_open(window)
+    opening = None if window is None else _opening(window, slots, last, expiry, is_open=is_open)
+    if window is None or opening is None:
+        today = candidate.decision is None and max(1, ready) <= min(last, slots.period - 1)
+        return _Job(candidate, able, True, last, today, must)
+    begin = max(1, ready) if is_open or opening >= slots.period else 1
+    today = not candidate.due and slots.last_open(window, begin, min(opening, slots.period - 1)) is not None
+    return _Job(candidate, able, is_open, opening, today, must)
+
+
+def _times(candidate: Candidate, slots: Slots) -> tuple[int, int, int]:
+    """Return the sweep from which on a rotation can start, the last at which it should, and the last before the expiry.
+
+    Windows are ignored.
+    """
+    expiry = last = slots.last
+    if candidate.expires_at is not None:
+        expiry = max(0, min(slots.last, slots.first_from(candidate.expires_at) - 1))
+        last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
+    if candidate.decision is not None:
+        return 1, last, expiry
+    due_at = renew_at(candidate.view.spec, candidate.view.key)
+    ready = slots.period if due_at is None else max(0, min(slots.period, slots.first_from(due_at)))
+    return ready, max(last, min(ready, expiry)), expiry  # what is due by then need not start earlier
+
+
+def _opening(window: Window, slots: Slots, last: int, expiry: int, *, is_open: bool) -> int | None:
+    """Return the last sweep in a window that is early enough; ``None`` if it opens too late and is ignored."""
+    if is_open:
+        return slots.last_open(window, 0, last) or 0
+    opening = slots.last_open(window, 1, last)
+    return slots.last_open(window, 1, expiry) if opening is None else opening
 
 
 # ---- the schedule ---------------------------------------------------------------------------------------------------
@@ -314,7 +197,7 @@ def _start_now(slots: Slots, jobs: Sequence[_Job]) -> tuple[list[_Job], int]:
 
     for job in sorted(jobs, key=lambda job: job.last):
         slot = bisect_right(today, job.last) - 1
-        if job.due and today[:1] == [0]:
+        if job.candidate.due and today[:1] == [0]:
             start(job)
         elif job.today and slot >= 0:
             del today[slot]

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.model import AccountPlan, Alert, Key, Policy, SecretEntry, Severity
+from rotator.policy.daily_limit import Slots, quota_window
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import make_view
-from rotator.policy.scheduling import MAX_NAMES, Slots, margin, quota_window
+from rotator.policy.scheduling import MAX_NAMES, margin
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, Case, key, secret, snap, tagged
 from tests.policy.tables import table
