@@ -327,6 +327,20 @@ def test_failed_revocation_is_due_next_sweep(world: EmergencyWorld, how: str, la
     world.calm()
 
 
+def test_failed_revocation_is_tried_at_end() -> None:
+    world = EmergencyWorld()
+    key = world.secret(NAME)
+    world.fault(FaultKind.STATUS_BEFORE, ("PUT", key.id), status=503)
+
+    def before(_operation: str, _name: str) -> None:
+        if any(call.method == "PUT" for call in world.infobip.calls):
+            world.infobip.faults.clear()  # the first call to AWS after the failure reads the secret again
+
+    world.store.before = before
+    assert world.revoke().ok
+    assert not world.works(key)
+
+
 def test_kept_unadopted_key_is_swept(world: EmergencyWorld) -> None:
     key = world.secret(NAME, adopted=False)
     world.fault(FaultKind.STATUS_BEFORE, UPDATE, status=500)

@@ -12,9 +12,9 @@ import pytest
 from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options, SimKey
-from tests.emergencies import REPLACE_FIRST, REVOKE_FIRST, REVOKE_ONLY, EmergencyWorld, named
+from tests.emergencies import REPLACE_FIRST, REVOKE_FIRST, REVOKE_ONLY, EmergencyWorld, named, refused
 from tests.support.faulty_infobip import Fault, FaultKind
-from tests.world import NAME
+from tests.world import HOUR, NAME
 
 REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
 INCIDENTS = ["INC-1", None]
@@ -112,6 +112,17 @@ def test_edit_makes_no_new_emergency(world: EmergencyWorld, incident: str | None
     assert report.ok, report.errors
     assert not world.works(key)
     assert (world.current_key(NAME).id, world.works(made), len(world.infobip.keys())) == (made.id, True, keys)
+
+
+def test_old_incident_number_is_refused(world: EmergencyWorld) -> None:
+    """Threat: a number that is used again, which would spare the current key. After 24 hours it is no retry."""
+    world.secret(NAME)
+    assert world.revoke(incident="INC-1").ok
+    made = world.current_key(NAME)
+    world.pass_time(25 * HOUR)
+    with refused(Reason.EMERGENCY, made.id, "INC-1"):
+        world.revoke(incident="INC-1")
+    assert world.works(made)
 
 
 def test_failing_account_stops_no_other(world: EmergencyWorld) -> None:
