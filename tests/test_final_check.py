@@ -348,6 +348,23 @@ def test_orphan_is_not_revoked(change: Act) -> None:
     assert orphan(world).enabled is (change is not is_disabled)
 
 
+@pytest.mark.parametrize("account", ["main", "second"])
+@pytest.mark.parametrize(
+    "labels", [("AWSPENDING",), ("rotator:key:OLD", "rotator:retire:OLD:20990101T000000Z")], ids=["pending", "retiring"]
+)
+@pytest.mark.parametrize("field", ["api_key", "fallback"])
+def test_orphan_in_pending_or_retiring(account: str, labels: tuple[str, ...], field: str) -> None:
+    """Threat: a person stores an orphan's value for later, or a secret goes back to it. It is reported, not revoked."""
+    world = orphaned()
+    world.account("second")
+    world.secret(OTHER, account=account)
+    text = json.dumps({"api_key": "other", field: str(orphan(world).value)})
+    world.store.put_value_by_hand(OTHER, text, labels=labels)
+    (plan,) = [each for each in world.sweep().plan.accounts if each.account == "main"]
+    assert orphan(world).enabled
+    assert [alert.key_id for alert in plan.alerts if alert.kind is Reason.KEY_REENABLED] == [orphan(world).id]
+
+
 def test_masked_orphan_stored_by_hand() -> None:
     """Infobip shows no value to compare with the secret's."""
     world = orphaned(Options(reveal=False))

@@ -96,6 +96,20 @@ def test_finish_tests_again(world: EmergencyWorld) -> None:
     assert "AWSPENDING" not in world.labels(NAME).get(token, set())  # the next rotate-secret is not refused
 
 
+@pytest.mark.parametrize("revocable", [True, False])
+def test_rejection_says_if_key_is_revoked(world: EmergencyWorld, revocable: bool) -> None:
+    _, token = begun(world)
+    step(world, token, Step.CREATE)
+    made = max(world.live(), key=lambda key: key.valid_from)
+    world.infobip.change_key(made.id, scopes=frozenset({"sms:manage", "account-management:manage"}))
+    if not revocable:
+        world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", status=403, count=None))
+    with pytest.raises(ReplacementRejected) as raised:
+        step(world, token, Step.FINISH)
+    assert world.infobip.key(made.id).enabled is not revocable
+    assert (f"rotator revoke --key-id {made.id} --account main" in raised.value.advice) is not revocable
+
+
 def killed(world: EmergencyWorld, token: str, which: Step, at: Callable[[str, int, str], bool]) -> bool:
     """One step, ended at a call (when, number, name); gives whether there was such a call."""
 

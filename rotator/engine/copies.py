@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from rotator.engine.observe import Fleet
 from rotator.engine.version_values import stored_key
 from rotator.errors import BadSecretValue, KeyNotFound, SecretNotFound, StoreError
 from rotator.model import AccountSnapshot, Action, SecretEntry
-from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.lifecycle import read_lifecycle, unsettled
 from rotator.policy.ownership import is_current
 from rotator.policy.values import contains
 from rotator.ports import KeyProvider, SecretStore
@@ -21,12 +22,16 @@ from rotator.secret import Secret
 
 @dataclass
 class CurrentValues:
-    """The content of every managed secret seen here, read once a sweep, by the first account that needs it."""
+    """The content of every managed secret seen here, read once a sweep, by the first account that needs it.
+
+    ``AWSCURRENT`` is read for every key that is searched for, other versions only for orphans.
+    """
 
     store: SecretStore
     fleet: Fleet
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _found: Mapping[str, Secret | StoreError] | None = field(default=None, repr=False)
+    _unsettled: list[tuple[SecretEntry, Secret]] | None = field(default=None, repr=False)
 
     def read(self) -> Mapping[str, Secret | StoreError]:
         """The contents by ARN: an error for a secret that can't be read, and no entry for one without a value."""
@@ -35,6 +40,17 @@ class CurrentValues:
                 arns = [entry.arn for entry in self.fleet.every() if entry.deleted_at is None]
                 self._found = self.store.read_many(arns)
             return self._found
+
+    def read_unsettled(self) -> Sequence[tuple[SecretEntry, Secret]]:
+        """The content of every pending and retiring version seen here; one that can't be read is left out."""
+        with self._lock:
+            if self._unsettled is None:
+                self._unsettled = []
+                for entry in self.fleet.every():
+                    for version_id in () if entry.deleted_at is not None else unsettled(entry):
+                        with suppress(StoreError):
+                            self._unsettled.append((entry, self.store.read_content(entry.arn, version_id)))
+            return self._unsettled
 
     def holders(
         self,
@@ -46,7 +62,10 @@ class CurrentValues:
     ) -> tuple[str, ...]:
         """The managed secrets that contain a key in ``AWSCURRENT``, in any field, or have it in its grace period.
 
-        :param holder: the ARN and version that the key is proven for; labels of that secret do not count.
+        An orphan is also searched for in the values of pending and retiring versions, because no label names it.
+
+        :param holder: the ARN and version that the key is proven for; labels of that secret do not count. ``None`` for
+            an orphan.
         """
         value, contents = self._value(provider, snapshot, key_id, holder), self.read()
         own = holder[0] if holder is not None else ""
@@ -55,6 +74,8 @@ class CurrentValues:
             content = contents.get(entry.arn)
             if isinstance(content, Secret) and value is not None and contains(content, value):
                 names.add(entry.name)
+        if holder is None and value is not None:
+            names.update(entry.name for entry, text in self.read_unsettled() if contains(text, value))
         for entry in self.fleet.directory.by_key.get(key_id, ()):
             if entry.arn != own and entry.deleted_at is None and self._claims(entry, key_id, value, now):
                 names.add(entry.name)

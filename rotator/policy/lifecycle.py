@@ -68,6 +68,15 @@ class Lifecycle:
         return frozenset(self.holders).union(item.key_id for item in self.retiring)
 
 
+def unsettled(entry: SecretEntry) -> list[str]:
+    """Return the pending versions, whoever stored them, and the superseded ones that have a label of the rotator."""
+    return [
+        version_id
+        for version_id, labels in sorted(entry.versions.items())
+        if CURRENT not in labels and any(label == PENDING or is_own(label) for label in labels)
+    ]
+
+
 def replaced_at(life: Lifecycle, key: Key, keys: Mapping[str, Key]) -> datetime | None:
     """Return when this key's replacement was created. That is the oldest newer key that the secret's labels name.
 

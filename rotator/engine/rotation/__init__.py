@@ -17,7 +17,7 @@ from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import compare, key_request, make_key
 from rotator.engine.rotation.promote import check_again_if_stale, probe, promote, stage
 from rotator.engine.secret_changes import require_as_planned, unlabel
-from rotator.errors import BadSecretValue, KeyNotFound, Refused, ReplacementRejected, StateChanged
+from rotator.errors import BadSecretValue, KeyNotFound, Refused, StateChanged
 from rotator.model import Action, ActionKind, Key, Promoted, SecretEntry
 from rotator.policy.labels import PENDING, key_name
 from rotator.policy.lifecycle import Lifecycle, is_labelled, read_lifecycle, stored_after, was_never_current
@@ -188,8 +188,7 @@ class Rotation:
             # The response has no value.
             value = self.context.provider.get_key(key.id).value
         if value is None:
-            attempt.give_up(key)
-            raise ReplacementRejected(f"Infobip did not return the value of the new key {key.id}; the key was revoked")
+            attempt.reject(key, "was returned without its value")
         if stored is None:
             # AWS makes a secret's first version current automatically, so its key is probed before it is stored.
             probe(attempt, key, value)

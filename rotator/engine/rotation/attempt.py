@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from shlex import quote
+from typing import NoReturn
 
 from rotator.engine.context import AccountContext
 from rotator.engine.revoke import revoke_key
 from rotator.engine.secret_changes import unlabel
-from rotator.errors import RotatorError
+from rotator.errors import ReplacementRejected, RotatorError
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.telemetry.consumer_events import REVOKED
+from rotator.text import printable
 
 STALE_CREATE = timedelta(minutes=10)
 """A key older than this is checked and probed again before it is promoted; the run that created it must have ended."""
@@ -31,6 +34,7 @@ class Attempt:
     :param staged: whether the replacement is stored in its version.
     :param asked_at: when this run asked for the key, if it did.
     :param checked_at: when this run last read the key at Infobip, or asked for it.
+    :param revoked: whether this run revoked the replacement.
     """
 
     context: AccountContext
@@ -45,6 +49,7 @@ class Attempt:
     staged: bool = False
     asked_at: datetime | None = None
     checked_at: datetime | None = None
+    revoked: bool = False
 
     def now(self) -> datetime:
         """The time by Infobip's clock."""
@@ -53,6 +58,21 @@ class Attempt:
     def fields(self, key_id: str | None) -> dict[str, object]:
         """The audit fields of this attempt."""
         return self.entry.version_fields(self.version_id, key_id, self.reason)
+
+    def reject(self, key: Key, why: str, advice: str = "") -> NoReturn:
+        """Give up a key that must not be promoted.
+
+        :param why: what is wrong with the key, as a verb phrase.
+        :raises ReplacementRejected: always; it says whether the key is revoked.
+        """
+        self.give_up(key)
+        why = f"the new key {key.id} for {self.entry.name} {why}"
+        if self.revoked:
+            raise ReplacementRejected(f"{why}; it was revoked", advice=advice)
+        command = f"rotator revoke --key-id {key.id} --account {quote(printable(self.context.account))} --reason ..."
+        raise ReplacementRejected(
+            f"{why}; it was NOT revoked", advice=f"The next sweep tries to revoke it. To do it now: `{command}`."
+        )
 
     def give_up(self, key: Key, *, revoke: bool = True, contested: bool = False) -> None:
         """Revoke the new key and remove its labels, unless another process works, or worked, on it.
@@ -95,6 +115,7 @@ class Attempt:
         if not self.context.use_update():
             return False
         revoke_key(self.context, key, self.now(), self.fields(key.id))
+        self.revoked = True
         self.context.publish(REVOKED, secret_arn=self.entry.arn, **self.fields(key.id))
         return True
 

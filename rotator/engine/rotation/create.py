@@ -8,7 +8,7 @@ from datetime import timedelta
 from rotator.audit_events import Event
 from rotator.engine.context import limit_used_up
 from rotator.engine.rotation.attempt import Attempt
-from rotator.errors import OutcomeUnknown, ProviderError, Refused, ReplacementRejected
+from rotator.errors import OutcomeUnknown, ProviderError, Refused
 from rotator.model import Key
 from rotator.policy.key_lifetime import lifetime
 from rotator.policy.labels import key_name
@@ -137,12 +137,11 @@ def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = 
         differences.append("enabled")
     if not differences:
         return
-    error = f"key {key.id} differs from the request in {', '.join(differences)}"
-    attempt.context.emit(Event.KEY_REJECTED, "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}")
-    attempt.give_up(key)
-    raise ReplacementRejected(
-        f"the replacement for {attempt.entry.name} was rejected and revoked: {error}",
-        advice="Check the management user's permissions and the account settings at Infobip against the old key.",
+    what = f"differs from the request in {', '.join(differences)}"
+    error = f"ReplacementRejected: key {key.id} {what}"
+    attempt.context.emit(Event.KEY_REJECTED, "failure", **attempt.fields(key.id), error=error)
+    attempt.reject(
+        key, what, "Check the management user's permissions and the account settings at Infobip against the old key."
     )
 
 

@@ -13,7 +13,6 @@ from rotator.errors import (
     LostRace,
     PreconditionFailed,
     ProviderUnavailable,
-    ReplacementRejected,
     RotatorError,
     StateChanged,
     StoreError,
@@ -120,10 +119,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     if key.allowed_ips:
         advice = "If its allowedIPs exclude the rotator on purpose, add the tag rotator:verify=skip."
     emit(Event.KEY_REJECTED, "failure", **fields, error=f"ReplacementRejected: {found.detail}")
-    attempt.give_up(key)
-    raise ReplacementRejected(
-        f"the new key {key.id} for {name} does not authenticate ({found.detail}); it was revoked", advice=advice
-    )
+    attempt.reject(key, f"does not authenticate ({found.detail})", advice)
 
 
 def promote(attempt: Attempt, key: Key) -> Promoted:
