@@ -28,13 +28,14 @@ _LONGEST: Final = timedelta(days=3660)
 
 
 class EvidenceDocument(TypedDict):
-    """``evidence``: the pack that was written. ``rows`` counts each table's lines."""
+    """``evidence``: the pack that was written. ``rows`` counts each table's lines; ``notes``: what it lacks."""
 
     folder: str
     rows: dict[str, int]
     sources: int
     chain_intact: bool
     gaps: int
+    notes: list[str]
     signed_by: str | None
     errors: NotRequired[list[AccountError]]
 
@@ -82,8 +83,8 @@ def evidence(
     exceptions, unexplained), a summary, and a manifest with the SHA-256 of
     each file. Changes nothing else.
 
-    Exits 1 if an account can't be read, the audit trail has missing or altered
-    lines, or a file or the signature differs.
+    Exits 1 if an account or a store can't be read, the audit trail has missing
+    or altered lines, or a file or the signature differs.
 
     \b
     Examples:
@@ -129,10 +130,11 @@ def evidence(
         "sources": len(sources),
         "chain_intact": not made.manifest["problem_count"],
         "gaps": made.manifest["gap_count"],
+        "notes": made.manifest["notes"],
         "signed_by": made.manifest["signed_by"],
     }
     call.result(document | errors_field(made.broken), _parts(target, made))
-    return 1 if made.broken or made.manifest["problem_count"] else 0
+    return 0 if made.ok else 1
 
 
 def _parts(folder: Path, made: pack.Pack) -> Iterator[RenderableType]:

@@ -136,7 +136,8 @@ class History:
     def _take(self, source: TableRow, line: dict[str, Any]) -> None:
         def text(name: str) -> str:
             value = line.get(name)
-            value = " ".join(each for each in value if isinstance(each, str)) if isinstance(value, list) else value
+            if isinstance(value, list):
+                value = " ".join(each for each in value if isinstance(each, str))
             return value[:_LONGEST] if isinstance(value, str) else ""
 
         if text("secret") and text("region"):  # two stores may have secrets of one name
@@ -168,7 +169,8 @@ class History:
 
     def _step(self, at: datetime, step: str, outcome: str, text: Callable[[str], str]) -> None:
         account, key_id, secret = text("account"), text("key_id"), text("secret")
-        life = self.keys.setdefault((account, key_id), KeyLife(account, key_id))
+        life = self.keys.get((account, key_id)) or KeyLife(account, key_id)
+        self.keys[account, key_id] = life
         newest = life.last.get((step, outcome), at) <= at
         if newest:
             life.last[step, outcome] = at

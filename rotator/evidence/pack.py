@@ -36,7 +36,6 @@ FILES: Final = (*(f"{name}.csv" for name in HEADS), "summary.html")
 SEARCH: Final = timedelta(minutes=2)
 """How long CloudTrail is searched, which allows two calls per second."""
 _MOST_LISTED: Final = 1_000
-_LARGEST: Final = 20_000_000
 _LONGEST: Final = 2_000
 _FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
@@ -46,11 +45,18 @@ class Pack:
     """What was written.
 
     :param broken: the accounts that could not be read.
+    :param unlisted: the stores that could not be listed.
     """
 
     manifest: dict[str, Any]
     rows: dict[str, list[TableRow]]
     broken: list[AccountPlan]
+    unlisted: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was read, and the audit trail is intact."""
+        return not (self.broken or self.unlisted or self.manifest["problem_count"])
 
 
 def write_pack(
@@ -71,7 +77,8 @@ def write_pack(
     now, policy = services.clock.now(), services.policy
     snapshots, others = Reconciler(services).snapshots(history=True)
     broken = [plan for plan in others if plan.error is not None]
-    notes = list(_limits(snapshots, broken))
+    unlisted = sorted({store for each in snapshots for store in each.unlisted})
+    notes = list(_limits(snapshots, broken, unlisted))
     if now < history.end:
         notes.append("The period had not ended when the pack was made.")
     rows = {
@@ -101,14 +108,14 @@ def write_pack(
         texts[SIGNATURE] = json.dumps(key.sign(text.encode()), indent=2) + "\n"
     for name, content in (texts | {MANIFEST: text}).items():
         write_page(folder / name, content)
-    return Pack(manifest, rows, broken)
+    return Pack(manifest, rows, broken, unlisted)
 
 
-def _limits(snapshots: tuple[AccountSnapshot, ...], broken: list[AccountPlan]) -> Iterator[str]:
+def _limits(snapshots: tuple[AccountSnapshot, ...], broken: list[AccountPlan], unlisted: list[str]) -> Iterator[str]:
     """Yield what the tables can't show."""
     for plan in broken:
         yield f"Account {plan.account} could not be read, so its secrets and keys are missing: {plan.error}"
-    for store in sorted({store for each in snapshots for store in each.unlisted}):
+    for store in unlisted:
         yield f"Store {store} could not be listed, so its secrets are missing."
     for each in snapshots:
         if not each.complete:

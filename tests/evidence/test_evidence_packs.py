@@ -242,6 +242,11 @@ def test_stores_with_one_name_are_told_apart(pack: Pack) -> None:
     assert rotated.items() <= found.items()
     assert len(rotated) == 1
     assert "current-moved" not in {row["kind"] for row in pack.rows("unexplained")}
+    pack.folder = pack.folder / "partial"
+    lost = f"{REGION} arn:aws:iam::111122223333:role/lost@eu-west-1"
+    ran = pack.make(env={"ROTATOR_STORES": lost, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
+    assert (ran.code, ran.document["chain_intact"]) == (1, True)
+    assert any("111122223333" in note for note in ran.document["notes"])
 
 
 # ---- audit files ----------------------------------------------------------------------------------------------------
@@ -330,18 +335,26 @@ def test_future_is_no_gap(pack: Pack, tmp_path: Path) -> None:
 
 
 def test_hostile_text_is_escaped(pack: Pack, tmp_path: Path) -> None:
-    """Threat: a line carries markup, a formula or a password. It is escaped, or redacted; the rest stays readable."""
+    """Threat: a line carries markup, a formula or a password. It is escaped, or redacted; the rest stays readable. Of
+    warnings only holds are exceptions.
+    """
     pack.stack.account("other", password="tulip-garden")
     first = json.loads(pack.audit.read_text().splitlines()[0])
     texts = ["=1", "+1", "-1", "@x", "\t=1", " =1", "\r@x", "\uff1d1", "<script>x", "<img src=x>"]
     detail = f"=1 tulip-garden {pack.keys[SECRET].value}"
     bad = first | {"run_id": "r", "event": "alert.raised", "outcome": "failure", "detail": detail}
     file = tmp_path / "hostile"
-    file.write_text("".join(json.dumps(bad | {"seq": at, "reason": text}) + "\n" for at, text in enumerate(texts, 1)))
+    lines = [bad | {"seq": at, "reason": text} for at, text in enumerate(texts, 1)]
+    lines += [
+        bad | {"outcome": "success", "seq": at, "reason": text, "secret": "old"}
+        for at, text in ((98, "hold"), (99, "shared-key"))
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     ran = pack.make(audit=file)
     assert (ran.code, [each["account"] for each in ran.document["errors"]]) == (1, ["other"])
     rows = [row for row in pack.rows("exceptions") if row["detail"].startswith("'=1 ")]
-    assert len(rows) == len(texts)
+    assert len(rows) == len(texts) + 1
+    assert [(row["kind"], row["now"]) for row in rows if row["secret"] == "old"] == [("hold", "no")]
     assert not [row for row in rows if row["kind"].strip().startswith(("=", "+", "-", "@", "\uff1d"))]
     page = (pack.folder / "summary.html").read_text(encoding="utf-8")
     assert not re.search("<script|<img", page)
