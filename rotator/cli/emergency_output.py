@@ -59,8 +59,9 @@ class EmergencyOutput:
     :param errors: those that are in no report; ``more`` are further fields of the document.
     """
 
-    def __init__(self, app: App, call: Call, incident: str | None) -> None:
-        self.app, self.call, self.incident = app, call, incident
+    def __init__(self, app: App, call: Call, strategy: Strategy, incident: str | None, *, dry_run: bool) -> None:
+        self.app, self.call = app, call
+        self.strategy, self.incident, self.dry_run = strategy, incident, dry_run
         self.reports: list[EmergencyReport] = []
         self.errors: list[str] = []
         self.more: dict[str, Any] = {}
@@ -85,11 +86,11 @@ class EmergencyOutput:
         else:
             self.call.text(*self._done_parts(report))
 
-    def write_document(self, strategy: Strategy, *, dry_run: bool) -> None:
+    def write_document(self) -> None:
         """Write ``revoke --json``, after an error too: with what was done before it."""
         if self.call.json:
             run_id = self.app.audit.run_id
-            document = emergency_document(self.reports, strategy, self.incident, run_id, dry_run=dry_run)
+            document = emergency_document(self.reports, self.strategy, self.incident, run_id, dry_run=self.dry_run)
             self.call.document({**document, **self.more, "errors": [*document["errors"], *self.errors]})
 
     def _done_parts(self, report: EmergencyReport) -> Iterator[RenderableType]:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypedDict
 
 from rotator.cli.documents import as_json, shaped
 from rotator.cli.emergency_output import EmergencyOutput
-from rotator.engine.emergency import Emergency, Strategy
+from rotator.engine.emergency import Emergency
 from rotator.engine.emergency.leak_intake import LeakOutcome, LeakResult, revoke_each
 from rotator.errors import ConfigurationError
 from rotator.leaks import MOST_FINDINGS, Leak, LeakReport, Place, is_usable, read_leaks
@@ -123,10 +123,7 @@ def revoke_leaks(
     output: EmergencyOutput,
     leaks: LeakReport,
     emergency: Emergency,
-    strategy: Strategy,
     account: str | None,
-    *,
-    dry_run: bool,
 ) -> bool:
     """Revoke every Infobip key of a text, or show what would be done; each step is shown at once.
 
@@ -146,7 +143,7 @@ def revoke_leaks(
         "leaks": documents,
     }
     call.text(_heading(leaks))
-    for result in revoke_each(emergency, leaks.leaks, strategy, account, dry_run=dry_run):
+    for result in revoke_each(emergency, leaks.leaks, output.strategy, account, dry_run=output.dry_run):
         results.append(result)
         documents.append(_document(result))
         # Redact before wrapping and cutting: a place may contain a value, and half of one would not be found.

@@ -96,29 +96,30 @@ def revoke(
         raise ConfigurationError("--yes and --dry-run cannot be used together", advice="Use one or the other.")
     leaks = read_leaked() if leaked_key_stdin else None
     app = call.open(trigger="emergency")
-    output = EmergencyOutput(app, call, incident)
+    order = Strategy(strategy)
+    output = EmergencyOutput(app, call, order, incident, dry_run=not yes)
     emergency = Emergency(app.services, reason, incident, on_step=output.step)
-    again = _repeat(secret, key_id, account, reason, incident, strategy)
+    again = f"Repeat the command: `rotator {shlex.join(call.arguments)}{'' if leaks is None else ' < file'}`."
     call.interrupted = f"interrupted; nothing was changed so far. {again}"
     try:
         if leaks is None:
-            plan = emergency.plan(Target(secret, key_id, account), Strategy(strategy))
+            plan = emergency.plan(Target(secret, key_id, account), order)
             output.show(plan, emergency.execute(plan) if yes else emergency.dry_run(plan))
             pending = not yes
         else:
-            pending = revoke_leaks(output, leaks, emergency, Strategy(strategy), account, dry_run=not yes)
+            pending = revoke_leaks(output, leaks, emergency, account)
     except RotatorError as error:
         output.errors.append(str(error))
-        output.write_document(Strategy(strategy), dry_run=not yes)
+        output.write_document()
         raise
     finally:
         if emergency.running is not None:  # a signal arrived
             call.interrupted = _interrupted(*emergency.running, again)
             output.reports.append(emergency.running[1])
             output.errors.append(call.interrupted)
-            output.write_document(Strategy(strategy), dry_run=not yes)
+            output.write_document()
     call.interrupted = f"interrupted. {again}"
-    output.write_document(Strategy(strategy), dry_run=not yes)
+    output.write_document()
     if pending:
         call.text("Nothing was changed (--dry-run)." if dry_run else "Nothing was changed. Add --yes to carry it out.")
     if output.failed:
@@ -138,22 +139,6 @@ def _check_selectors(secret: str | None, key_id: str | None, account: str | None
         raise ConfigurationError(
             "--key-id requires --account", advice="Add --account A, the Infobip account that the key belongs to."
         )
-
-
-def _repeat(
-    secret: str | None, key_id: str | None, account: str | None, reason: str, incident: str | None, strategy: str
-) -> str:
-    """The command to repeat, as a sentence."""
-    target = ["--secret", secret] if secret is not None else ["--key-id", key_id] if key_id is not None else []
-    options = [
-        *(target or ["--leaked-key-stdin"]),
-        *(["--account", account] if account is not None else []),
-        *("--reason", reason),
-        *(["--incident", incident] if incident is not None else []),
-        *("--strategy", strategy, "--yes"),
-    ]
-    stdin = "" if target else " < file"
-    return f"Repeat the command: `rotator revoke {shlex.join(map(str, options))}{stdin}`."
 
 
 def _interrupted(plan: EmergencyPlan, report: EmergencyReport, again: str) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -136,14 +137,15 @@ def test_signal_says_what_to_repeat(stack: Stack) -> None:
     stack.infobip.observers.append(
         lambda request, _answer: os.kill(os.getpid(), signal.SIGTERM) if request.method == "PUT" else None
     )
-    ran = stack.run(*BY_SECRET, "--incident", "INC-1", "--yes", "--json")
+    asked = ("--region", "eu-central-1", *BY_SECRET, "--incident", "INC-1", "--yes", "--json")
+    ran = stack.run(*asked)
     assert ran.code == 128 + signal.SIGTERM
     assert replaced(ran.document) == [OTP]
     assert revoked(ran.document) == []
     assert key.id in ran.document["errors"][-1]
     assert "created prod/sms/otp, promoted prod/sms/otp" in ran.err
     assert f"NOT revoked, possibly still valid: {key.id}" in ran.err
-    assert f"`rotator revoke --secret {OTP} --reason leak --incident INC-1 --strategy replace-first --yes`" in ran.err
+    assert f"`rotator {shlex.join(asked)}`" in ran.err
 
 
 # ---- what can't be replaced, and an incident that is named again -----------------------------------------------------
