@@ -9,6 +9,7 @@ from typing import Any, Final
 from botocore import exceptions as boto
 
 from rotator.aws.aws_errors import failure_of
+from rotator.errors import RotatorError
 from rotator.text import printable
 
 _PATTERN: Final = '{ $.run_id = "*" }'
@@ -22,6 +23,7 @@ def audit_lines(client: Any, group: str, begin: datetime, end: datetime) -> Iter
 
     :param client: a ``logs`` client.
     :raises ConfigurationError: the group does not exist, or can't be read.
+    :raises RotatorError: the lines are not complete.
     """
     query: dict[str, Any] = {"logGroupName": group, "filterPattern": _PATTERN}
     query |= {
@@ -35,8 +37,10 @@ def audit_lines(client: Any, group: str, begin: datetime, end: datetime) -> Iter
             if message.startswith("{"):
                 yield message.encode("utf-8", "replace") + b"\n"
         token = page.get("nextToken")
-        if not token or token == query.get("nextToken"):
+        if not token:
             return
+        if token == query.get("nextToken"):
+            raise RotatorError("CloudWatch Logs returned the same page twice", advice="Try again later.")
         query["nextToken"] = token
 
 

@@ -202,7 +202,8 @@ class AuditChecker:
 
     :param on_line: is called with each audit line that repeats no other.
     :param before: the checker of the previous part of the same trail: a run may continue in the next file.
-    :param since: the period's start. Runs that had begun before it may be incomplete at their start.
+    :param since: the period's start. Runs that had begun before it may be incomplete at their start, or refer to a file
+        that is not read.
     """
 
     def __init__(
@@ -231,8 +232,8 @@ class AuditChecker:
         try:
             self._read(readline)
         except (EOFError, OSError):
-            detail = "is the last that can be read" if self._line else "has no line that can be read"
-            self._problem(ProblemKind.CUT_OFF, f"{detail}: the file is cut off or damaged")
+            detail = "is the last that can be read: the file" if self._line else "has no line that can be read: it"
+            self._problem(ProblemKind.CUT_OFF, f"{detail} is cut off or damaged")
 
     def _read(self, readline: Callable[[int], bytes]) -> None:
         while raw := readline(LONGEST_LINE):
@@ -300,8 +301,8 @@ class AuditChecker:
             self._problem(ProblemKind.REORDERED, f"(line {seq} of its run) comes after line {last}", run_id)
         else:
             run.skip(range(last + 1, seq))
-            if 0 == last < seq - 1 and str(entry.get("timestamp")) < self._since:
-                pass  # it had begun before the period
+            if last == 0 and str(entry.get("timestamp")) < self._since:
+                pass  # what it refers to is before the period
             elif seq > last + 1:
                 gone = f"line {seq - 1} is" if seq == last + 2 else f"lines {last + 1} to {seq - 1} are"
                 self._problem(ProblemKind.MISSING, f"comes after a gap in its run: {gone} missing", run_id)

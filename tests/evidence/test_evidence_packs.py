@@ -299,10 +299,13 @@ def test_chain_spans_files_and_processes(pack: Pack, tmp_path: Path) -> None:
     assert len(pack.manifest["sources"]) == 2
     assert pack.manifest["open_runs"] == []
     assert len(pack.manifest["unlinked_runs"]) == 1
+    first = len(pack.audit.read_text().splitlines())
+    pack.act("run")
     lines = pack.audit.read_text().splitlines(keepends=True)
-    files[2].write_text("".join(lines[2:]))
-    for begin, intact in ((json.loads(lines[-1])["timestamp"], True), (pack.period[1], False)):
-        pack.folder = tmp_path / str(intact)
+    begins = (pack.period[1], False), (json.loads(lines[-1])["timestamp"], True)
+    for number, (begin, intact) in itertools.product((2, first), begins):  # within a run, and between two
+        files[2].write_text("".join(lines[number:]))
+        pack.folder = tmp_path / f"{number} {intact}"
         pack.period = ("--from", begin, *pack.period[2:])
         assert pack.make(audit=files[2]).document["chain_intact"] is intact
 
@@ -386,6 +389,10 @@ def test_log_group_is_read_page_by_page(pack: Pack) -> None:
     _, query = fake.requests[0]
     begin = datetime.fromisoformat(pack.manifest["period"]["from"])
     assert query["startTime"] < begin.timestamp() * 1000 < query["endTime"]
+    pack.folder = pack.folder / "same page twice"
+    with serving(first, first) as fake:
+        ran = pack.make("--log-group", "sweeps", env={"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": fake.url})
+    assert (ran.code, "error" in ran.document, pack.folder.exists()) == (1, True, False)
 
 
 # ---- verification ---------------------------------------------------------------------------------------------------
