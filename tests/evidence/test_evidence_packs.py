@@ -352,12 +352,16 @@ def test_hostile_text_is_escaped(pack: Pack, tmp_path: Path) -> None:
         bad | {"outcome": "success", "seq": at, "reason": text, "secret": "old"}
         for at, text in ((98, "hold"), (99, "shared-key"))
     ]
+    lines += [
+        bad | {"event": f"emergency.{what}", "seq": at} for at, what in enumerate(("requested", "completed"), 100)
+    ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     ran = pack.make(audit=file)
     assert (ran.code, [each["account"] for each in ran.document["errors"]]) == (1, ["other"])
     rows = [row for row in pack.rows("exceptions") if row["detail"].startswith("'=1 ")]
     assert len(rows) == len(texts) + 1
     assert [(row["kind"], row["now"]) for row in rows if row["secret"] == "old"] == [("hold", "no")]
+    assert [(row["outcome"], row["seconds"]) for row in pack.rows("emergencies")] == [("failure", "")]
     assert not [row for row in rows if row["kind"].strip().startswith(("=", "+", "-", "@", "\uff1d"))]
     page = (pack.folder / "summary.html").read_text(encoding="utf-8")
     assert not re.search("<script|<img", page)
