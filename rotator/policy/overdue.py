@@ -92,6 +92,8 @@ def _due(draft: Draft, view: View) -> Iterator[Overdue]:
     if changed is not None:  # without a retire label, the grace period of a superseded version begins in the next sweep
         ends += [(version_id, key_id, plus(changed, spec.grace)) for version_id, key_id in life.superseded]
     for version_id, key_id, end in ends:
+        if key_id in secret.elsewhere:  # a person has to revoke it
+            yield Overdue(view, ActionKind.REVOKE, key_id, end, secret.elsewhere[key_id].key)
         old = keys.get(key_id)
         if old is None and key_id not in draft.snapshot.unread:
             continue  # not this account's key, which has an alert of its own

@@ -41,6 +41,10 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> Iterator[Finding]:
     if key is None and is_due and item.key_id in snapshot.unread:
         why = "it is not in Infobip's list and could not be read by its id"
         yield from secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
+    elif key is None and is_due and item.key_id in secret.elsewhere:
+        why = "account {owner} has it, and sweeps revoke no key of another account"
+        waits = _refused(item, Reason.KEY_NOT_FOUND, why, None, owner=secret.elsewhere[item.key_id].account)
+        yield from secret.skip(waits, item.key_id)
     elif key is not None and is_due and not secret.is_foreign(key):
         yield from _revocation(secret, item)
 
@@ -113,7 +117,7 @@ WAITS: tuple[Block, ...] = (
 
 
 def _refused(
-    item: Retiring, reason: Reason, why: str, severity: Severity = Severity.ERROR, **values: object
+    item: Retiring, reason: Reason, why: str, severity: Severity | None = Severity.ERROR, **values: object
 ) -> Decision:
     return Decision.of(reason, f"key {{key}} is not revoked: {why}", severity, key=KeyId(item.key_id), **values)
 

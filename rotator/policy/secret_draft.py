@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from shlex import quote
@@ -74,6 +74,19 @@ class SecretDraft:
     def is_foreign(self, key: Key) -> bool:
         """Whether another deployment or another secret's rotation created a key, so that sweeps never revoke it."""
         return self.draft.ownership.is_foreign(self.view.entry, key)
+
+    @property
+    def elsewhere(self) -> Mapping[str, Elsewhere]:
+        """Where the superseded keys are that still authenticate and that another account has, by id."""
+        draft = self.draft
+        return {
+            key_id: found
+            for _, key_id in self.view.life.left
+            if key_id not in draft.snapshot.keys
+            and (found := draft.snapshot.elsewhere.get(key_id)) is not None
+            and found.key is not None
+            and found.key.alive(draft.now)
+        }
 
     def label_removal(self, version_id: str, key_id: str, due_at: datetime | None = None) -> Action | None:
         """Return the removal of a superseded key's labels if it no longer authenticates; else ``None``."""

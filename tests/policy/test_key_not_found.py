@@ -61,7 +61,11 @@ OLDER = table("""
         -> warning key-not-found s K1 (old)
     enabled in another account: never revoked by this account's sweep
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K2; K1 in=old
-        -> warning key-not-found s K1 (`rotator revoke --key-id K1 --account old --reason ...`)
+        -> skip s key-not-found; warning key-not-found s K1 (`rotator revoke --key-id K1 --account old --reason ...`)
+    enabled in another account, in its grace period
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+1h}; K2; K1 in=old -> warning key-not-found s K1
+    the account, which has a key that another one shows too, revokes it
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K2; K1; with nowhere=K1 -> revoke grace-over s K1@v1
     disabled in another account: its labels are removed
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+1h}; K2; K1 in=old disabled
         -> revoke key-not-active s K1@v1 (account old)

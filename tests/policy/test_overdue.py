@@ -137,7 +137,8 @@ CAUSES = table(
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d value=foreign}; K1; K2
         -> error unproven-label s K1
     a superseded key that another account has
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1 in=old; K2 -> warning key-not-found s K1
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1 in=old; K2
+        -> skip s key-not-found; warning key-not-found s K1; error overdue s K1 (old)
     a superseded key that could not be read
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K2; with unread=K1
         -> skip s listing-incomplete; warning listing-incomplete s K1; error overdue s K1
