@@ -48,7 +48,7 @@ def probe_until(
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class RevocationResult:
     """The outcome of the verification of a revocation.
 
     :param verified: Infobip lists it as disabled, and its value, if it is known, is rejected.
@@ -63,7 +63,7 @@ class Verification:
 
 def verify_revocation(
     provider: KeyProvider, clock: Clock, key_id: str, value: Secret | None, path: str, until: datetime, *, shown: bool
-) -> Verification:
+) -> RevocationResult:
     """Verify that Infobip shows a key disabled and, if its value is known, rejects it.
 
     :param provider: of the key's own account, and ``clock`` that account's.
@@ -78,18 +78,18 @@ def verify_revocation(
     except RotatorError as error:
         doubt = "" if shown else f"Infobip did not show it disabled: {error.message}"
     if doubt:
-        return Verification(False, True, f"not verified: {doubt}")
+        return RevocationResult(False, True, f"not verified: {doubt}")
     if value is None:
-        return Verification(True, False, "verified: disabled at Infobip")
+        return RevocationResult(True, False, "verified: disabled at Infobip")
     # A server without a useful response must not delay the next leaked key.
     wanted = ProbeVerdict.REJECTED
     probe = probe_until(
         provider, clock, value, path, wanted, until, useless=lambda probe: probe.verdict is ProbeVerdict.INCONCLUSIVE
     )
     if probe.verdict is wanted:
-        return Verification(True, False, "verified: 401")
+        return RevocationResult(True, False, "verified: 401")
     if probe.verdict is ProbeVerdict.AUTHENTICATES:
         note = f"not verified: it STILL authenticates after {PROPAGATION.seconds} s, although it is disabled"
-        return Verification(False, True, note)
+        return RevocationResult(False, True, note)
     note = f"not verified: Infobip lists it as disabled, but the probe was inconclusive ({probe.detail})"
-    return Verification(False, False, note)
+    return RevocationResult(False, False, note)

@@ -54,7 +54,7 @@ from rotator.policy.rollback_target import (
     check_usable,
     emergency_versions,
     previous_key,
-    require_usable,
+    require_allowed,
     rolled_back_from,
 )
 from rotator.policy.rules import (
@@ -132,13 +132,13 @@ def rollback(
         key_id = whole_key_id(key_id, life.named, printable(entry.name))
     fleet = observe_fleet(services.store)
     snapshot = AccountSnapshot(account, (entry,), {})
-    spec = require_usable(make_view(snapshot, entry), services.clock.now(), SKIP_MOVE_WHEN)
+    spec = require_allowed(make_view(snapshot, entry), services.clock.now(), SKIP_MOVE_WHEN)
     with connected(services, fleet, account) as provider:
         snapshot = replace(snapshot, keys=_keys(provider, life), skew=provider.skew())
         wrong = clock_skew(snapshot)
         if wrong is not None:
             raise Refused(f"{printable(entry.name)} was not rolled back: {wrong}", reason=Reason.CLOCK_SKEW)
-        require_usable(make_view(snapshot, entry), services.clock.now())
+        require_allowed(make_view(snapshot, entry), services.clock.now())
         context = AccountContext(services, provider, snapshot, Budget())
         specified = key_id not in (None, life.current_key)
         if not specified:  # a key that was specified is checked with its version's value
@@ -287,7 +287,7 @@ class _Rollback:
             raise StateChanged(
                 f"the label of key {self.item.key_id} on {self.name} was removed during the rollback", advice=_REPEAT
             )
-        require_usable(make_view(self.context.snapshot, fresh), self.context.services.clock.now())
+        require_allowed(make_view(self.context.snapshot, fresh), self.context.services.clock.now())
         return fresh
 
     def _retire_newer(self, fresh: SecretEntry) -> datetime | None:

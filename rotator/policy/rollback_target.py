@@ -20,7 +20,7 @@ LEAST_LEFT = timedelta(hours=1)
 """A rollback requires a key with at least this long until its expiry; else consumers would soon lose it."""
 
 
-def require_usable(view: View, now: datetime, rules: tuple[Predicate, ...] = SKIP_WHEN) -> Spec:
+def require_allowed(view: View, now: datetime, rules: tuple[Predicate, ...] = SKIP_WHEN) -> Spec:
     """Return a secret's spec, if nothing about the secret itself prevents a rollback.
 
     :param rules: the rules to apply.

@@ -26,7 +26,7 @@ from rotator.engine.emergency.targets import (
     StepKind,
     Suspect,
 )
-from rotator.engine.probing import PROPAGATION, Verification, verify_revocation
+from rotator.engine.probing import PROPAGATION, RevocationResult, verify_revocation
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version, with_label
@@ -358,7 +358,7 @@ class Execution:
             if found.works:
                 self._add(EmergencyStep.revoking(suspect, found.note, error))
 
-    def _verified(self, suspect: Suspect, *, shown: bool) -> tuple[Verification, str]:
+    def _verified(self, suspect: Suspect, *, shown: bool) -> tuple[RevocationResult, str]:
         """Verify one key. The second value is the error to report if it is not verified."""
         provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
         self._until = self._until or clock.now() + PROPAGATION
