@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from rotator.audit_events import Event
 from rotator.durations import human_duration
 from rotator.engine.probing import probe_until
 from rotator.errors import StateChanged
-from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry, Spec
+from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, SecretEntry, Spec
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.daily_limit import UsedSlots, free_soon
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Probe, ProbeVerdict, ReaderLog, SecretStore
@@ -242,6 +242,17 @@ class AccountContext:
         else:
             self.emit(Event.KEY_VERIFIED, "failure", **fields, error=found.detail)
         return found
+
+    def revoke(self, key: Key, fields: Mapping[str, Any]) -> None:
+        """Revoke a key, and write that to the audit. Its expiry is set too, so that the next sweep counts the update.
+
+        An expired key gets a new expiry as well: the call counts against Infobip's limit, so it must show.
+        """
+        expiry = self.now().replace(microsecond=0)
+        if key.valid_from is not None and expiry <= key.valid_from:
+            expiry = key.valid_from + timedelta(seconds=1)
+        with self.change(Event.KEY_REVOKED, **fields):
+            self.provider.revoke_key(key, expiry)
 
     # ---- for the record ---------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ plan the same revocation. The engine has no rules of its own.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from rotator.audit_events import Event
@@ -17,7 +17,7 @@ from rotator.engine.observe import with_secret
 from rotator.engine.secret_changes import clean_labels
 from rotator.engine.version_values import with_values
 from rotator.errors import StateChanged
-from rotator.model import AccountSnapshot, Action, Key, SecretEntry
+from rotator.model import AccountSnapshot, Action, SecretEntry
 from rotator.policy.final_check import require_planned
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_secret
@@ -48,7 +48,7 @@ def revoke(context: AccountContext, action: Action) -> None:
             raise limit_used_up("updates", f"key {key.id} was not revoked")
         if context.now() - checked_at > MAX_CHECK_AGE:
             raise StateChanged(f"the final check before the revocation of key {key.id} is too old")
-        revoke_key(context, key, context.now(), fields)
+        context.revoke(key, fields)
     if action.reason is not Reason.ORPHAN:
         clean_labels(context, entry, key.id, reason)
     if action.costs_update or not key.enabled:
@@ -83,15 +83,3 @@ def read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Ac
         draft = plan_secret(snapshot, policy, context.checked_now(), entry.arn)
     require_planned(draft, action)
     return entry, snapshot
-
-
-def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:
-    """Revoke a key, and write that to the audit. Its expiry is set too, so that the next sweep counts the update.
-
-    An expired key gets a new expiry as well: the call counts against Infobip's limit, so it must show.
-    """
-    expiry = now.replace(microsecond=0)
-    if target.valid_from is not None and expiry <= target.valid_from:
-        expiry = target.valid_from + timedelta(seconds=1)
-    with context.change(Event.KEY_REVOKED, **fields):
-        context.provider.revoke_key(target, expiry)

@@ -27,7 +27,6 @@ from rotator.engine.emergency.targets import (
     Suspect,
 )
 from rotator.engine.probing import PROPAGATION, RevocationResult, verify_revocation
-from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version, with_label
 from rotator.errors import InternalError, KeyNotFound, LostRace, Refused, RotatorError, StateChanged, sentence
@@ -120,7 +119,7 @@ class Execution:
             return not suspect.key.enabled
         context = self._context(suspect.account)
         try:
-            revoke_key(context, suspect.key, context.now(), suspect.fields)
+            context.revoke(suspect.key, suspect.fields)
         except RotatorError as error:
             if not error.outcome_unknown or context.provider.get_key(suspect.key.id).key.enabled:
                 raise

@@ -8,7 +8,6 @@ from shlex import quote
 from typing import NoReturn
 
 from rotator.engine.context import AccountContext
-from rotator.engine.revoke import revoke_key
 from rotator.engine.secret_changes import unlabel
 from rotator.errors import ReplacementRejected, RotatorError
 from rotator.model import Key, SecretEntry, Spec
@@ -114,7 +113,7 @@ class Attempt:
         """Revoke a key that was created for this secret and never promoted; false if no update is left today."""
         if not self.context.use_update():
             return False
-        revoke_key(self.context, key, self.now(), self.fields(key.id))
+        self.context.revoke(key, self.fields(key.id))
         self.revoked = True
         self.context.publish(REVOKED, secret_arn=self.entry.arn, **self.fields(key.id))
         return True
