@@ -260,7 +260,7 @@ class Planner:
         self, suspects: Sequence[Suspect], main: SecretEntry | None
     ) -> tuple[list[SecretEntry], list[str], list[str]]:
         """The secrets, except ``main``, that lose their current key; a note about each that uses a suspect; and an
-        error for each whose consumers lose a key that can't be replaced.
+        error for each, ``main`` too, whose consumers lose a key that can't be replaced.
         """
         replaced: list[SecretEntry] = []
         notes: list[str] = []
@@ -269,22 +269,21 @@ class Planner:
         known = [suspect.located for suspect in suspects]
         for entry in self.accounts.fleet.every() if known else ():
             uses = {self.facts.use(entry, located) for located in known}
-            if main is not None and entry.arn == main.arn:
-                continue
-            if Use.CURRENT in uses:
+            is_main = main is not None and entry.arn == main.arn
+            if Use.CURRENT in uses and not is_main:
                 own = any(suspect.arn == entry.arn for suspect in suspects)  # the suspect itself shows it
                 if self.strategy.replaces:
                     replaced.append(entry)
                 elif not own:
                     notes.append(f"{entry.title} contains a key to revoke and gets no new key")
-            elif Use.OTHER_FIELD in uses:
+            if Use.OTHER_FIELD in uses:
                 text = (
                     f"{entry.title} contains a key to revoke in AWSCURRENT, but not as the text in its field "
-                    f"{value_field(entry)}, so it gets no new key: store one there by hand"
+                    f"{value_field(entry)}, so that key is not replaced: store a new one there by hand"
                 )
                 enabled = any(suspect.key.enabled for suspect in suspects)
                 (errors if enabled and self.strategy.replaces else notes).append(text)
-            elif Use.UNKNOWN in uses:
+            if uses == {Use.UNKNOWN} and not is_main:
                 unknown.append(entry.title)
         if unknown:
             notes.append(f"{some_of(sorted(unknown), MOST_SHOWN)} could not be read and may contain a key to revoke")
