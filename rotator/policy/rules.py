@@ -239,8 +239,8 @@ def no_such_key(account: str, key_id: str, secret: str, owner: str | None = None
         "the Infobip account {account} has no key {key}, the current key"
         + ("; account {owner} has it" if owner is not None else "")
         + ": the tag rotator:account is wrong, the management credentials are another account's, or Infobip removed "
-        "the key; correct the tag or the credentials, or run `rotator rotate {secret} --reason ...`, which gives the "
-        "secret a key of this account",
+        "the key; correct the tag or the credentials, or set rotator:scopes and run `rotator rotate {secret} --reason "
+        "...`, which gives the secret a key of this account",
         account=account,
         key=KeyId(key_id),
         owner=owner,
