@@ -32,6 +32,9 @@ _CACHES: Final = (
 )
 
 
+# Written by ``emergency_document``, which the Lambda handler uses too.
+
+
 class EmergencyStepShape(OfSecretShape):
     """A new key that was promoted, or would be."""
 
