@@ -247,7 +247,7 @@ def test_failing_store_stops_no_other(many: Many, operations: list[str]) -> None
 
 @pytest.mark.parametrize(("lost", "kinds"), [([], []), (["list_secrets"], []), (READS, ["unreadable"])])
 def test_orphans_wait_for_lost_store(many: Many, lost: list[str], kinds: list[str]) -> None:
-    """Threat: a store that dies before or after it is listed, and a secret there to which somebody copied the key."""
+    """Threat: a store that dies, listed or not, and a secret there with a copied orphan. The orphan is not revoked."""
     many.home.secret("prod/home")
     orphan = many.home.key(many.home.key_name("prod/home", many.home.new_id()), age=HOUR)
     if lost:
