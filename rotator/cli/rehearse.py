@@ -165,11 +165,11 @@ def _row_document(row: CheckedAssumption) -> Document:
 def _plan_document(plan: RehearsalPlan) -> Document:
     used = fields(plan.quota, "creates_used", "updates_used", "reserve")
     cost = shaped(Cost, plan, daily_limit=plan.quota.creates_limit, **used)
-    leftovers = _leftovers_document(plan.leftovers)
-    return {**fields(plan, "account", "secret", "scopes", "parts"), "cost": cost, "leftovers": leftovers}
+    named = fields(plan, "account", "secret", "scopes", "parts")
+    return {**named, "cost": cost, "leftovers": _found(plan.leftovers)}
 
 
-def _leftovers_document(found: Leftovers) -> Document:
+def _found(found: Leftovers) -> Document:
     return {"secrets": [entry.name for entry in found.secrets], "keys": [key.id for key in found.keys]}
 
 
@@ -225,7 +225,7 @@ def _end_parts(report: RehearsalReport, again: str, *, partial: bool) -> Iterato
 
 def _clean(call: Call, rehearsal: Rehearsal) -> int:
     found, left = rehearsal.clean()
-    document = {**_leftovers_document(found), "left": list(left)}
+    document = {**_found(found), "left": list(left)}
     secrets, keys = counted(len(found.secrets), "secret"), counted(len(found.keys), "key")
     lines = [styled(shown(each, 400), "red") for each in left]
     summary = f"Found {secrets} and {keys} of rehearsals{'; removed them' if found and not left else ''}."

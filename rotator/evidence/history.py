@@ -189,8 +189,8 @@ class History:
         names = ("run_id", "account", "secret", "key_id")  # one run may revoke several leaked keys
         place = tuple(text(name) for name in names)
         begun: TableRow = dict(zip(names, place, strict=True)) | {"outcome": "no end in the lines"}
-        when, *said = _EMERGENCY[event]
-        self.emergencies.setdefault(place, begun).update({when: at} | {name: text(name) for name in said})
+        when, *fields = _EMERGENCY[event]
+        self.emergencies.setdefault(place, begun).update({when: at} | {name: text(name) for name in fields})
 
     def _exception(self, at: datetime, kind: str, text: Callable[[str], str]) -> None:
         place = (text("account"), text("secret") or text("key_id"), kind)

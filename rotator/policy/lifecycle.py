@@ -69,7 +69,7 @@ class Lifecycle:
 
 
 def unsettled(entry: SecretEntry) -> list[str]:
-    """Return the pending versions, whoever stored them, and the superseded ones that have a label of the rotator."""
+    """Return the pending versions, of any process, and the superseded ones that have a label of the rotator."""
     return [
         version_id
         for version_id, labels in sorted(entry.versions.items())

@@ -36,7 +36,7 @@ MOST_PROBLEMS: Final = 1_000
 # A run's first line links to the file's last line at that moment. Programs that append without the rotator's lock may
 # write lines in between. This is how many earlier lines are searched.
 _LINK_WINDOW: Final = 256
-# How many gaps in a run's line numbers are remembered, to tell a late line from a repeated one.
+# How many gaps in a run's line numbers are remembered, so that a late line does not count as a repeated one.
 _MOST_GAPS: Final = 64
 
 _ENDS: Final[dict[str, Event]] = {

@@ -1,7 +1,7 @@
 """``rotator rehearse``: try on the account's real services what the rotator assumes and can't know, then clean up.
 
 A rehearsal has a secret of its own, keys of its own, and a deployment name of its own, so no sweep takes any of
-them for managed ones. Killed at any point, what it leaves is found by name and tag (:meth:`Rehearsal.clean`).
+them for managed ones. Interrupted at any point, what it leaves is found by name and tag (:meth:`Rehearsal.clean`).
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Rehearsal:
             snapshot = observe_account(self.store, provider, self.fleet, self.account, history=True)
             now = InfobipClock(self.services.clock, provider).now()
             quota = slots_used(snapshot, now).quota(self.services.policy)
-            leftovers = self._leftovers(snapshot.keys.values())
+            found = self._find(snapshot.keys.values())
         creates, updates, seconds = (sum(each) for each in zip(*(_COST[part] for part in parts), strict=True))
         plan = RehearsalPlan(
             self.account,
@@ -154,7 +154,7 @@ class Rehearsal:
             updates,
             seconds,
             quota,
-            leftovers,
+            found,
         )
         for what, needed, left in (("creates", creates, quota.creates_left), ("updates", updates, quota.updates_left)):
             if needed > left:
@@ -264,14 +264,14 @@ class Rehearsal:
         """
         left: list[str] = []
         with connected(self.services, self.fleet, self.account) as provider:
-            found = self._leftovers(provider.list_keys(enabled=True).keys)
+            found = self._find(provider.list_keys(enabled=True).keys)
             for key in found.keys:
                 self._disable(provider, key, left)
         for entry in found.secrets:
             self._delete(entry, left)
         return found, tuple(left)
 
-    def _leftovers(self, keys: Iterable[Key]) -> Leftovers:
+    def _find(self, keys: Iterable[Key]) -> Leftovers:
         """Enabled keys and secrets that are named and tagged as rehearsals of this deployment and account."""
         secrets = tuple(
             entry
