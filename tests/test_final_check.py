@@ -7,7 +7,6 @@ values for a key; ``LOOKED`` is the last ``DescribeSecret`` before the change.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -77,9 +76,21 @@ def meanwhile(world: EmergencyWorld, call: str, act: Act) -> None:
     world.store.after = after
 
 
+ORPHAN_VERSION = "0" * 36
+
+
+def orphaned(options: Options | None = None) -> EmergencyWorld:
+    """A key that was created for the secret and never stored."""
+    world = EmergencyWorld(options=options)
+    world.store = MemoryStore(world.clock, keep_unlabelled=DAY, learn=world.redactor.learn)
+    world.secret(NAME)
+    world.first_keys["orphan"] = world.key(world.key_name(NAME, ORPHAN_VERSION), left=90 * DAY - HOUR)
+    return world
+
+
 def old(world: EmergencyWorld) -> SimKey:
-    """The secret's first key, as it is now."""
-    return world.infobip.key(world.first_keys[NAME].id)
+    """The orphan, else the secret's first key, as it is now."""
+    return world.infobip.key(world.first_keys.get("orphan", world.first_keys[NAME]).id)
 
 
 def current(world: EmergencyWorld, name: str = NAME) -> str:
@@ -88,91 +99,93 @@ def current(world: EmergencyWorld, name: str = NAME) -> str:
     return version
 
 
-def hold(world: EmergencyWorld) -> None:
-    world.store.tag(NAME, {"rotator:hold": "audit"})
-
-
-def delete(world: EmergencyWorld) -> None:
-    world.store.delete(NAME)
-
-
-def put_back(world: EmergencyWorld) -> None:
-    """A person stores the old key again: consumers use it from now on."""
-    world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(old(world).value)}))
-
-
-def add_as_second_field(world: EmergencyWorld) -> None:
-    """A person stores the old key beside the new one."""
-    fields = world.value(NAME)
-    world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(old(world).value)}))
-
-
-def unmanage(world: EmergencyWorld) -> None:
-    world.store.untag(NAME, "rotator:role")
-
-
-def give_away(world: EmergencyWorld) -> None:
-    world.store.tag(NAME, {"rotator:account": "other"})
-
-
-def contradict(world: EmergencyWorld) -> None:
-    """Two labels on one version say that it contains two keys."""
-    world.store.label_by_hand(NAME, key_label("0" * 32), current(world))
-
-
 def retiring(world: EmergencyWorld) -> tuple[str, str]:
     """The retire label of the old key, and the version that has it."""
     (item,) = read_lifecycle(world.store.peek(NAME)).retiring
     return retire_label(item.key_id, item.revoke_at), item.version_id
 
 
-def end_grace_label(world: EmergencyWorld) -> None:
-    """A person removes the retire label: the next sweep writes another one."""
-    label, version = retiring(world)
-    world.store.label_by_hand(NAME, label, None, version)
+def label(world: EmergencyWorld, label: str, version: str | None, before: str | None = None, name: str = NAME) -> None:
+    world.store.label_by_hand(name, label, version, before)
 
 
-def move_grace_label(world: EmergencyWorld) -> None:
-    label, version = retiring(world)
-    world.store.label_by_hand(NAME, label, current(world), version)
+def rename(world: EmergencyWorld, deployment: str = "default", secret: str = NAME) -> None:
+    """The name says that the key was created by another deployment, or for another secret."""
+    arn = world.store.peek(NAME).arn.replace(NAME, secret)
+    world.infobip.change_key(old(world).id, name=key_name(secret, arn, deployment, ORPHAN_VERSION))
 
 
-def make_current(world: EmergencyWorld) -> None:
-    """A person moves ``AWSCURRENT`` back by hand."""
-    _, version = retiring(world)
-    world.store.label_by_hand(NAME, CURRENT, version, current(world))
+def is_labelled(world: EmergencyWorld) -> None:
+    """Another version gets the current value and its label, and the one before gets the orphan's label."""
+    before, first = current(world), key_label(world.first_keys[NAME].id)
+    label(world, first, world.put(NAME, world.text(NAME)), before)
+    label(world, key_label(old(world).id), before)
+
+
+def was_stored(world: EmergencyWorld) -> None:
+    """The orphan's version exists, as one before the current one."""
+    before = current(world)
+    world.put(NAME, {"api_key": old(world).value}, version=ORPHAN_VERSION)
+    label(world, CURRENT, before, ORPHAN_VERSION)
+
+
+def was_stored_once(world: EmergencyWorld) -> None:
+    """Its version exists, and has no label any more."""
+    was_stored(world)
+    label(world, "AWSPREVIOUS", None, ORPHAN_VERSION)
+
+
+CHANGES: dict[str, Act] = {
+    "hold": lambda world: world.tag(NAME, hold="audit"),
+    "delete": lambda world: world.store.delete(NAME),
+    "unmanage": lambda world: world.untag(NAME, "rotator:role"),
+    "give away": lambda world: world.tag(NAME, account="other"),
+    "two labels on one version": lambda world: label(world, key_label("0" * 32), current(world)),
+    "store the key again": lambda world: world.put(NAME, {"api_key": old(world).value}),
+    "store it beside the other": lambda world: world.put(NAME, {**world.value(NAME), "fallback": old(world).value}),
+    "make its version current": lambda world: label(world, CURRENT, retiring(world)[1], current(world)),
+    "remove the retire label": lambda world: label(world, retiring(world)[0], None, retiring(world)[1]),
+    "move the retire label": lambda world: label(world, retiring(world)[0], current(world), retiring(world)[1]),
+    "becomes young": lambda world: world.infobip.change_key(old(world).id, valid_from=world.clock.now() - 20 * MINUTE),
+    "another deployment's name": lambda world: rename(world, deployment="another"),
+    "another secret's name": lambda world: rename(world, secret=OTHER),
+    "is disabled": lambda world: world.infobip.change_key(old(world).id, enabled=False),
+    "is labelled": is_labelled,
+    "was stored": was_stored,
+    "was stored once": was_stored_once,
+}
+"""What people, or another process, do to the secret or to the key."""
+PERSON = ("hold", "delete", "unmanage", "give away")
+LABELS = ("two labels on one version", "remove the retire label", "move the retire label")
+USED = ("store the key again", "store it beside the other")
 
 
 # ---- a person changes the secret ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [hold, delete, unmanage, give_away, contradict, end_grace_label, move_grace_label])
-def test_key_is_not_revoked(change: Act) -> None:
+@pytest.mark.parametrize(
+    ("moment", "change"),
+    [
+        *((LISTED, change) for change in (*PERSON, *LABELS)),
+        # Even where the value was stored after the labels were checked for the last time.
+        *((moment, change) for moment in (SEARCHED, LOOKED) for change in (*USED, "make its version current")),
+    ],
+)
+def test_key_is_not_revoked(moment: str, change: str) -> None:
     world = over()
-    meanwhile(world, LISTED, change)
+    meanwhile(world, moment, CHANGES[change])
     (result,) = world.sweep().results
     assert result.outcome is not Outcome.DONE
     assert old(world).enabled
 
 
-@pytest.mark.parametrize("change", [hold, delete])
-def test_no_key_is_created(change: Act) -> None:
+@pytest.mark.parametrize("change", ["hold", "delete"])
+def test_no_key_is_created(change: str) -> None:
     world = due()
-    meanwhile(world, LISTED, change)
+    meanwhile(world, LISTED, CHANGES[change])
     (result,) = world.sweep().results
     assert result.outcome is not Outcome.DONE
     assert [key.id for key in world.infobip.keys()] == [old(world).id]
-
-
-@pytest.mark.parametrize("change", [put_back, add_as_second_field, make_current])
-@pytest.mark.parametrize("moment", [SEARCHED, LOOKED])
-def test_key_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
-    """Even where the value was stored after the labels were checked for the last time."""
-    world = over()
-    meanwhile(world, moment, change)
-    (result,) = world.sweep().results
-    assert result.outcome is not Outcome.DONE
-    assert old(world).enabled
 
 
 @pytest.mark.parametrize("rotated", [True, False], ids=["by name", "by value"])
@@ -248,104 +261,22 @@ def test_only_same_action_counts(other: dict[str, Any]) -> None:
 # ---- somebody changes the key ---------------------------------------------------------------------------------------
 
 
-ORPHAN_VERSION = "0" * 36
-
-
-def orphaned(options: Options | None = None) -> EmergencyWorld:
-    """A key that was created for the secret and never stored."""
-    world = EmergencyWorld(options=options)
-    world.store = MemoryStore(world.clock, keep_unlabelled=DAY, learn=world.redactor.learn)
-    world.secret(NAME)
-    name = key_name(NAME, world.store.peek(NAME).arn, "default", ORPHAN_VERSION)
-    start = world.clock.now() - HOUR
-    world.first_keys["orphan"] = world.infobip.add_key(
-        world.accounts["main"], name, valid_from=start, valid_to=start + 90 * DAY
-    )
-    return world
-
-
-def orphan(world: EmergencyWorld) -> SimKey:
-    return world.infobip.key(world.first_keys["orphan"].id)
-
-
-def becomes_young(world: EmergencyWorld) -> None:
-    world.infobip.change_key(orphan(world).id, valid_from=world.clock.now() - 20 * MINUTE)
-
-
-def gets_another_name(deployment: str, secret: str) -> Act:
-    def change(world: EmergencyWorld) -> None:
-        arn = world.store.peek(NAME).arn
-        name = key_name(secret, arn.replace(NAME, secret), deployment, ORPHAN_VERSION)
-        world.infobip.change_key(orphan(world).id, name=name)
-
-    return change
-
-
-def is_disabled(world: EmergencyWorld) -> None:
-    world.infobip.change_key(orphan(world).id, enabled=False)
-
-
-def is_stored_by_hand(world: EmergencyWorld) -> None:
-    world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(orphan(world).value)}))
-
-
-def is_stored_beside_the_key(world: EmergencyWorld) -> None:
-    fields = world.value(NAME)
-    world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(orphan(world).value)}))
-
-
-def is_labelled(world: EmergencyWorld) -> None:
-    version = world.store.put_value_by_hand(NAME, world.text(NAME))
-    world.store.label_by_hand(NAME, key_label(old(world).id), version, current_with(world, old(world)))
-    before = current_with(world, old(world), but=version)
-    world.store.label_by_hand(NAME, key_label(orphan(world).id), before)
-
-
-def current_with(world: EmergencyWorld, key: SimKey, but: str = "") -> str:
-    """The version, other than ``but``, whose label names a key or that was current before."""
-    versions = world.labels(NAME)
-    return next(v for v, on in versions.items() if v != but and (key_label(key.id) in on or "AWSPREVIOUS" in on))
-
-
-def was_stored_before(world: EmergencyWorld) -> None:
-    """Its version exists."""
-    before = current(world)
-    world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(orphan(world).value)}), ORPHAN_VERSION)
-    world.store.label_by_hand(NAME, CURRENT, before, ORPHAN_VERSION)
-
-
-def was_stored_once(world: EmergencyWorld) -> None:
-    """Its version exists, and has no label any more."""
-    was_stored_before(world)
-    world.store.label_by_hand(NAME, "AWSPREVIOUS", None, ORPHAN_VERSION)
-
-
+@pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
 @pytest.mark.parametrize(
     "change",
     [
-        hold,
-        delete,
-        unmanage,
-        give_away,
-        becomes_young,
-        gets_another_name("another", NAME),
-        gets_another_name("default", OTHER),
-        is_disabled,
-        is_stored_by_hand,
-        is_stored_beside_the_key,
-        is_labelled,
-        was_stored_before,
-        was_stored_once,
+        *(*PERSON, "becomes young", "another deployment's name", "another secret's name", "is disabled"),
+        *(*USED, "is labelled", "was stored", "was stored once"),
     ],
 )
-def test_orphan_is_not_revoked(change: Act) -> None:
+def test_orphan_is_not_revoked(change: str, reveal: bool) -> None:
     """It, or its secret, was changed after the managed values were searched for it."""
-    world = orphaned()
-    meanwhile(world, SEARCHED, change)
+    world = orphaned(Options(reveal=reveal))
+    meanwhile(world, SEARCHED, CHANGES[change])
     (result,) = world.sweep().results
-    assert (result.action.key_id, result.action.reason) == (orphan(world).id, Reason.ORPHAN)
+    assert (result.action.key_id, result.action.reason) == (old(world).id, Reason.ORPHAN)
     assert result.outcome is not Outcome.DONE
-    assert orphan(world).enabled is (change is not is_disabled)
+    assert old(world).enabled is (change != "is disabled")
 
 
 @pytest.mark.parametrize("account", ["main", "second"])
@@ -358,29 +289,19 @@ def test_orphan_in_pending_or_retiring(account: str, labels: tuple[str, ...], fi
     world = orphaned()
     world.account("second")
     world.secret(OTHER, account=account)
-    text = json.dumps({"api_key": "other", field: str(orphan(world).value)})
-    world.store.put_value_by_hand(OTHER, text, labels=labels)
+    world.put(OTHER, {"api_key": "other", field: old(world).value}, labels)
     (plan,) = [each for each in world.sweep().plan.accounts if each.account == "main"]
-    assert orphan(world).enabled
-    assert [alert.key_id for alert in plan.alerts if alert.kind is Reason.KEY_REENABLED] == [orphan(world).id]
-
-
-def test_masked_orphan_stored_by_hand() -> None:
-    """Infobip shows no value to compare with the secret's."""
-    world = orphaned(Options(reveal=False))
-    meanwhile(world, SEARCHED, is_stored_beside_the_key)
-    (result,) = world.sweep().results
-    assert (result.action.reason, result.outcome) == (Reason.ORPHAN, Outcome.DEFERRED)
-    assert orphan(world).enabled
+    assert old(world).enabled
+    assert [alert.key_id for alert in plan.alerts if alert.kind is Reason.KEY_REENABLED] == [old(world).id]
 
 
 def test_key_in_use_again_no_retire_label() -> None:
     """The version's retire label was lost, and a person makes the version current after the list."""
     world = graced()
-    label, version = retiring(world)
-    world.store.label_by_hand(NAME, label, None, version)
+    retire, version = retiring(world)
+    label(world, retire, None, version)
     newer = current(world)
-    meanwhile(world, LISTED, lambda w: w.store.label_by_hand(NAME, CURRENT, version, newer))
+    meanwhile(world, LISTED, lambda w: label(w, CURRENT, version, newer))
     (result,) = world.sweep().results
     assert (result.action.kind, result.outcome) == (ActionKind.RETIRE, Outcome.DEFERRED)
     assert not [each for each in world.labels(NAME)[version] if each.startswith("rotator:retire:")]
@@ -390,25 +311,23 @@ def mislabelled() -> EmergencyWorld:
     """A label on the current version, and the key's name, say that it is a key with more scopes than the value's."""
     world = EmergencyWorld()
     world.secret(NAME, left=20 * DAY)
-    now, version = world.clock.now(), current(world)
-    name = key_name(NAME, world.store.peek(NAME).arn, "default", version)
-    admin = world.infobip.add_key(
-        world.accounts["main"], name, scopes=ADMIN, valid_from=now - 70 * DAY, valid_to=now + 20 * DAY
-    )
-    world.store.label_by_hand(NAME, key_label(old(world).id), None, version)
-    world.store.label_by_hand(NAME, key_label(admin.id), version)
-    world.first_keys["admin"] = admin
+    version = current(world)
+    admin = world.first_keys["admin"] = world.key(world.key_name(NAME, version), left=20 * DAY, scopes=ADMIN)
+    label(world, key_label(old(world).id), None, version)
+    label(world, key_label(admin.id), version)
     return world
 
 
-def rename(world: EmergencyWorld) -> None:
+def lose_name(world: EmergencyWorld) -> None:
     world.infobip.change_key(world.first_keys["admin"].id, name="another team's")
 
 
 def test_renamed_key_passes_on_no_scopes() -> None:
     """Its name was its only proof, and it is another one when the key is read again."""
     world = mislabelled()
-    renamed = Fault(FaultKind.HOOK_AFTER, method="GET", path="api-keys$", hook=lambda _request, _answer: rename(world))
+    renamed = Fault(
+        FaultKind.HOOK_AFTER, method="GET", path="api-keys$", hook=lambda _request, _answer: lose_name(world)
+    )
     world.infobip.faults.add(renamed)
     (result,) = world.sweep().results
     assert (result.action.kind, result.outcome) == (ActionKind.ROTATE, Outcome.FAILED)
@@ -420,7 +339,7 @@ def test_emergency_label_passes_on_no_scopes(tags: dict[str, str]) -> None:
     """Nor where Infobip can't say which key the value is."""
     world = mislabelled()
     world.store.tag(NAME, tags)
-    rename(world)
+    lose_name(world)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", count=None))
     before = {key.id for key in world.infobip.keys()}
     world.revoke(**named("secret", old(world)))
@@ -466,18 +385,20 @@ def until(actor: Actor, call: str) -> Iterator[str]:
 # ---- what a plan did not find out -----------------------------------------------------------------------------------
 
 
-def revoke_old(world: EmergencyWorld, *holders: str, searched: bool = True, budget: Budget | None = None) -> Result:
+def revoke_old(
+    world: EmergencyWorld, holder: str | None = None, searched: bool = True, budget: Budget | None = None
+) -> Result:
     """Revoke the old key, or the orphan, by a plan that asked for no other evidence than who holds the key.
 
-    :param holders: the secrets that were found to hold it.
+    :param holder: the secret that was found to hold it.
     :param searched: whether any value was searched for it.
     :param budget: what is left of the daily limits.
     """
-    what, key, version = Reason.ORPHAN, world.first_keys.get("orphan"), ORPHAN_VERSION
-    if key is None:
-        what, key, version = Reason.GRACE_OVER, old(world), retiring(world)[1]
+    what, version, key = Reason.ORPHAN, ORPHAN_VERSION, old(world)
+    if "orphan" not in world.first_keys:
+        what, version = Reason.GRACE_OVER, retiring(world)[1]
     context = context_of(world, budget or Budget())
-    context.snapshot = replace(context.snapshot, copies={key.id: holders} if searched else {})
+    context.snapshot = replace(context.snapshot, copies={key.id: (holder,) if holder else ()} if searched else {})
     result, _ = apply(context, context.action(ActionKind.REVOKE, what, world.store.peek(NAME), key.id, version))
     return result
 
@@ -503,67 +424,47 @@ def test_labels_of_superseded_version_stay(reason: Reason) -> None:
     assert world.store.peek(NAME).versions == entry.versions
 
 
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [
+        ({}, Outcome.DONE),
+        ({"searched": False}, Outcome.DEFERRED),
+        ({"holder": OTHER}, Outcome.FAILED),
+        ({"budget": Budget(updates=Limit([]))}, Outcome.DEFERRED),
+    ],
+    ids=["nothing holds it", "unsearched", "another secret's", "no update is left"],
+)
 @pytest.mark.parametrize("make", [over, orphaned])
-def test_key_is_revoked_if_nothing_holds_it(make: Callable[[], EmergencyWorld]) -> None:
+def test_key_is_revoked_if_nothing_holds_it(
+    make: Callable[[], EmergencyWorld], found: dict[str, Any], outcome: Outcome
+) -> None:
     world = make()
-    assert revoke_old(world).outcome is Outcome.DONE
-    assert ended(world)
-
-
-def ended(world: EmergencyWorld) -> bool:
-    """Whether the old key, or the orphan, was revoked."""
-    return not (orphan(world) if "orphan" in world.first_keys else old(world)).enabled
-
-
-def test_used_up_limit_postpones_revocation() -> None:
-    world = over()
-    assert revoke_old(world, budget=Budget(updates=Limit([]))).outcome is Outcome.DEFERRED
-    assert old(world).enabled
-
-
-@pytest.mark.parametrize("make", [over, orphaned])
-def test_unsearched_key_is_not_revoked(make: Callable[[], EmergencyWorld]) -> None:
-    world = make()
-    assert revoke_old(world, searched=False).outcome is Outcome.DEFERRED
-    assert not ended(world)
-
-
-@pytest.mark.parametrize("make", [over, orphaned])
-def test_key_of_another_secret_is_kept(make: Callable[[], EmergencyWorld]) -> None:
-    world = make()
-    assert revoke_old(world, OTHER).outcome is Outcome.FAILED
-    assert not ended(world)
-
-
-def of_another_deployment(world: EmergencyWorld) -> None:
-    """The key that the retire label names is another deployment's, and so proven by its value at best."""
-    name = key_name(NAME, world.store.peek(NAME).arn, "another", world.new_id())
-    world.infobip.change_key(old(world).id, name=name)
+    assert revoke_old(world, **found).outcome is outcome
+    assert old(world).enabled is (outcome is not Outcome.DONE)
 
 
 def not_its_versions(world: EmergencyWorld) -> None:
     """The label names another key than the version's value is."""
-    entry = world.store.peek(NAME)
-    (item,) = read_lifecycle(entry).retiring
+    (item,) = read_lifecycle(world.store.peek(NAME)).retiring
     victim = world.secret(OTHER)
-    for label in (key_label(item.key_id), retire_label(item.key_id, item.revoke_at)):
-        world.store.label_by_hand(NAME, label, None, item.version_id)
-    for label in (key_label(victim.id), retire_label(victim.id, item.revoke_at)):
-        world.store.label_by_hand(NAME, label, item.version_id)
+    for key_id, version, before in ((item.key_id, None, item.version_id), (victim.id, item.version_id, None)):
+        label(world, key_label(key_id), version, before)
+        label(world, retire_label(key_id, item.revoke_at), version, before)
     world.first_keys[NAME] = victim
 
 
 def not_the_current_versions(world: EmergencyWorld) -> None:
     """The label on ``AWSCURRENT`` names another key, so nothing says that the current one is not this one."""
     life, victim = read_lifecycle(world.store.peek(NAME)), world.secret(OTHER)
-    world.store.label_by_hand(NAME, key_label(str(life.current_key)), None, life.current_version)
-    world.store.label_by_hand(NAME, key_label(victim.id), life.current_version)
+    label(world, key_label(str(life.current_key)), None, life.current_version)
+    label(world, key_label(victim.id), life.current_version)
 
 
 @pytest.mark.parametrize(
     ("change", "outcome"),
     [
-        (of_another_deployment, Outcome.FAILED),
+        # The key that the retire label names is another deployment's, and so proven by its value at best.
+        (CHANGES["another deployment's name"], Outcome.FAILED),
         (not_its_versions, Outcome.FAILED),
         (not_the_current_versions, Outcome.DEFERRED),  # the next sweep corrects the label first
     ],
@@ -579,12 +480,11 @@ def test_label_counts_where_value_is_unknown() -> None:
     """Its version can't be read, and Infobip masks values: another secret's label is all that shows its use."""
     world = over(Options(reveal=False))
     world.secret(OTHER)
-    version, text = world.new_id(), json.dumps({"api_key": str(old(world).value)})
-    before = world.text(OTHER), current(world, OTHER)
-    world.store.put_value_by_hand(OTHER, text, version)
-    world.store.label_by_hand(OTHER, CURRENT, before[1], version)
-    for label in (key_label(old(world).id), retire_label(old(world).id, world.clock.now() + DAY)):
-        world.store.label_by_hand(OTHER, label, version)
+    before = current(world, OTHER)
+    version = world.put(OTHER, {"api_key": old(world).value})
+    label(world, CURRENT, before, version, OTHER)
+    for each in (key_label(old(world).id), retire_label(old(world).id, world.clock.now() + DAY)):
+        label(world, each, version, name=OTHER)
     world.store.deny_kms(NAME)
     sweep = world.sweep()
     assert sweep.results == ()

@@ -30,44 +30,21 @@ OTHER = leaks.register("fedcba9876543210fedcba9876543210-11111111-2222-3333-4444
 
 def trufflehog(raw: str, **source: Any) -> dict[str, Any]:
     """One line of ``trufflehog --json``."""
-    return {
-        "SourceMetadata": {"Data": {"Git": source}},
-        "SourceID": 1,
-        "DetectorName": "CustomRegex",
-        "Verified": False,
-        "Raw": raw,
-        "RawV2": "",
-        "Redacted": "",
-        "ExtraData": None,
-    }
+    place = {"SourceMetadata": {"Data": {"Git": source}}, "SourceID": 1, "DetectorName": "CustomRegex"}
+    return {**place, "Verified": False, "Raw": raw, "RawV2": "", "Redacted": "", "ExtraData": None}
 
 
 def gitleaks(secret: str, **more: Any) -> dict[str, Any]:
     """One item of ``gitleaks -f json``."""
-    return {
-        "RuleID": "generic-api-key",
-        "StartLine": 12,
-        "Match": f"key = {secret}",
-        "Secret": secret,
-        "File": "src/app.py",
-        "Commit": "1a2b3c4d5e6f",
-        "Entropy": 4.1,
-        "Tags": [],
-        "Fingerprint": "1a2b3c4d5e6f:src/app.py:generic-api-key:12",
-        **more,
-    }
+    place = {"RuleID": "generic-api-key", "StartLine": 12, "File": "src/app.py", "Commit": "1a2b3c4d5e6f"}
+    found = {"Match": f"key = {secret}", "Secret": secret, "Entropy": 4.1, "Tags": []}
+    return {**place, **found, "Fingerprint": "1a2b3c4d5e6f:src/app.py:generic-api-key:12", **more}
 
 
 def github(secret: str, **more: Any) -> dict[str, Any]:
     """One alert of GitHub's secret scanning."""
-    return {
-        "number": 42,
-        "html_url": "https://github.com/acme/app/security/secret-scanning/42",
-        "state": "open",
-        "secret_type": "infobip_api_key",
-        "secret": secret,
-        **more,
-    }
+    alert = {"number": 42, "html_url": "https://github.com/acme/app/security/secret-scanning/42", "state": "open"}
+    return {**alert, "secret_type": "infobip_api_key", "secret": secret, **more}
 
 
 def kingfisher(snippet: str) -> dict[str, Any]:
@@ -97,32 +74,24 @@ def found(report: LeakReport) -> list[str]:
     return [leak.value.reveal() for leak in report.leaks]
 
 
-@pytest.mark.parametrize(
-    ("item", "place"),
-    [
-        (
-            trufflehog(KEY, commit="1a2b3c4d5e6f", file="src/app.py", line=12, repository="https://example.org/app"),
-            Place(1, "src/app.py", 12, "1a2b3c4d5e6f", url="https://example.org/app"),
-        ),
-        (
-            gitleaks(KEY),
-            Place(1, "src/app.py", 12, "1a2b3c4d5e6f", "1a2b3c4d5e6f:src/app.py:generic-api-key:12"),
-        ),
-        (github(KEY), Place(1, url="https://github.com/acme/app/security/secret-scanning/42")),
-        (
-            github(KEY, first_location_detected={"path": "a.env", "start_line": 3, "commit_sha": "ffff0000"}),
-            Place(1, "a.env", 3, "ffff0000", url="https://github.com/acme/app/security/secret-scanning/42"),
-        ),
-        (
-            kingfisher(KEY),
-            Place(
-                1, "src/app.py", 12, "1a2b3c4d5e6f", "1663924198", "https://example.org/app/blob/1a2b/src/app.py#L12"
-            ),
-        ),
-        (sarif(KEY), Place(1, "src/app.py", 12, "1a2b3c4d5e6f")),
-    ],
-    ids=["trufflehog", "gitleaks", "GitHub", "GitHub with its first location", "kingfisher", "SARIF"],
-)
+AT: dict[str, Any] = {"file": "src/app.py", "line": 12, "commit": "1a2b3c4d5e6f"}
+ALERT = "https://github.com/acme/app/security/secret-scanning/42"
+BLOB = "https://example.org/app/blob/1a2b/src/app.py#L12"
+FIRST = {"path": "a.env", "start_line": 3, "commit_sha": "ffff0000"}
+FINDINGS = {
+    "trufflehog": (trufflehog(KEY, **AT, repository="https://example.org"), Place(1, **AT, url="https://example.org")),
+    "gitleaks": (gitleaks(KEY), Place(1, **AT, fingerprint="1a2b3c4d5e6f:src/app.py:generic-api-key:12")),
+    "GitHub": (github(KEY), Place(1, url=ALERT)),
+    "GitHub with its first location": (
+        github(KEY, first_location_detected=FIRST),
+        Place(1, "a.env", 3, "ffff0000", url=ALERT),
+    ),
+    "kingfisher": (kingfisher(KEY), Place(1, **AT, fingerprint="1663924198", url=BLOB)),
+    "SARIF": (sarif(KEY), Place(1, **AT)),
+}
+
+
+@pytest.mark.parametrize(("item", "place"), FINDINGS.values(), ids=FINDINGS)
 @pytest.mark.parametrize("strung", ["object", "array", "indented"])
 def test_each_kind_of_finding(item: dict[str, Any], place: Place, strung: str) -> None:
     indent = 2 if strung == "indented" else None
@@ -185,20 +154,13 @@ def test_fields_of_any_type(value: Any) -> None:
             assert place.line is None or place.line > 0
 
 
+FIELDS = st.sampled_from(["secret", "Secret", "Raw", "RuleID", "SourceMetadata", "Data", "File", "StartLine", "x"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(KEY)
+
+
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(KEY),
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.dictionaries(
-                st.sampled_from(
-                    ["secret", "Secret", "Raw", "RuleID", "SourceMetadata", "Data", "File", "StartLine", "x"]
-                ),
-                inner,
-                max_size=5,
-            )
-        ),
-        max_leaves=20,
+        LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(FIELDS, inner, max_size=5), max_leaves=20
     )
 )
 def test_any_json_is_read_and_never_repeated(document: Any) -> None:
@@ -355,9 +317,9 @@ def test_report_in_other_texts() -> None:
     texts = [
         json.dumps({"log": f"{report}\n", "stream": "stdout"}),
         json.dumps({"log": json.dumps({"message": report})}),
-        quopri.encodestring(report.encode()).decode(),
+        mail(report),
         "<failure>" + report.replace('"', "&#34;") + "</failure>",
-        base64.encodebytes(report.encode()).decode(),
+        mime(report),
     ]
     for text in texts:
         outer = read(text)
@@ -371,19 +333,9 @@ def test_report_in_other_texts() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(
-            "",
-            " ",
-            None,
-            "REDACTED",
-            "redacted",
-            "[REDACTED:3f7d4ed4]",
-            "<hidden>",
-            "***",
-            "AKIA********",
-            "8f3a91c0...",
-        ),
-        *("xxxxxxxxxxxx", "XXXX-XXXX", "••••••", "abc…", KEY[:33], KEY[:40], KEY[:-1], KEY[1:], KEY[20:]),
+        *("", " ", None, "REDACTED", "redacted", "[REDACTED:3f7d4ed4]", "<hidden>", "***", "AKIA********"),
+        *("8f3a91c0...", "xxxxxxxxxxxx", "XXXX-XXXX", "••••••", "abc…"),
+        *(KEY[:33], KEY[:40], KEY[:-1], KEY[1:], KEY[20:]),
     ],
 )
 def test_value_that_is_masked_cut_or_empty(value: str | None) -> None:
@@ -404,28 +356,21 @@ def test_value_of_another_kind_is_usable(value: str) -> None:
     assert (report.findings, report.without_key, report.unusable, report.leaks) == (3, 3, (), ())
 
 
+START = {"path": "src/app.py", "start_line": 12}
+REGION = {"artifactLocation": {"uri": "src/app.py"}, "region": {"startLine": 12}}
+OCCURRENCE = {"match": "AKI*****", "line_start": 12, "type": "x"}
+HASHED = {"type": "x", "filename": "src/app.py", "hashed_secret": "0a1b2c", "line_number": 12}
 UNUSABLE = {
     "gitleaks": gitleaks("REDACTED"),
     "trufflehog": trufflehog("", file="src/app.py", line=12),
     "kingfisher": kingfisher("[REDACTED:3f7d4ed4]"),
     "SARIF": sarif("REDACTED"),
-    "SARIF without a snippet": {
-        "ruleId": "infobip",
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": "src/app.py"}, "region": {"startLine": 12}}}],
-    },
-    "GitHub": github("", first_location_detected={"path": "src/app.py", "start_line": 12}),
-    "GitHub without the field": {
-        "secret_type": "infobip_api_key",
-        "first_location_detected": {"path": "src/app.py", "start_line": 12},
-    },
-    "ggshield": {
-        "filename": "src/app.py",
-        "incidents": [{"policy": "Secrets", "occurrences": [{"match": "AKI*****", "line_start": 12, "type": "x"}]}],
-    },
+    "SARIF without a snippet": {"ruleId": "infobip", "locations": [{"physicalLocation": REGION}]},
+    "GitHub": github("", first_location_detected=START),
+    "GitHub without the field": {"secret_type": "infobip_api_key", "first_location_detected": START},
+    "ggshield": {"filename": "src/app.py", "incidents": [{"policy": "Secrets", "occurrences": [OCCURRENCE]}]},
     "trivy": {"Target": "src/app.py", "Secrets": [{"RuleID": "x", "StartLine": 12, "Match": "KEY=*****"}]},
-    "detect-secrets": {
-        "results": {"a": [{"type": "x", "filename": "src/app.py", "hashed_secret": "0a1b2c", "line_number": 12}]}
-    },
+    "detect-secrets": {"results": {"a": [HASHED]}},
     "unknown": {"where": {"file_path": "src/app.py", "line-number": "12"}, "what": {"secret": "****"}},
 }
 
@@ -433,11 +378,8 @@ UNUSABLE = {
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_unusable_findings_are_named(name: str) -> None:
     """Threat: a scanner that masks values. Each finding without a usable value is named, exit 1."""
-    for text in (
-        json.dumps(UNUSABLE[name]),
-        json.dumps([[UNUSABLE[name]]], indent=1),
-        f"{json.dumps(UNUSABLE[name])}\n",
-    ):
+    finding = UNUSABLE[name]
+    for text in (json.dumps(finding), json.dumps([[finding]], indent=1), f"{json.dumps(finding)}\n"):
         report = read(text)
         (place,) = report.unusable
         assert (report.findings, report.without_key, report.leaks) == (1, 0, ())
@@ -471,6 +413,15 @@ def test_report_without_findings(text: str) -> None:
 
 def b64(text: str, charset: str = "utf-8") -> str:
     return base64.b64encode(text.encode(charset)).decode()
+
+
+def mime(text: str) -> str:
+    """In base64, in lines."""
+    return base64.encodebytes(text.encode()).decode()
+
+
+def mail(text: str) -> str:
+    return quopri.encodestring(text.encode()).decode()
 
 
 def each(pattern: str) -> Callable[[str], str]:
@@ -513,9 +464,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "quoted-printable, soft breaks": soft_breaks,
     "quoted-printable, soft breaks after =": lambda text: soft_breaks(f"KEY={text}"),
     "quoted-printable, both": lambda text: soft_breaks(text.replace("-", "=2D")).replace("\n", "\r\n"),
-    "quoted-printable, a mail": lambda text: quopri.encodestring(
-        f"The key of the account is {text}!".encode()
-    ).decode(),
+    "quoted-printable, a mail": lambda text: mail(f"The key of the account is {text}!"),
     "word processor": hyphens("\u2013"),
     "no break": hyphens("\u2011"),
     "no width": lambda text: f"{text[:9]}\u200b{text[9:]}",
@@ -523,19 +472,17 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64": b64,
     "base64, url-safe": lambda text: base64.urlsafe_b64encode(f"\u07ff\u07ff\u07ff{text}".encode()).decode(),
     "base64, unpadded": lambda text: b64(f"a{text}").rstrip("="),
-    "base64, lines": lambda text: base64.encodebytes(ENV.format(text).encode()).decode(),
-    "base64, CRLF": lambda text: base64.encodebytes(ENV.format(text).encode()).decode().replace("\n", "\r\n"),
-    "base64, CR": lambda text: base64.encodebytes(ENV.format(text).encode()).decode().replace("\n", "\r"),
-    "base64, indented": lambda text: base64.encodebytes(ENV.format(text).encode()).decode().replace("\n", "\n    "),
-    "base64, lines in JSON": lambda text: json.dumps(base64.encodebytes(ENV.format(text).encode()).decode()),
+    "base64, lines": lambda text: mime(ENV.format(text)),
+    "base64, CRLF": lambda text: mime(ENV.format(text)).replace("\n", "\r\n"),
+    "base64, CR": lambda text: mime(ENV.format(text)).replace("\n", "\r"),
+    "base64, indented": lambda text: mime(ENV.format(text)).replace("\n", "\n    "),
+    "base64, lines in JSON": lambda text: json.dumps(mime(ENV.format(text))),
     "base64, of UTF-16": lambda text: b64(text, "utf-16"),
     "base64, in a path": lambda text: f"https://example.org/a/{b64(text)}",
     "base64, twice": lambda text: b64(b64(text)),
     "base64, of JSON": lambda text: b64(json.dumps({"key": text}).replace("-", "\\u002d")),
     "base64, percent": lambda text: quote(b64(f"\u07ff\u07ff?{text}"), safe=""),
-    "base64, lines in a mail": lambda text: quopri.encodestring(
-        f"# {base64.encodebytes(text.encode()).decode()}".encode()
-    ).decode(),
+    "base64, lines in a mail": lambda text: mail(f"# {mime(text)}"),
     "Basic": lambda text: f"Authorization: Basic {b64(f'user:{text}')}",
     "App": lambda text: f"Authorization: Basic {b64(f'App {text}')}",
     "JWT": lambda text: f"eyJhbGciOiJIUzI1NiJ9.{b64(json.dumps({'k': text})).rstrip('=')}.c2ln",
@@ -555,9 +502,9 @@ def test_key_in_encoding(name: str) -> None:
 
 
 def test_lines_of_encoded_keys() -> None:
-    text = f"a\nA={b64(KEY)}\nB={b64(OTHER)}\n\n{base64.encodebytes(ENV.format(KEY).encode()).decode()}\nC={OTHER}"
+    text = f"a\nA={b64(KEY)}\nB={b64(OTHER)}\n\n{mime(ENV.format(KEY))}\nC={OTHER}"
     assert [[place.line for place in leak.places] for leak in read(text).leaks] == [[2], [3, 9]]
-    wrapped = read(f"a\n\n{base64.encodebytes(ENV.format(KEY).encode()).decode()}\nb")
+    wrapped = read(f"a\n\n{mime(ENV.format(KEY))}\nb")
     assert [[place.line for place in leak.places] for leak in wrapped.leaks] == [[3]]
 
 
@@ -573,8 +520,8 @@ WRAPPERS: list[Callable[[str], str]] = [
     b64,
     lambda text: b64(text, "utf-16-le"),
     lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
-    lambda text: base64.encodebytes(text.encode()).decode(),
-    lambda text: quopri.encodestring(text.encode()).decode(),
+    mime,
+    mail,
     quote,
     each("%{:02x}"),
     each("&#x{:x};"),
@@ -603,15 +550,12 @@ def test_hostile_text_is_read(text: str) -> None:
 
 
 SIZE = 2_000_000
-HOSTILE = {
-    **{
-        text: text
-        for text in ("0", "\n", "a\n", "{", "}", "{}", "[", '"', '\\"', '{"', '{"a":', "-", "A", "=", "=\n", "\0a")
-    },
-    **{text: text for text in ("%2525", "%41", "\\u002d", "&amp;", "&#45;", "amp;", "=2D", '"" ', '{"a":"{\\"a\\":')},
-    **{text: text for text in ("ABCDEFGHIJKLMNOP\n", f"ABCDEFGHIJKLMNOP{' ' * 50}", f"{'A' * 76}\n", "\u2010é")},
-    **{text: text for text in (f"{KEY[:-1]}", f"{KEY[:33]}", '{"secret_type":1}', '"findings": ', '{"a":{"file":"x",')},
-}
+HOSTILE = [
+    *("0", "\n", "a\n", "{", "}", "{}", "[", '"', '\\"', '{"', '{"a":', "-", "A", "=", "=\n", "\0a"),
+    *("%2525", "%41", "\\u002d", "&amp;", "&#45;", "amp;", "=2D", '"" ', '{"a":"{\\"a\\":'),
+    *("ABCDEFGHIJKLMNOP\n", f"ABCDEFGHIJKLMNOP{' ' * 50}", f"{'A' * 76}\n", "\u2010é"),
+    *(f"{KEY[:-1]}", f"{KEY[:33]}", '{"secret_type":1}', '"findings": ', '{"a":{"file":"x",'),
+]
 
 
 @pytest.mark.slow

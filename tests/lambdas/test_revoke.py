@@ -63,13 +63,16 @@ def test_one_key_of_account(stack: LambdaStack) -> None:
     assert stack.live(account) == []
 
 
-def test_dry_run_says_what_would_be_done(stack: LambdaStack) -> None:
-    key = stack.secret(NAME)
+@pytest.mark.parametrize("grace", ["72h", "soon"])
+def test_dry_run_says_what_would_be_done(stack: LambdaStack, grace: str) -> None:
+    """And what can't be: the secret's tags are checked, as by the execution."""
+    key = stack.secret(NAME, grace=grace)
     before = stack.state()
     answer = revoke({"secret_id": NAME, "reason": REASON, "dry_run": True}, Context())
     assert (answer["dry_run"], revoked(answer), replaced(answer)) == (True, [], [])
     assert [(each["key_id"], each["role"], each["secret"]) for each in answer["keys"]] == [(key.id, "current", NAME)]
-    assert replaced(answer, "planned") == [NAME]
+    assert (answer["ok"], replaced(answer, "planned")) == ((True, [NAME]) if grace == "72h" else (False, []))
+    assert [f"{NAME}: rotator:grace" in error for error in answer["errors"]] == [True] * (grace == "soon")
     assert stack.state() == before
 
 
@@ -142,152 +145,3 @@ def test_infobip_out_of_reach_is_raised(stack: LambdaStack) -> None:
     with pytest.raises(RotatorError):
         revoke({"secret_id": NAME, "reason": REASON}, Context())
     assert stack.consumer_works(NAME)
-
-
-# ---- an incident is a retry for 24 hours by Infobip's clock; afterwards its name is refused -------------------------
-
-
-def command(incident: str = "INC-1", strategy: str = "replace-first", **more: Any) -> dict[str, Any]:
-    target = {} if "key_id" in more else {"secret_id": NAME}
-    return revoke({**target, "reason": "leaked", "incident": incident, "strategy": strategy, **more}, Context())
-
-
-def current_id(stack: LambdaStack) -> str:
-    return str(stack.value(NAME)["key_id"])
-
-
-def refused(stack: LambdaStack, **more: Any) -> str:
-    before = stack.state()
-    with pytest.raises(RotatorError) as caught:
-        command(**more)
-    assert not isinstance(caught.value, RevocationFailed)
-    assert stack.state() == before
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("strategy", REPLACING)
-def test_retry_in_day_makes_no_second_key(stack: LambdaStack, strategy: str) -> None:
-    stack.secret(NAME)
-    command(strategy=strategy)
-    made = current_id(stack)
-    stack.clock.advance(24 * HOUR - timedelta(minutes=2))
-    answer = command(strategy=strategy)
-    assert (answer["ok"], revoked(answer), replaced(answer)) == (True, [], [])
-    assert current_id(stack) == made
-
-
-@pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
-def test_after_24_hours_name_is_refused(stack: LambdaStack, lines: Lines, strategy: str, dry_run: bool) -> None:
-    stack.secret(NAME)
-    command()
-    made = current_id(stack)
-    stack.clock.advance(24 * HOUR + timedelta(minutes=1))
-    lines()
-    text = refused(stack, strategy=strategy, dry_run=dry_run)
-    assert "INC-1" in text
-    assert "24 hours" in text
-    assert made in text  # the way out names the key
-    audit = [(line["event"], line["outcome"]) for line in lines() if "seq" in line]
-    assert ("emergency.completed", "denied") in audit
-    # Both ways out end the current key, and the second one works with the old name.
-    assert revoked(command("INC-2", strategy)) == [made]
-    again = current_id(stack)
-    assert revoked(command(strategy=strategy, key_id=again, account="main")) == [again]
-    assert stack.consumer_works(NAME)
-
-
-def test_rotated_key_still_dates_incident(stack: LambdaStack) -> None:
-    """INC-1's key is revoked: its version is ``AWSPREVIOUS``."""
-    stack.secret(NAME)
-    command("INC-1")
-    made = stack.current_version(NAME)
-    command("INC-2")
-    assert "AWSPREVIOUS" in stack.labels(NAME)[made]
-    assert revoked(command("INC-1")) == []
-    stack.clock.advance(25 * HOUR)
-    assert "INC-1" in refused(stack)
-
-
-def test_name_without_trace_is_new_incident(stack: LambdaStack) -> None:
-    stack.secret(NAME)
-    for incident in ("INC-1", "INC-2", "INC-3"):
-        command(incident)
-    made = current_id(stack)
-    stack.clock.advance(25 * HOUR)
-    answer = command("INC-1")
-    assert (revoked(answer), replaced(answer)) == ([made], [NAME])
-    assert stack.consumer_works(NAME)
-
-
-@pytest.mark.parametrize("renamed", [True, False])
-def test_missing_key_is_dated_by_version(stack: LambdaStack, renamed: bool) -> None:
-    """Or Infobip can't be asked. moto gives a version the date of the question, so it counts as new: a retry."""
-    old = stack.secret(NAME)
-    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
-    with pytest.raises(RevocationFailed):
-        command()
-    faults_of(stack.infobip).clear()
-    made = current_id(stack)
-    if renamed:
-        stack.infobip.change_key(made, name="renamed in the portal")
-    else:
-        faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "GET", path="api-keys$", status=400, count=None))
-    assert revoked(command()) == [old.id]
-    assert current_id(stack) == made
-
-
-def test_unrevoked_is_left_after_24_hours(stack: LambdaStack) -> None:
-    old = stack.secret(NAME)
-    faults_of(stack.infobip).add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
-    with pytest.raises(RevocationFailed):
-        command()
-    faults_of(stack.infobip).clear()
-    stack.clock.advance(25 * HOUR)
-    refused(stack)
-    assert revoked(command(key_id=old.id, account="main")) == [old.id]  # a named key is never protected
-
-
-@pytest.mark.parametrize("incident", ["INC-1", "INC-2"])
-def test_revoke_only_takes_current_key(stack: LambdaStack, incident: str) -> None:
-    """It makes no key that would date the name; who asks for it gets it, even of the key that the incident made."""
-    key = stack.secret(NAME)
-    for left in ([key.id], []):
-        assert revoked(command("INC-2", "revoke-only")) == left
-    command("INC-1")
-    made = current_id(stack)
-    answer = command(incident, "revoke-only")
-    assert made in revoked(answer)
-    assert not stack.consumer_works(NAME)
-
-
-# ---- a dry run makes the checks of the execution --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("proven", [True, False])
-@pytest.mark.parametrize("strategy", REPLACING)
-def test_what_can_not_be_done_is_announced(stack: LambdaStack, proven: bool, strategy: str) -> None:
-    """Cannot create a replacement key; or only a label says that a key is the secret's."""
-    key = stack.secret(NAME, grace="soon" if proven else "72h")
-    other = stack.secret("prod/other")
-    if not proven:
-        labels = ["AWSCURRENT", f"rotator:key:{other.id}"]
-        value = json.dumps({"api_key": key.value})
-        stack.client.put_secret_value(SecretId=NAME, SecretString=value, VersionStages=labels)
-    before = stack.state()
-    event = {"secret_id": NAME, "reason": REASON, "strategy": strategy}
-    answer = revoke({**event, "dry_run": True}, Context())
-    assert stack.state() == before
-    assert (answer["ok"], answer["dry_run"], replaced(answer, "planned")) == (False, True, [] if proven else [NAME])
-    assert revoked(answer, "planned") == [key.id]
-    said = f"{NAME}: rotator:grace" if proven else f"key {other.id}, "
-    way_out = "revoke-only" if proven else f"`rotator revoke --key-id {other.id} --account main`"
-    (error,) = (each for each in answer["errors"] if said in each)
-    assert way_out in error
-    with pytest.raises(RevocationFailed) as caught:
-        revoke(event, Context())
-    report = report_of(caught)
-    assert any(("rotator:grace" if proven else way_out) in each for each in report["errors"])
-    assert revoked(report) == [key.id]
-    assert stack.infobip.authenticates(other.value)
-    assert not stack.infobip.authenticates(key.value)
