@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.emergencies import EmergencyWorld, Killed, leaked
@@ -81,3 +82,19 @@ def test_leaked_key_has_no_grace(world: EmergencyWorld, call: str) -> None:
     sweeps(world)
     assert not world.works(old)
     assert world.consumer_works(NAME)
+
+
+def test_key_enabled_again_is_reported(world: EmergencyWorld) -> None:
+    """The rotator created it, so its name says whose it was; a sweep has removed its labels."""
+    old = world.secret(NAME, rotated=True)
+    world.pass_time(HOUR)
+    assert world.revoke(leaked=leaked(old)).ok
+    sweeps(world, 1)
+    world.infobip.change_key(old.id, enabled=True, valid_to=world.clock.now() + DAY)
+    (plan,) = world.sweep().plan.accounts
+    (alert,) = plan.alerts
+    assert (alert.kind, alert.key_id, f"--key-id {old.id} --account main" in alert.detail) == (
+        Reason.KEY_REENABLED,
+        old.id,
+        True,
+    )
