@@ -280,3 +280,41 @@ def test_promotion_between_looks_keeps_label() -> None:
     world.store.before = promote
     world.sweep()
     assert f"rotator:key:{new.id}" in labels_of(world, "prod/sms")
+
+
+@pytest.mark.parametrize(("status", "corrected"), [(429, []), (403, ["prod/voice"])])
+def test_failed_search_keeps_label(status: int, corrected: list[str]) -> None:
+    """A second one alone does not decide. One that is about a single value stops no other; a throttled account does."""
+    world = World(options=masked(), policy=Policy(sweep_every=DAY))
+    for name in ("prod/sms", "prod/voice", "prod/fine"):
+        world.secret(name)
+    edit_field(world, "one", "prod/sms")
+    edit_field(world, "two", "prod/voice")
+    of_sms = Fault(
+        FaultKind.STATUS_BEFORE,
+        status=status,
+        when=lambda asked: asked.query.get("apiKeySecret") == "one",
+        count=None if status == 429 else 1,  # it is retried
+    )
+    world.infobip.faults.add(of_sms)
+    results, alerts = day_of(world, [world.sweep()])
+    assert [secret for secret, *_ in results] == corrected
+    assert "prod/sms" in str(next(a for a in alerts if a.kind is Reason.UNREADABLE).message.values["names"])
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+def test_late_listing_is_no_difference(reveal: bool) -> None:
+    """The list, which is up to 5 minutes old, has another ``rotator:value-field``."""
+    world = World(options=Options(reveal=reveal), policy=Policy(sweep_every=DAY))
+    key = world.secret("prod/sms", extra={"other": "no key"})
+    world.tag("prod/sms", value_field="other")
+
+    def correct(operation: str, name: str) -> None:
+        if operation == "describe":
+            world.store.before = None
+            world.tag("prod/sms", value_field="api_key")
+
+    world.store.before = correct
+    assert day_of(world, [world.sweep()]) == ([], [])
+    assert labels_of(world, "prod/sms") == {f"rotator:key:{key.id}"}
+    assert ("describe", "prod/sms") in world.store.calls
