@@ -53,7 +53,6 @@ def run(call: Call, account: str | None, secret: str | None, force: bool, dry_ru
     Examples:
       rotator run --dry-run
       rotator run --account main --audit-file /var/log/rotator/audit.jsonl
-      rotator run --secret prod/sms/otp --json
     """
     call.interrupted = INTERRUPTED
     app = call.open(unattended=True)

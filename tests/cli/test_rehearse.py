@@ -386,7 +386,7 @@ def test_docs_have_every_row() -> None:
     page = (Path(__file__).parents[2] / "docs" / "rehearsal.md").read_text()
     needed, _, informative = page.partition("## Informative")
     for each in ASSUMPTIONS.values():
-        assert f"| `{each.id}` | {each.text} |" in (needed if each.needed else informative)
+        assert f"- `{each.id}`: {each.text}\n" in (needed if each.needed else informative)
 
 
 # ---- killed, and beside others --------------------------------------------------------------------------------------
