@@ -10,6 +10,8 @@ from typing import Any
 ABSENT = object()
 """What ``AWS::NoValue`` stands for: the property or list item is left out."""
 
+PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
+
 
 @dataclass(frozen=True)
 class Stack:

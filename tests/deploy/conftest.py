@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.cloudformation import Stack
+from tests.deploy.cloudformation import PSEUDO, Stack
 from tests.deploy.offline import (
     ALL_ON,
     NAME,
-    PSEUDO,
     REGION,
     ROOT,
     STAGE,

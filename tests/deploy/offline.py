@@ -23,7 +23,6 @@ REGION = "eu-central-1"
 MOTO = ROOT / "build" / "deploy-tools" / "bin" / "python"
 _SERVE = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
 NAME = f"infobip-key-rotator-{STAGE}"
-PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
 BUS = "default"
 HOME = REGION if own_terraform() else "us-east-1"
 """The region in which terraform applies: without a network its provider knows one only."""

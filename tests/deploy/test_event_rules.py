@@ -16,8 +16,8 @@ import pytest
 from rotator.aws.eventbridge import SOURCE
 from rotator.engine.emergency import Strategy
 from rotator.telemetry.consumer_events import DETAIL_FIELDS, EMERGENCY, FAILED, ROTATED
-from tests.deploy.cloudformation import Stack
-from tests.deploy.offline import PSEUDO, ROOT
+from tests.deploy.cloudformation import PSEUDO, Stack
+from tests.deploy.offline import ROOT
 from tests.emergencies import CREATE, EmergencyWorld
 from tests.support.faulty_infobip import FaultKind
 from tests.world import DAY, NAME

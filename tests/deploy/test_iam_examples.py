@@ -14,8 +14,7 @@ from rotator.ports import REHEARSAL_PREFIX
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Stack as LocalStack
 from tests.deploy.actions import ANY, BUS, CALLED, KEY, MANAGEMENT, QUEUE
-from tests.deploy.cloudformation import Stack
-from tests.deploy.offline import PSEUDO
+from tests.deploy.cloudformation import PSEUDO, Stack
 from tests.deploy.policies import Statement, allowed, statements
 from tests.deploy.recording import recording
 from tests.deploy.terraform import Applied, apply, offline_terraform

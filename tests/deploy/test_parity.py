@@ -14,8 +14,8 @@ import pytest
 from rotator.lambda_.requests import label_update, sweep_request
 from rotator.settings import Settings
 from tests.deploy.actions import FUNCTIONS
-from tests.deploy.cloudformation import Stack
-from tests.deploy.offline import ALL_ON, HOME, MEMBER, PSEUDO, STAGE, STORE_ROLES, STORES, service
+from tests.deploy.cloudformation import PSEUDO, Stack
+from tests.deploy.offline import ALL_ON, HOME, MEMBER, STAGE, STORE_ROLES, STORES, service
 from tests.deploy.policies import statements
 from tests.deploy.terraform import Applied
 from tests.deploy.test_event_rules import matches

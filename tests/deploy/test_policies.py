@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.actions import ANY, BUS, CALLED, FUNCTIONS, QUEUE, SERVICE, STORES
-from tests.deploy.cloudformation import Stack
-from tests.deploy.offline import PSEUDO
+from tests.deploy.cloudformation import PSEUDO, Stack
 from tests.deploy.policies import Statement, allowed, statements
 from tests.deploy.terraform import Applied
 
