@@ -158,18 +158,6 @@ def test_20_labels_stop_no_revocation(world: EmergencyWorld, strategy: Strategy)
     assert len(world.infobip.keys()) == 1
 
 
-def test_copy_that_can_get_no_key_is_named(world: EmergencyWorld) -> None:
-    world.secret(NAME)
-    world.store.copy_secret_with_tags(NAME, "prod/copy")
-    world.sweep()
-    world.store.tag("prod/copy", {"rotator:grace": "soon"})
-    report = world.dry_run()
-    (error,) = report.errors
-    assert report.replaced == (NAME,)
-    assert "prod/copy" in error
-    assert "rotator:grace" in error
-
-
 def test_unprobed_replacement_is_finished(world: EmergencyWorld) -> None:
     world.in_grace()
     world.fault(FaultKind.STATUS_BEFORE, PROBE, status=500)

@@ -117,14 +117,17 @@ def test_secret_sharing_key_is_replaced(world: EmergencyWorld, strategy: Strateg
     world.calm("prod/copy")
 
 
-def test_unreplaced_copy_is_error_not_note(world: EmergencyWorld) -> None:
+@pytest.mark.parametrize("adopted", [False, True])
+def test_unreplaced_copy_is_error_not_note(world: EmergencyWorld, adopted: bool) -> None:
     key = world.secret(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")
+    if adopted:
+        world.sweep()
     world.tag("prod/copy", grace="soon")
-    report = world.revoke()
-    assert (report.replaced, report.revoked) == ((NAME,), (key.id,))
-    assert any("prod/copy" in error for error in report.errors)
-    assert not any("prod/copy" in note for note in report.notes)
+    for report in (world.dry_run(), world.revoke()):
+        assert (report.replaced, report.revoked) == ((NAME,), (key.id,))
+        assert ["prod/copy" in error and "rotator:grace" in error for error in report.errors] == [True]
+        assert not any("prod/copy" in note for note in report.notes)
 
 
 def test_other_holder_of_retiring_key(world: EmergencyWorld) -> None:
