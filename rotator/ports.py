@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from rotator.audit_events import Event
 from rotator.errors import StoreError
-from rotator.model import Alert, Key, Platform, Reads, SecretEntry, Write
+from rotator.model import Key, Platform, Reads, SecretEntry, Write
+from rotator.plan import Alert
 from rotator.secret import Secret
 
 

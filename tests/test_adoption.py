@@ -8,7 +8,7 @@ import pytest
 
 from rotator.engine.adopt import adopt
 from rotator.errors import Refused, StoreDenied
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options
 from tests.support.faulty_infobip import Fault, FaultKind

@@ -14,7 +14,8 @@ from rotator.engine.copies import CurrentValues
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.engine.proofs import ownership_proof, unproven
 from rotator.engine.rotate_now import rotate_now
-from rotator.model import AccountPlan, AccountSnapshot, Outcome
+from rotator.model import AccountSnapshot
+from rotator.plan import AccountPlan, Outcome
 from rotator.policy.ownership import OwnershipProof
 from rotator.ports import KeyProvider
 from rotator.reasons import Reason

@@ -13,7 +13,8 @@ import pytest
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
-from rotator.model import Alert, Outcome, Policy
+from rotator.model import Policy
+from rotator.plan import Alert, Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options

@@ -13,7 +13,7 @@ import pytest
 from rotator.engine.emergency import Strategy
 from rotator.engine.probing import PROPAGATION
 from rotator.errors import StoreUnavailable
-from rotator.model import ActionKind, Outcome
+from rotator.plan import ActionKind, Outcome
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident, made_in_emergency
 from rotator.policy.labels import key_name
 from rotator.policy.lifecycle import read_lifecycle

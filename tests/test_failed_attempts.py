@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from rotator.engine.rotate_now import rotate_now
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options
 from tests.emergencies import PROBE, REVOKE_ONLY, EmergencyWorld, Tape, named

@@ -19,7 +19,8 @@ from rotator.engine.context import AccountContext, Budget, Limit
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
 from rotator.errors import Refused, StateChanged
-from rotator.model import Action, ActionKind, Outcome, Policy, Result
+from rotator.model import Policy
+from rotator.plan import Action, ActionKind, Outcome, Result
 from rotator.policy.draft import Draft
 from rotator.policy.final_check import require_planned
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label

@@ -14,7 +14,7 @@ from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import ReadersUnknown, Refused, SecretNotFound
-from rotator.model import ActionKind, Outcome
+from rotator.plan import ActionKind, Outcome
 from rotator.policy.tags import InvalidTags
 from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey

@@ -8,7 +8,7 @@ from rotator.engine.adopt import adopt
 from rotator.engine.key_ids import whole_key_id
 from rotator.engine.rollback import rollback
 from rotator.engine.rotate_now import rotate_now
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from rotator.reasons import Reason
 from rotator.text import short_id
 from tests.emergencies import REVOKE_ONLY, EmergencyWorld, refused

@@ -14,7 +14,7 @@ from rotator.engine.adopt import adopt
 from rotator.engine.rotate_now import rotate_now
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import StateChanged
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret

@@ -9,7 +9,7 @@ import pytest
 
 from rotator.engine.rotate_now import rotate_now
 from rotator.engine.sweep import Sweep
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options, SimAccount

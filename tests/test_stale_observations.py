@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from rotator.engine.rotate_now import rotate_now
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import Request, Response
 from tests.support.faulty_infobip import Fault, FaultKind

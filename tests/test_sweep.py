@@ -12,7 +12,8 @@ import pytest
 
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT, Sweep
-from rotator.model import ActionKind, Outcome, Policy
+from rotator.model import Policy
+from rotator.plan import ActionKind, Outcome
 from rotator.policy.labels import key_name
 from rotator.ports import Listing
 from rotator.reasons import Reason

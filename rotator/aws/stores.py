@@ -17,7 +17,8 @@ from typing import Any, Final, TypeVar
 from rotator.aws.aws_errors import AGAIN
 from rotator.errors import ConfigurationError, SecretNotFound, StoreDenied, StoreError, sentence
 from rotator.message import Message
-from rotator.model import Alert, Location, Reads, SecretEntry, Severity, StoreId, Write
+from rotator.model import Location, Reads, SecretEntry, StoreId, Write
+from rotator.plan import Alert, Severity
 from rotator.ports import Listing, ReaderLog, SecretStore, StoredValue
 from rotator.reasons import Reason
 from rotator.secret import Secret

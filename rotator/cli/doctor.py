@@ -32,7 +32,8 @@ from rotator.errors import (
     StoreDenied,
 )
 from rotator.infobip.credentials import parse_credentials
-from rotator.model import SecretEntry, Severity
+from rotator.model import SecretEntry
+from rotator.plan import Severity
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import other_deployments

@@ -9,20 +9,8 @@ from enum import Enum
 from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 from rotator.message import Message, utc_text
-from rotator.model import (
-    AccountPlan,
-    Action,
-    ActionKind,
-    Alert,
-    OfSecret,
-    Outcome,
-    Plan,
-    Quota,
-    Result,
-    Severity,
-    Skip,
-    location_fields,
-)
+from rotator.model import OfSecret, location_fields
+from rotator.plan import AccountPlan, Action, ActionKind, Alert, Outcome, Plan, Quota, Result, Severity, Skip
 from rotator.policy.forecast import AtRisk
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.status import SecretState, State

@@ -14,7 +14,7 @@ from rotator.cli.options import account_option, command, days_option
 from rotator.cli.plan_text import LONGEST_REASON, last_parts
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
-from rotator.model import AccountPlan, Quota
+from rotator.plan import AccountPlan, Quota
 from rotator.policy.forecast import AccountForecast, AtRisk, forecast_account, spans, verdict
 from rotator.reasons import Reason
 from rotator.render import NO_SECRETS, Grid, brief, counted, day, shown, styled

@@ -15,7 +15,7 @@ from rotator.cli.documents import AccountError, Document, Time, errors_field, fi
 from rotator.cli.options import account_option, command, wide_option
 from rotator.cli.plan_text import MOST_ROWS, last_parts
 from rotator.engine.reconcile import Reconciler
-from rotator.model import AccountPlan
+from rotator.plan import AccountPlan
 from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, SecretRow, take_inventory
 from rotator.render import Grid, Row, brief, counted, shown, shown_id, styled, zone
 

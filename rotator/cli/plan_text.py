@@ -14,7 +14,7 @@ from rotator.cli.call import Call
 from rotator.cli.documents import results_document
 from rotator.engine.sweep import NO_ACCOUNT, errors_in
 from rotator.errors import RotatorError, sentence
-from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Plan, Result, Severity, Skip
+from rotator.plan import AccountPlan, Action, ActionKind, Alert, Outcome, Plan, Result, Severity, Skip
 from rotator.reasons import Reason
 from rotator.render import Grid, Row, absolute, counted, key_words, shown, styled
 from rotator.text import some_of

@@ -9,7 +9,7 @@ from rotator.cli.documents import PlanDocument, ResultsDocument, as_json
 from rotator.cli.options import command
 from rotator.cli.plan_text import plan_parts, show_results
 from rotator.engine.rotate_now import plan_rotation, rotate_now
-from rotator.model import Plan
+from rotator.plan import Plan
 from rotator.text import printable
 
 

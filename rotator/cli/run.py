@@ -26,7 +26,7 @@ from rotator.cli.plan_text import (
 )
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import FirstExpiry, Sweep
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from rotator.render import counted, shown, when
 
 _RETRIES: Final = "The next sweep retries."

@@ -14,7 +14,7 @@ from rotator.cli.documents import AccountError, SecretStateShape, as_json, error
 from rotator.cli.options import account_option, command, secret_option, wide_option
 from rotator.cli.plan_text import MOST_ROWS, last_parts
 from rotator.engine.reconcile import Reconciler
-from rotator.model import AccountPlan, ActionKind
+from rotator.plan import AccountPlan, ActionKind
 from rotator.policy.status import URGENCY, SecretState, State
 from rotator.render import NO_SECRETS, Grid, Row, brief, key_words, shown, styled, zone
 

@@ -9,7 +9,8 @@ from rotator.engine.observe import Fleet, connected, find_secret, observe_fleet
 from rotator.engine.secret_changes import managed_account
 from rotator.engine.version_values import resolve_version
 from rotator.errors import KeyNotFound, Refused
-from rotator.model import AccountSnapshot, ActionKind, Outcome, Result, SecretEntry, Spec
+from rotator.model import AccountSnapshot, SecretEntry, Spec
+from rotator.plan import ActionKind, Outcome, Result
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode

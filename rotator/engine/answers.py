@@ -1,7 +1,7 @@
 """Answers what a plan must know before it rotates or revokes: proofs, other secrets with a key, and readers.
 
 An idle sweep reads no value. A plan that is about to rotate or revoke says what it needs to know
-(:class:`~rotator.model.Questions`). The answers found here go into the snapshot, and the plan is made again.
+(:class:`~rotator.plan.Questions`). The answers found here go into the snapshot, and the plan is made again.
 """
 
 from __future__ import annotations
@@ -23,16 +23,8 @@ from rotator.errors import (
     RotatorError,
     StoreError,
 )
-from rotator.model import (
-    AccountPlan,
-    AccountSnapshot,
-    Elsewhere,
-    Policy,
-    Questions,
-    Reads,
-    SecretEntry,
-    Unread,
-)
+from rotator.model import AccountSnapshot, Elsewhere, Policy, Reads, SecretEntry, Unread
+from rotator.plan import AccountPlan, Questions
 from rotator.policy.gate import NOT_READ
 from rotator.policy.planner import plan_account
 from rotator.ports import KeyProvider

@@ -17,7 +17,8 @@ from rotator.errors import (
     RotatorError,
     StateChanged,
 )
-from rotator.model import Action, ActionKind, Outcome, Promoted, Result, SecretEntry
+from rotator.model import SecretEntry
+from rotator.plan import Action, ActionKind, Outcome, Promoted, Result
 from rotator.policy.labels import CURRENT, PREVIOUS, key_label
 from rotator.policy.lifecycle import is_abandoned, read_lifecycle
 from rotator.policy.rules import make_view

@@ -14,7 +14,8 @@ from rotator.audit_events import Event
 from rotator.durations import human_duration
 from rotator.engine.probing import probe_until
 from rotator.errors import StateChanged
-from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, SecretEntry, Spec
+from rotator.model import AccountSnapshot, Key, Policy, SecretEntry, Spec
+from rotator.plan import Action, ActionKind
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.daily_limit import UsedSlots, free_soon
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Probe, ProbeVerdict, ReaderLog, SecretStore

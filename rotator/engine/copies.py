@@ -11,7 +11,8 @@ from datetime import datetime
 from rotator.engine.observe import Fleet
 from rotator.engine.version_values import stored_key
 from rotator.errors import BadSecretValue, KeyNotFound, SecretNotFound, StoreError
-from rotator.model import AccountSnapshot, Action, SecretEntry
+from rotator.model import AccountSnapshot, SecretEntry
+from rotator.plan import Action
 from rotator.policy.lifecycle import read_lifecycle, unsettled
 from rotator.policy.ownership import is_current
 from rotator.policy.values import contains

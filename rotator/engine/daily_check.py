@@ -19,7 +19,8 @@ from rotator.engine.secret_changes import require_managed
 from rotator.engine.version_values import ABOUT_ONE_VALUE, MAX_SILENT, key_in, resolve_version
 from rotator.errors import BadSecretValue, ProviderError, ProviderUnavailable, RotatorError, StoreError
 from rotator.message import KeyId, Message
-from rotator.model import Action, ActionKind, Alert, Resolution, Result, SecretEntry, Severity, Which
+from rotator.model import Resolution, SecretEntry, Which
+from rotator.plan import Action, ActionKind, Alert, Result, Severity
 from rotator.policy.daily_selection import only_reported
 from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import read_lifecycle

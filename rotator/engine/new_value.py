@@ -22,7 +22,8 @@ from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.engine.version_values import key_in, read_value, resolve_value
 from rotator.message import KeyId, Message
-from rotator.model import AccountPlan, AccountSnapshot, Alert, Key, Plan, Resolution, Result, SecretEntry, Severity
+from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
+from rotator.plan import AccountPlan, Alert, Plan, Result, Severity
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_new_value
 from rotator.policy.tags import account_of, parse_spec, role

@@ -20,7 +20,8 @@ from rotator.errors import (
     SecretNotFound,
 )
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Alert, Key, Location, SecretEntry, Severity
+from rotator.model import AccountSnapshot, Key, Location, SecretEntry
+from rotator.plan import Alert, Severity
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.tags import ACCOUNT_TAG, role

@@ -32,7 +32,8 @@ from rotator.errors import (
     SessionBusy,
 )
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Alert, Outcome, Plan, Quota, Result, Severity, Skip
+from rotator.model import AccountSnapshot
+from rotator.plan import AccountPlan, ActionKind, Alert, Outcome, Plan, Quota, Result, Severity, Skip
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.daily_selection import to_verify
 from rotator.policy.overdue import with_outcomes

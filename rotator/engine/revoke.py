@@ -17,7 +17,8 @@ from rotator.engine.observe import with_secret
 from rotator.engine.secret_changes import clean_labels
 from rotator.engine.version_values import with_values
 from rotator.errors import StateChanged
-from rotator.model import AccountSnapshot, Action, SecretEntry
+from rotator.model import AccountSnapshot, SecretEntry
+from rotator.plan import Action
 from rotator.policy.final_check import require_planned
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_secret

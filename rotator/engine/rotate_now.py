@@ -15,7 +15,8 @@ from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import managed_account, with_label
 from rotator.errors import Refused
 from rotator.message import Message
-from rotator.model import AccountPlan, Action, ActionKind, Result, SecretEntry
+from rotator.model import SecretEntry
+from rotator.plan import AccountPlan, Action, ActionKind, Result
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first, make_view

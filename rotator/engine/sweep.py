@@ -11,7 +11,8 @@ from typing import Final
 
 from rotator.engine.context import Budget, Services
 from rotator.errors import RotatorError
-from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, SecretEntry, Severity
+from rotator.model import AccountSnapshot, SecretEntry
+from rotator.plan import AccountPlan, Alert, Outcome, Plan, Quota, Result, Severity
 from rotator.policy.values import recorded_end
 from rotator.ports import SecretStore
 from rotator.reasons import Reason

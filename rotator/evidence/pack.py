@@ -23,7 +23,8 @@ from rotator.evidence.history import History, TableRow
 from rotator.evidence.summary import render_summary
 from rotator.evidence.tables import HEADS
 from rotator.message import utc_text
-from rotator.model import AccountPlan, AccountSnapshot
+from rotator.model import AccountSnapshot
+from rotator.plan import AccountPlan
 from rotator.policy.planner import plan_account
 from rotator.redaction.redactor import Redactor
 from rotator.render import counted

@@ -8,7 +8,8 @@ from typing import Final
 
 from rotator.evidence.history import History, KeyLife, TableRow
 from rotator.message import utc_text
-from rotator.model import AccountPlan, AccountSnapshot, Severity, Spec
+from rotator.model import AccountSnapshot, Spec
+from rotator.plan import AccountPlan, Severity
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import NOT_OURS, View, first, make_view
 from rotator.policy.status import classify

@@ -26,7 +26,8 @@ from rotator.lambda_.requests import (
     sweep_request,
 )
 from rotator.lambda_.runtime import Invocation
-from rotator.model import Location, Outcome, SecretEntry, StoreId
+from rotator.model import Location, SecretEntry, StoreId
+from rotator.plan import Outcome
 from rotator.policy.tags import account_of
 from rotator.telemetry.audit import Trigger
 

@@ -15,7 +15,8 @@ from typing import Final
 
 from rotator.durations import DAY, plus
 from rotator.message import Message
-from rotator.model import BEGINS_WITHIN, AccountSnapshot, Action, ActionKind, Key, Policy, Quota, Window
+from rotator.model import BEGINS_WITHIN, AccountSnapshot, Key, Policy, Window
+from rotator.plan import Action, ActionKind, Quota
 from rotator.policy.labels import parse_key_name
 from rotator.policy.windows import openings_until
 

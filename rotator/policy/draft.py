@@ -9,7 +9,8 @@ from enum import IntEnum
 from operator import attrgetter
 
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Policy, Questions, Skip, Window
+from rotator.model import AccountSnapshot, Policy, Window
+from rotator.plan import Action, ActionKind, Alert, Questions, Skip
 from rotator.policy.failed_attempts import FailedAttempts
 from rotator.policy.holdings import Holdings
 from rotator.policy.ownership import Ownership

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rotator.errors import Refused, StateChanged
 from rotator.message import Message
-from rotator.model import Action, ActionKind
+from rotator.plan import Action, ActionKind
 from rotator.policy.draft import Draft
 from rotator.reasons import Reason
 

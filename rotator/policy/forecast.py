@@ -19,7 +19,8 @@ from typing import Final
 
 from rotator.durations import DAY, plus
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Location, OfSecret, Policy
+from rotator.model import AccountSnapshot, Location, OfSecret, Policy
+from rotator.plan import AccountPlan, ActionKind
 from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import first_sweeps, slots_a_day, slots_used
 from rotator.policy.rules import View, skipped

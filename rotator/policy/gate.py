@@ -17,7 +17,8 @@ from typing import Final
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Key, Location, Reads, Severity, Unread
+from rotator.model import Key, Location, Reads, Unread
+from rotator.plan import Severity
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.lifecycle import Lifecycle, Retiring, replaced_at
 from rotator.policy.rules import Decision, View

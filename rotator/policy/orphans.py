@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Questions, SecretEntry
+from rotator.model import AccountSnapshot, Key, SecretEntry
+from rotator.plan import Action, ActionKind, Alert, Questions
 from rotator.policy.draft import Draft, Finding
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle

@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountPlan, Action, ActionKind, Alert, Key, Outcome, Result, Severity, Skip
+from rotator.model import Key
+from rotator.plan import AccountPlan, Action, ActionKind, Alert, Outcome, Result, Severity, Skip
 from rotator.policy.draft import Draft
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import NOT_OURS, View, first, renew_at

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from rotator.message import KeyId, Message
-from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, Quota, Severity
+from rotator.model import AccountSnapshot, Policy
+from rotator.plan import AccountPlan, Action, Alert, Questions, Quota, Severity
 from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import length_of, quota_window, slots_used, uncounted
 from rotator.policy.draft import Draft, uses_quota

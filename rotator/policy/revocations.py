@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Action, ActionKind, Alert, Questions, Quota, Severity, Skip
+from rotator.plan import Action, ActionKind, Alert, Questions, Quota, Severity, Skip
 from rotator.policy.daily_limit import no_slot_left
 from rotator.policy.draft import Draft, Finding
 from rotator.policy.gate import LOOK_BACK, not_adopted, promoted_at

@@ -11,18 +11,8 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import (
-    AccountSnapshot,
-    Action,
-    Elsewhere,
-    Key,
-    Questions,
-    Resolution,
-    SecretEntry,
-    Severity,
-    Spec,
-    WithMessage,
-)
+from rotator.model import AccountSnapshot, Elsewhere, Key, Resolution, SecretEntry, Spec
+from rotator.plan import Action, Questions, Severity, WithMessage
 from rotator.policy.lifecycle import (
     AWS_LABELS,
     MAX_LABELS,

@@ -25,7 +25,8 @@ from typing import Final
 
 from rotator.durations import LAST, plus
 from rotator.message import Message
-from rotator.model import Alert, Severity, Window
+from rotator.model import Window
+from rotator.plan import Alert, Severity
 from rotator.policy.daily_limit import Slots, UsedSlots, slots_to_come
 from rotator.policy.draft import Draft
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at

@@ -9,7 +9,8 @@ from shlex import quote
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Action, ActionKind, Alert, Elsewhere, Key, Questions, Severity, Skip
+from rotator.model import Elsewhere, Key
+from rotator.plan import Action, ActionKind, Alert, Questions, Severity, Skip
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.draft import Draft, Finding
 from rotator.policy.emergency_ids import made_in_emergency

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from rotator.durations import DAY, plus
 from rotator.message import KeyId, Message
-from rotator.model import Action, ActionKind, Alert, Key, Questions, Quota, Severity
+from rotator.model import Key
+from rotator.plan import Action, ActionKind, Alert, Questions, Quota, Severity
 from rotator.policy.daily_limit import no_slot_left
 from rotator.policy.draft import Finding
 from rotator.policy.emergency_ids import made_in_emergency

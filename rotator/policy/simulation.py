@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.durations import plus
-from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Key, Policy, SecretEntry
+from rotator.model import AccountSnapshot, Key, Policy, SecretEntry
+from rotator.plan import AccountPlan, Action, ActionKind
 from rotator.policy.key_lifetime import lifetime
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, parse_key_label, retire_label
 from rotator.policy.planner import plan_account

@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.durations import LAST, plus
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Location, OfSecret
+from rotator.model import AccountSnapshot, Location, OfSecret
+from rotator.plan import Action, ActionKind, Alert
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.rules import (
     BROKEN,
@@ -62,7 +63,7 @@ URGENCY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SecretState(OfSecret):
-    """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.model.ActionKind` or ``None``.
+    """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.plan.ActionKind` or ``None``.
 
     :param retiring: old keys in their grace period.
     :param disabled: disabled old keys, of which only labels are left.

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.key_format import TRUNCATED_VALUE, TRUNCATED_VALUE_IN_NAME
-from rotator.model import ActionKind, Outcome, Severity
+from rotator.plan import ActionKind, Outcome, Severity
 from rotator.reasons import Reason
 
 REDACTED: Final = "<redacted>"

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from rotator.durations import plus
-from rotator.model import AccountPlan, AccountSnapshot, Policy, Which
+from rotator.model import AccountSnapshot, Policy, Which
+from rotator.plan import AccountPlan
 from rotator.policy.forecast import AccountForecast, forecast_account
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import make_view, renew_at

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from rotator import __version__
 from rotator.durations import DAY, human_duration
 from rotator.message import Message
-from rotator.model import Alert, Severity
+from rotator.plan import Alert, Severity
 from rotator.policy.forecast import AccountForecast, AtRisk, spans, verdict
 from rotator.policy.status import State
 from rotator.reasons import Reason

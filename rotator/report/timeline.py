@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.durations import DAY, LAST
-from rotator.model import ActionKind
+from rotator.plan import ActionKind
 from rotator.render import brief, key_words
 from rotator.report.gather import SecretSpan
 

@@ -21,7 +21,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.evidence.history import History
 from rotator.evidence.pack import write_pack
 from rotator.message import Message
-from rotator.model import ActionKind, Outcome, Result
+from rotator.plan import ActionKind, Outcome, Result
 from rotator.policy.status import SecretState
 from rotator.reasons import Reason
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value

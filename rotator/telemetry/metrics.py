@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
-from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Quota, Result, location_fields
+from rotator.model import AccountSnapshot, location_fields
+from rotator.plan import AccountPlan, Action, ActionKind, Outcome, Quota, Result
 from rotator.policy.status import SecretState, State, states
 from rotator.reasons import Reason
 from rotator.text import printable

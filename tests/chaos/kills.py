@@ -11,7 +11,7 @@ from functools import cache
 
 from rotator.engine.emergency import EmergencyReport
 from rotator.engine.sweep import Sweep
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from tests import leaks
 from tests.chaos.convergence import Convergence
 from tests.chaos.eleven_rules import ElevenRules

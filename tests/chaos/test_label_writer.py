@@ -10,7 +10,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rotator.engine.sweep import Sweep
-from rotator.model import Policy, Severity
+from rotator.model import Policy
+from rotator.plan import Severity
 from rotator.policy.labels import key_label
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.reasons import Reason

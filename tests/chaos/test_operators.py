@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rotator.model import Outcome
+from rotator.plan import Outcome
 from tests.chaos.operators import ACTS, OTHER, Act, NotNow
 from tests.chaos.rules import Rules
 from tests.chaos.truth import api_key_in

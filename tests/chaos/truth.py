@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 from rotator.engine.sweep import Sweep
-from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, SecretEntry, Severity, Spec
+from rotator.model import AccountSnapshot, Key, Policy, SecretEntry, Spec
+from rotator.plan import AccountPlan, Severity
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.planner import plan_account
 from rotator.policy.tags import spec_or_none

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 
 from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
-from rotator.model import Outcome, Severity
+from rotator.plan import Outcome, Severity
 from tests.chaos.faults import Kill
 from tests.chaos.years_faults import Outages
 from tests.chaos.years_idle import Idle

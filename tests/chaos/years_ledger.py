@@ -6,7 +6,8 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.model import AccountPlan, SecretEntry
+from rotator.model import SecretEntry
+from rotator.plan import AccountPlan
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.tags import parse_spec

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rotator.engine.observe import management_of, observe_fleet
 from rotator.engine.secret_changes import managed_account
 from rotator.errors import RotatorError
-from rotator.model import AccountSnapshot, ActionKind, Key, Policy, SecretEntry
+from rotator.model import AccountSnapshot, Key, Policy, SecretEntry
+from rotator.plan import ActionKind
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rotator.durations import parse_duration
-from rotator.model import AccountPlan, AccountSnapshot, Action, Key, Platform, Policy, Resolution, SecretEntry
+from rotator.model import AccountSnapshot, Key, Platform, Policy, Resolution, SecretEntry
+from rotator.plan import AccountPlan, Action
 from rotator.policy.labels import key_label, key_name, retire_label
 from rotator.policy.planner import plan_account
 from rotator.reasons import Reason

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.engine.context import LONGEST_WAIT, Budget, Limit
-from rotator.model import Action, ActionKind, Key, Policy, Quota
+from rotator.model import Key, Policy
+from rotator.plan import Action, ActionKind, Quota
 from rotator.policy.daily_limit import UsedSlots, slots_used
 from rotator.policy.draft import Draft
 from rotator.policy.revocations import limit_revocations

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.engine.context import Budget
-from rotator.model import AccountSnapshot, Policy, Quota
+from rotator.model import AccountSnapshot, Policy
+from rotator.plan import Quota
 from rotator.policy.daily_limit import (
     UsedSlots,
     begin_of,

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.message import Message
-from rotator.model import AccountPlan, Alert, Outcome, Policy, Promoted, Quota, Result, Severity
+from rotator.model import Policy
+from rotator.plan import AccountPlan, Alert, Outcome, Promoted, Quota, Result, Severity
 from rotator.policy.planner import plan_account
 from rotator.policy.status import State
 from rotator.reasons import Reason

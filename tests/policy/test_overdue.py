@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.message import Message
-from rotator.model import AccountPlan, ActionKind, Alert, Key, Outcome, Result
+from rotator.model import Key
+from rotator.plan import AccountPlan, ActionKind, Alert, Outcome, Result
 from rotator.policy.overdue import ALLOWED_DELAY, NOT_DONE_YET, allowed_delay, with_outcomes
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, Case, key

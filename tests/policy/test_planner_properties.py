@@ -10,7 +10,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
-from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, SecretEntry, Severity
+from rotator.model import AccountSnapshot, Policy, SecretEntry
+from rotator.plan import AccountPlan, ActionKind, Severity
 from rotator.policy.labels import (
     key_label,
     parse_key_label,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import AccountPlan, Alert, Key, Policy, SecretEntry, Severity
+from rotator.model import Key, Policy, SecretEntry
+from rotator.plan import AccountPlan, Alert, Severity
 from rotator.policy.daily_limit import Slots, quota_window
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import make_view

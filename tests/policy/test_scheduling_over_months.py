@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.model import Action, ActionKind, Key, Policy, SecretEntry
+from rotator.model import Key, Policy, SecretEntry
+from rotator.plan import Action, ActionKind
 from rotator.policy.forecast import forecast_account
 from rotator.policy.key_lifetime import lifetime
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label

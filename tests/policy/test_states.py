@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rotator.durations import LAST
-from rotator.model import ActionKind
+from rotator.plan import ActionKind
 from rotator.policy.planner import plan_account
 from rotator.policy.status import SecretState, State, states
 from tests.policy.build import NOW, POLICY, arn_of, at, key, secret, snap, tagged, vid

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.message import Message
-from rotator.model import AccountPlan, Alert, Policy, Quota, Severity
+from rotator.model import Policy
+from rotator.plan import AccountPlan, Alert, Quota, Severity
 from rotator.policy.forecast import verdict
 from rotator.reasons import Reason
 from rotator.report.gather import AccountReport, Report, RowLevel, gather_account

@@ -30,7 +30,8 @@ from rotator.engine.probing import PROPAGATION, RevocationResult, verify_revocat
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version, with_label
 from rotator.errors import InternalError, KeyNotFound, LostRace, Refused, RotatorError, StateChanged, sentence
-from rotator.model import AccountSnapshot, ActionKind, Resolution, SecretEntry, Spec
+from rotator.model import AccountSnapshot, Resolution, SecretEntry, Spec
+from rotator.plan import ActionKind
 from rotator.policy.labels import key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.policy.rules import NOT_OURS, first, make_view

@@ -19,7 +19,8 @@ from rotator.engine.rehearsal.assumptions import ASSUMPTIONS, DEFAULT_PARTS, Che
 from rotator.engine.rehearsal.checks import AwsChecks, Flow, InfobipChecks
 from rotator.errors import KeyNotFound, Refused, RotatorError, StoreOutcomeUnknown
 from rotator.key_format import is_deployment
-from rotator.model import Key, Quota, SecretEntry, Spec
+from rotator.model import Key, SecretEntry, Spec
+from rotator.plan import Quota
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import parse_key_name
 from rotator.policy.tags import ACCOUNT_TAG, ROLE_TAG, SCOPES_TAG, VALIDITY_TAG, parse_spec

@@ -27,7 +27,8 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.key_format import random_value
-from rotator.model import ActionKind, Key, Outcome, Result
+from rotator.model import Key
+from rotator.plan import ActionKind, Outcome, Result
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.labels import CURRENT
 from rotator.policy.tags import GRACE_TAG, SHORT_GRACE_TAG

@@ -18,7 +18,8 @@ from rotator.engine.rotation.create import compare, key_request, make_key
 from rotator.engine.rotation.promote import check_again_if_stale, probe, promote, stage
 from rotator.engine.secret_changes import require_as_planned, unlabel
 from rotator.errors import BadSecretValue, KeyNotFound, Refused, StateChanged
-from rotator.model import Action, ActionKind, Key, Promoted, SecretEntry
+from rotator.model import Key, SecretEntry
+from rotator.plan import Action, ActionKind, Promoted
 from rotator.policy.labels import PENDING, key_name
 from rotator.policy.lifecycle import Lifecycle, is_labelled, read_lifecycle, stored_after, was_never_current
 from rotator.policy.ownership import OwnershipProof

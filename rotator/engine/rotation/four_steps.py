@@ -32,7 +32,8 @@ from rotator.engine.rotation.create import adopt_or_revoke, compare, key_request
 from rotator.engine.rotation.promote import promote
 from rotator.engine.secret_changes import managed_account, require_empty
 from rotator.errors import Refused, RotatorError, StateChanged
-from rotator.model import AccountSnapshot, Action, ActionKind, SecretEntry
+from rotator.model import AccountSnapshot, SecretEntry
+from rotator.plan import Action, ActionKind
 from rotator.policy.clock_skew import clock_skew
 from rotator.policy.daily_limit import slots_used
 from rotator.policy.labels import CURRENT, PENDING

@@ -17,7 +17,8 @@ from rotator.errors import (
     StateChanged,
     StoreError,
 )
-from rotator.model import Key, Promoted
+from rotator.model import Key
+from rotator.plan import Promoted
 from rotator.policy.clock_skew import MAX_SKEW
 from rotator.policy.labels import PENDING, key_label
 from rotator.policy.orphans import ORPHAN_AGE
