@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 POLICY = sorted((ROOT / "rotator" / "policy").glob("*.py"))
 # What stands below every layer imports nothing but the standard library itself.
-BELOW = ("model", "reasons", "message", "errors", "key_format", "secret", "text", "durations")
+BELOW = ("model", "plan", "reasons", "message", "errors", "key_format", "secret", "text", "durations")
 PURE = ("rotator.policy.", *(f"rotator.{name}." for name in BELOW))
 HEAVY = {"click", "rich", "moto", "apscheduler", "pydantic", "prometheus_client", "flask", "typer", "httpx", "pytest"}
 # structlog.dev imports rich where it is installed, as it is beside these tests; the Lambda's zip has none.
