@@ -42,6 +42,11 @@ class Key:
     value_readable: bool = False
     digest: bytes | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def lifetime(self) -> timedelta | None:
+        """From its beginning to its expiry, if both are known."""
+        return None if self.valid_from is None or self.valid_to is None else self.valid_to - self.valid_from
+
     def expired(self, now: datetime) -> bool:
         """Whether its expiry has passed."""
         return self.valid_to is not None and self.valid_to <= now

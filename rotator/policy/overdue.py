@@ -59,9 +59,8 @@ def allowed_delay(key: Key | None) -> timedelta:
 
     A disabled key's lifetime is not known: its revocation set its expiry.
     """
-    if key is None or not key.enabled or key.valid_from is None or key.valid_to is None:
-        return ALLOWED_DELAY
-    return max(timedelta(0), min(ALLOWED_DELAY, (key.valid_to - key.valid_from) / _SHARE))
+    lifetime = key.lifetime if key is not None and key.enabled else None
+    return ALLOWED_DELAY if lifetime is None else max(timedelta(0), min(ALLOWED_DELAY, lifetime / _SHARE))
 
 
 def overdue(draft: Draft, view: View) -> Iterator[Overdue]:

@@ -421,7 +421,5 @@ def window_closed(view: View, decision: Decision, now: datetime) -> Decision | N
 
 def latest_start(view: View, deadline: datetime) -> datetime:
     """Return the last moment at which a rotation should start, whether or not its window is open."""
-    key = view.key
-    if key is not None and key.valid_from is not None and key.valid_to is not None:
-        return plus(deadline, -min(URGENT, (key.valid_to - key.valid_from) / 10))
-    return plus(deadline, -URGENT)
+    lifetime = view.key.lifetime if view.key is not None else None
+    return plus(deadline, -(URGENT if lifetime is None else min(URGENT, lifetime / 10)))

@@ -206,6 +206,14 @@ def _current_key(secret: SecretDraft) -> Iterator[Finding]:
     if key.valid_to is None and view.spec is not None and view.spec.max_age is None:
         template = "key {key} has no expiry, so it is never rotated; set rotator:max-age, for example 90d"
         yield secret.alert(Reason.NO_EXPIRY, template, key.id, key=KeyId(key.id))
+    every, lifetime = secret.draft.policy.sweep_every, key.lifetime
+    if key.enabled and lifetime is not None and lifetime <= every:
+        template = (
+            "key {key} may expire between two sweeps: it is valid for {lifetime}, and a sweep comes every {every} "
+            "(ROTATOR_SWEEP_EVERY); sweep more often, or raise rotator:validity"
+        )
+        values = {"key": KeyId(key.id), "lifetime": lifetime, "every": every}
+        yield secret.alert(Reason.EXPIRES_BEFORE_ROTATION, template, key.id, Severity.ERROR, **values)
     if key.enabled and not key.begun(now):  # a disabled one is replaced at once
         template = "key {key} is not valid until {start}, and consumers fail until then; store another key"
         values = {"key": KeyId(key.id), "start": key.valid_from}

@@ -31,6 +31,11 @@ WHEN = table("""
         s; K1 left=1s age=99d23h59m59s -> rotate expiring s K1@v1
     at its end it is expired
         s; K1 left=0s age=100d -> rotate expired s K1@v1
+    valid for less than the time between two sweeps
+        s validity=1h grace=10m allow-short-grace=true; K1 left=50m age=10m
+        -> rotate capacity s K1@v1; error expires-before-rotation s K1
+    valid for little more
+        s validity=1h grace=10m allow-short-grace=true; K1 left=51m age=10m -> rotate capacity s K1@v1
     max-age: at the moment
         s max-age=30d; K1 age=30d -> rotate max-age s K1@v1
     max-age: a second before
