@@ -66,9 +66,9 @@ def verify_revocation(
 ) -> RevocationResult:
     """Verify that Infobip shows a key disabled and, if its value is known, rejects it.
 
-    :param provider: of the key's own account, and ``clock`` that account's.
+    :param provider: of the key's own account.
     :param path: what the probe requests.
-    :param until: until when to wait for a rejection; all revoked keys of a command share this time.
+    :param until: until when to wait for a rejection, by ``clock``; all revoked keys of a command share this time.
     :param shown: whether Infobip's response to the revocation showed the key disabled.
     """
     try:

@@ -360,7 +360,7 @@ class Execution:
 
     def _verified(self, suspect: Suspect, *, shown: bool) -> tuple[RevocationResult, str]:
         """Verify one key. The second value is the error to report if it is not verified."""
-        provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
+        provider, clock = self.accounts.provider(suspect.account), self.services.clock  # one for keys of all accounts
         self._until = self._until or clock.now() + PROPAGATION
         spec = _spec_of(self.accounts.entry(suspect.arn))
         what = (suspect.key.id, suspect.located.value, spec.verify_path)
