@@ -305,7 +305,7 @@ class Reads:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class ReadsUnknown:
     """The access log could not be read, or there was no time to read it.
 
     :param problem: what happened and what to do, as a sentence without a full stop; ``""`` if there was no time.
@@ -342,10 +342,10 @@ class AccountSnapshot:
     :param others: managed secrets of other accounts, since a copied secret may hold a key of this one; in a sweep, a
         :class:`~rotator.policy.holdings.Others`, whose directory all accounts' snapshots share.
     :param keys: by id: every enabled key that Infobip lists, keys that were read by id because a label names them and
-        the list does not, and with ``history`` also the disabled keys. A key that a label names and that is not in it
-        is not found: a read by its id was answered with 404.
+        the list does not, and with ``disabled_keys`` also the disabled keys. A key that a label names and that is not
+        in it is not found: a read by its id was answered with 404.
     :param unlisted: stores that could not be listed, so their secrets may contain any key.
-    :param unread: except these: keys that could not be read by their ids, so whether the account has them is not known.
+    :param unreadable_keys: except these: keys that could not be read by their ids, so the account may have them.
     :param elsewhere: by key id, where a key was searched for that the account does not have.
     :param values: by ARN and version id, which key a version's value is, if it was read.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
@@ -354,8 +354,8 @@ class AccountSnapshot:
     :param unreadable: managed secrets whose current value could not be read in that search.
     :param skew: Infobip's clock minus ours, if an answer included it.
     :param complete: whether the listing is known to contain every enabled key.
-    :param history: whether ``keys`` also contains the disabled keys, as far as Infobip shows them.
-    :param history_complete: whether Infobip shows all disabled keys.
+    :param disabled_keys: whether ``keys`` also contains the disabled keys, as far as Infobip shows them.
+    :param disabled_complete: whether Infobip shows all disabled keys.
     :param total: how many keys the account had when they were listed, disabled ones included, if known.
     :param readers: by ARN, who read a secret whose due revocation may have to wait for consumers.
     """
@@ -371,10 +371,10 @@ class AccountSnapshot:
     unreadable: tuple[SecretEntry, ...] = ()
     skew: timedelta | None = None
     complete: bool = True
-    history: bool = True
-    history_complete: bool = True
+    disabled_keys: bool = True
+    disabled_complete: bool = True
     total: int | None = None
-    readers: Mapping[str, Reads | Unread] = field(default_factory=dict)
-    unread: frozenset[str] = frozenset()
+    readers: Mapping[str, Reads | ReadsUnknown] = field(default_factory=dict)
+    unreadable_keys: frozenset[str] = frozenset()
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
     unlisted: tuple[str, ...] = ()

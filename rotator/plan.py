@@ -147,21 +147,21 @@ class Quota:
 class Questions:
     """Additional reads that a plan requires before it can be applied; most plans require none.
 
-    :param versions: ``(ARN, version id)`` whose value must be read for an ownership proof of its label.
+    :param values: ``(ARN, version id)`` whose value must be read for an ownership proof of its label.
     :param doubtful: the same for labels that are checked whether or not something is done to their secrets.
     :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if any. The current
         values of all managed secrets must be searched for these keys.
-    :param histories: ARNs whose versions must be listed, deprecated ones included.
-    :param history: whether the disabled keys must be listed, because the plan uses creates or updates.
+    :param versions: ARNs whose versions must be listed, deprecated ones included.
+    :param disabled_keys: whether the disabled keys must be listed, because the plan uses creates or updates.
     :param readers: ARNs whose readers must be known: since when the revocation is due, and since when reads matter.
     :param elsewhere: ``(ARN, key id)`` of keys that the account does not have, to search for in the other accounts.
     """
 
-    versions: Set[tuple[str, str]] = frozenset()
+    values: Set[tuple[str, str]] = frozenset()
     doubtful: Set[tuple[str, str]] = frozenset()
     copies: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
-    histories: Set[str] = frozenset()
-    history: bool = False
+    versions: Set[str] = frozenset()
+    disabled_keys: bool = False
     readers: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
     elsewhere: Set[tuple[str, str]] = frozenset()
 
@@ -170,16 +170,16 @@ class Questions:
 
     @staticmethod
     def merged(asked: Sequence[Questions]) -> Questions:
-        """Return all questions as one; no rule asks for ``history``."""
+        """Return all questions as one; no rule asks for ``disabled_keys``."""
         readers: dict[str, tuple[datetime, datetime]] = {}
         for arn, (due, since) in (item for each in asked for item in each.readers.items()):
             known_due, known_since = readers.get(arn, (due, since))
             readers[arn] = min(due, known_due), min(since, known_since)
         return Questions(
-            versions=frozenset().union(*(each.versions for each in asked)),
+            values=frozenset().union(*(each.values for each in asked)),
             doubtful=frozenset().union(*(each.doubtful for each in asked)),
             copies={key_id: holder for each in asked for key_id, holder in each.copies.items()},
-            histories=frozenset().union(*(each.histories for each in asked)),
+            versions=frozenset().union(*(each.versions for each in asked)),
             readers=readers,
             elsewhere=frozenset().union(*(each.elsewhere for each in asked)),
         )

@@ -80,7 +80,7 @@ def test_idle_plan_reads_no_value() -> None:
     observed = Observed(world)
     assert observed.plan.actions == ()
     assert observed.reads == {}
-    assert not observed.snapshot.history
+    assert not observed.snapshot.disabled_keys
 
 
 def test_rotation_reads_value_for_scopes() -> None:
@@ -90,7 +90,7 @@ def test_rotation_reads_value_for_scopes() -> None:
     observed = Observed(world)
     assert observed.planned == [("rotate", "expiring", "prod/sms")]
     assert observed.reads == {"read_current": 1}
-    assert observed.snapshot.history
+    assert observed.snapshot.disabled_keys
 
 
 def test_proven_by_name_reads_no_value() -> None:

@@ -80,7 +80,7 @@ def forecast(call: Call, account: str | None, days: int) -> int:
     """
     app = call.open()
     policy, now = app.services.policy, app.clock.now()
-    snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
+    snapshots, plans = Reconciler(app.services).snapshots(account=account, disabled_keys=True)
     every = [forecast_account(each, policy, now, days=days) for each in snapshots]
     found = [each for each in every if each.error is None]
     broken = [*plans, *(AccountPlan(each.account, _NO_QUOTA, error=each.error) for each in every if each.error)]

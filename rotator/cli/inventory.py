@@ -88,7 +88,7 @@ def inventory(call: Call, account: str | None, every: bool) -> int:
     """
     app = call.open()
     now = app.clock.now()
-    snapshots, broken = Reconciler(app.services).snapshots(account=account, history=True)
+    snapshots, broken = Reconciler(app.services).snapshots(account=account, disabled_keys=True)
     found = [take_inventory(snapshot, app.services.policy, now, disabled=every) for snapshot in snapshots]
     call.result(inventory_document(found, broken, now), _parts(found, broken, now))
     return 1 if any(plan.error is not None for plan in broken) else 0

@@ -55,7 +55,7 @@ def report(call: Call, file: str, account: str | None, audit: str | None, days: 
     lines, skipped = (None, 0) if audit is None else read_tail(Path(audit))
     app = call.open()
     now, policy = app.clock.now(), app.services.policy
-    snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
+    snapshots, plans = Reconciler(app.services).snapshots(account=account, disabled_keys=True)
     found = [gather_account(snapshot, policy, now, days=days) for snapshot in snapshots]
     found += [AccountReport(plan) for plan in plans]
     broken = [each.plan for each in found if each.plan.error is not None]

@@ -14,7 +14,7 @@ from typing import Final
 
 from rotator.engine.context import Services
 from rotator.engine.copies import CurrentValues
-from rotator.engine.observe import MAX_READS, connected, with_history
+from rotator.engine.observe import MAX_READS, connected, with_disabled_keys
 from rotator.engine.version_values import with_values
 from rotator.errors import (
     InvalidRequest,
@@ -23,7 +23,7 @@ from rotator.errors import (
     RotatorError,
     StoreError,
 )
-from rotator.model import AccountSnapshot, Elsewhere, Policy, Reads, SecretEntry, Unread
+from rotator.model import AccountSnapshot, Elsewhere, Policy, Reads, ReadsUnknown, SecretEntry
 from rotator.plan import AccountPlan, Questions
 from rotator.policy.gate import NOT_READ
 from rotator.policy.planner import plan_account
@@ -69,13 +69,13 @@ class Answers:
 
         :raises ProviderError: Infobip does not answer.
         """
-        if questions.history and not snapshot.history:
-            snapshot = with_history(self.provider, snapshot)
+        if questions.disabled_keys and not snapshot.disabled_keys:
+            snapshot = with_disabled_keys(self.provider, snapshot)
         entries = {entry.arn: entry for entry in snapshot.secrets}
-        wanted = [(entries[arn], version_id) for arn, version_id in sorted(questions.versions)]
+        wanted = [(entries[arn], version_id) for arn, version_id in sorted(questions.values)]
         snapshot = with_values(self.values.store, self.provider, snapshot, wanted)
         versions = dict(snapshot.versions)
-        for arn in sorted(questions.histories):
+        for arn in sorted(questions.versions):
             # If the versions can't be listed, nothing is noted, and the revocation is refused before it is made.
             with contextlib.suppress(StoreError):
                 versions[arn] = frozenset(self.values.store.version_dates(arn))
@@ -120,20 +120,20 @@ class Answers:
 
     def _readers(
         self, entries: Mapping[str, SecretEntry], asked: Mapping[str, tuple[datetime, datetime]]
-    ) -> Mapping[str, Reads | Unread]:
+    ) -> Mapping[str, Reads | ReadsUnknown]:
         """Who read each secret, by ARN. The secret whose revocation is overdue longest comes first.
 
         If the log can't be read for one secret, this is noted for it and for all that follow.
         """
         services, begun = self.services, self.services.clock.now()
-        found: dict[str, Reads | Unread] = {}
-        failed: Unread | None = None
+        found: dict[str, Reads | ReadsUnknown] = {}
+        failed: ReadsUnknown | None = None
         for arn, (_, since) in sorted(asked.items(), key=lambda item: (item[1][0], item[0])):
             late = services.clock.now() - begun > MAX_LOG_TIME or not services.may_start()
             try:
                 found[arn] = failed or (NOT_READ if late else read_log(services, entries[arn], since))
             except RotatorError as error:
-                found[arn] = failed = Unread(str(error))
+                found[arn] = failed = ReadsUnknown(str(error))
         return found
 
 

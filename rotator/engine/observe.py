@@ -230,13 +230,13 @@ def connected(services: Services, fleet: Fleet, account: str) -> Iterator[KeyPro
 
 
 def observe_account(
-    store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str, *, history: bool = False
+    store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str, *, disabled_keys: bool = False
 ) -> AccountSnapshot:
     """One account's snapshot: its secrets, its enabled keys, and the key that each unlabelled value is.
 
     Keys that a label names and the list does not show are read by their ids: they are disabled, or not found.
 
-    :param history: list the disabled keys too. Infobip never deletes a key, so their list only grows.
+    :param disabled_keys: list the disabled keys too. Infobip never deletes a key, so their list only grows.
     """
     listing = provider.list_keys(enabled=True)
     secrets = fleet.managed.get(account, ())
@@ -253,25 +253,25 @@ def observe_account(
         keys=keys,
         others=Others(fleet.directory, account),
         complete=listing.complete and agrees,
-        history=False,
-        unread=not_read,
+        disabled_keys=False,
+        unreadable_keys=not_read,
         unlisted=fleet.unlisted,
     )
-    if history:
-        snapshot = with_history(provider, snapshot)
+    if disabled_keys:
+        snapshot = with_disabled_keys(provider, snapshot)
     unread = [entry for entry in secrets if _must_be_read(entry, lives[entry.arn], snapshot)]
     # Values of other accounts' secrets are never sent to this account's Infobip.
     snapshot = with_values(store, provider, snapshot, [(entry, lives[entry.arn].current_version) for entry in unread])
     return replace(snapshot, skew=provider.skew())
 
 
-def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSnapshot:
+def with_disabled_keys(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSnapshot:
     """Return the snapshot with the disabled keys, which are needed to count today's creates and updates."""
     listing = provider.list_keys(enabled=False)
     keys = {**{key.id: key for key in listing.keys}, **snapshot.keys}
     whole = snapshot.complete and listing.complete
     total = len(keys) if whole else provider.count_keys()
-    return replace(snapshot, keys=keys, history=True, history_complete=listing.complete, total=total)
+    return replace(snapshot, keys=keys, disabled_keys=True, disabled_complete=listing.complete, total=total)
 
 
 def with_secret(
@@ -299,7 +299,7 @@ def with_secret(
         snapshot,
         secrets=(entry, *(other for other in snapshot.secrets if other.arn != entry.arn)),
         keys=keys,
-        unread=snapshot.unread - wanted | unread,
+        unreadable_keys=snapshot.unreadable_keys - wanted | unread,
         values=values,
     )
     if life.current_key not in keys:
@@ -331,4 +331,4 @@ def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot
     """Whether the current value must be read: no label names its key, or the label names a key that is not found."""
     if life.current_version is None or entry.deleted_at is not None:
         return False
-    return life.current_key not in snapshot.keys and life.current_key not in snapshot.unread
+    return life.current_key not in snapshot.keys and life.current_key not in snapshot.unreadable_keys

@@ -95,23 +95,25 @@ class Reconciler:
         run = _Run(CurrentValues(self.services.store, fleet), secret, at)
 
         def plan_one(name: str) -> AccountPlan:
-            return self.observed(fleet, name, lambda provider: self._planned(provider, run, name, history=True)[2])
+            return self.observed(
+                fleet, name, lambda provider: self._planned(provider, run, name, disabled_keys=True)[2]
+            )
 
         plans = _with_shared_accounts(self._side_by_side(fleet.chosen(account, secret), plan_one))
         return Plan(at or self.services.clock.now(), (*plans, *self._stray(fleet, account, secret)))
 
     def snapshots(
-        self, *, account: str | None = None, secret: str | None = None, history: bool = False
+        self, *, account: str | None = None, secret: str | None = None, disabled_keys: bool = False
     ) -> tuple[tuple[AccountSnapshot, ...], tuple[AccountPlan, ...]]:
         """Every account's snapshot, and a plan with ``error`` for each account that can't be observed.
 
-        :param history: with the disabled keys too.
+        :param disabled_keys: with the disabled keys too.
         """
         fleet, store = observe_fleet(self.services.store), self.services.store
 
         def observe(name: str) -> AccountSnapshot | AccountPlan:
             return self.observed(
-                fleet, name, lambda provider: observe_account(store, provider, fleet, name, history=history)
+                fleet, name, lambda provider: observe_account(store, provider, fleet, name, disabled_keys=disabled_keys)
             )
 
         observed = self._side_by_side(fleet.chosen(account, secret), observe)
@@ -291,10 +293,12 @@ class Reconciler:
         return self._not_observed(fleet, account, error)
 
     def _planned(
-        self, provider: KeyProvider, run: _Run, account: str, *, history: bool = False
+        self, provider: KeyProvider, run: _Run, account: str, *, disabled_keys: bool = False
     ) -> tuple[datetime, AccountSnapshot, AccountPlan]:
         """Observe and plan one account. Returns the plan's time by Infobip's clock, its snapshot and the plan."""
-        snapshot = observe_account(self.services.store, provider, run.values.fleet, account, history=history)
+        snapshot = observe_account(
+            self.services.store, provider, run.values.fleet, account, disabled_keys=disabled_keys
+        )
         now = run.at or InfobipClock(self.services.clock, provider).now()
         snapshot, plan = Answers(self.services, provider, run.values).plan(
             snapshot, self.services.policy, now, force=run.force, secret=run.secret

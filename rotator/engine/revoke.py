@@ -78,7 +78,7 @@ def read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Ac
         snapshot = search_again(store, context.snapshot, snapshot, action)
     policy = context.services.policy
     draft = plan_secret(snapshot, policy, context.checked_now(), entry.arn)
-    unread = [(entry, version) for _, version in sorted(draft.questions.versions)]
+    unread = [(entry, version) for _, version in sorted(draft.questions.values)]
     if unread:
         snapshot = with_values(store, provider, snapshot, unread)
         draft = plan_secret(snapshot, policy, context.checked_now(), entry.arn)

@@ -352,7 +352,9 @@ def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lif
     """
     found = context.snapshot.keys
     wrong = {
-        pair for pair in life.left if pair[1] in found and ownership_proof(context, entry, *pair) is OwnershipProof.NONE
+        pair
+        for pair in life.old_versions
+        if pair[1] in found and ownership_proof(context, entry, *pair) is OwnershipProof.NONE
     }
     superseded = tuple(pair for pair in life.superseded if pair not in wrong)
     retiring = tuple(item for item in life.retiring if (item.version_id, item.key_id) not in wrong)
@@ -372,7 +374,7 @@ def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:
 def _keys(provider: KeyProvider, life: Lifecycle) -> dict[str, Key]:
     """The current key and the superseded ones, read now."""
     found: dict[str, Key] = {}
-    for key_id in (life.current_key, *(key_id for _, key_id in life.left)):
+    for key_id in (life.current_key, *(key_id for _, key_id in life.old_versions)):
         if key_id is not None and key_id not in found:
             with contextlib.suppress(KeyNotFound):
                 found[key_id] = provider.get_key(key_id).key

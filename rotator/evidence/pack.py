@@ -76,7 +76,7 @@ def write_pack(
     :raises RotatorError: nothing could be observed, or a file could not be written.
     """
     now, policy = services.clock.now(), services.policy
-    snapshots, others = Reconciler(services).snapshots(history=True)
+    snapshots, others = Reconciler(services).snapshots(disabled_keys=True)
     broken = [plan for plan in others if plan.error is not None]
     unlisted = sorted({store for each in snapshots for store in each.unlisted})
     notes = list(_limits(snapshots, broken, unlisted))
@@ -121,7 +121,7 @@ def _limits(snapshots: tuple[AccountSnapshot, ...], broken: list[AccountPlan], u
     for each in snapshots:
         if not each.complete:
             yield f"Infobip's key list of {each.account} is not complete."
-        if not each.history_complete:
+        if not each.disabled_complete:
             yield f"Infobip does not show all disabled keys of {each.account}."
 
 

@@ -90,8 +90,8 @@ def slots_used(snapshot: AccountSnapshot, now: datetime) -> UsedSlots:
             creates.append(key.valid_from)
         if not key.enabled and key.valid_to is not None and since < key.valid_to <= until:
             updates.append(key.valid_to)
-    counted = not snapshot.history or snapshot.history_complete
-    return UsedSlots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None, counted)
+    counted = not snapshot.disabled_keys or snapshot.disabled_complete
+    return UsedSlots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.disabled_keys else None, counted)
 
 
 def free_from(used: Iterable[datetime], policy: Policy, now: datetime) -> list[datetime]:

@@ -17,7 +17,7 @@ from typing import Final
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Key, Location, Reads, Unread
+from rotator.model import Key, Location, Reads, ReadsUnknown
 from rotator.plan import Severity
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.lifecycle import Lifecycle, Retiring, replaced_at
@@ -27,7 +27,7 @@ from rotator.text import printable, some_of
 
 LOOK_BACK: Final = timedelta(days=14)
 """A principal that read the secret within this time before the promotion is a consumer."""
-NOT_READ: Final = Unread("")
+NOT_READ: Final = ReadsUnknown("")
 """The access log was not read in this sweep, for lack of time."""
 _NAMED: Final = 3
 _LONGEST_NAME: Final = 80
@@ -103,8 +103,8 @@ def gate_until(view: View, item: Retiring, keys: Mapping[str, Key], now: datetim
     return limit if limit > now else None
 
 
-def not_adopted(
-    view: View, item: Retiring, keys: Mapping[str, Key], readers: Reads | Unread | None, now: datetime
+def unread_by_consumers(
+    view: View, item: Retiring, keys: Mapping[str, Key], readers: Reads | ReadsUnknown | None, now: datetime
 ) -> Decision | None:
     """Return why a due revocation waits for consumers, or ``None`` if it does not.
 
@@ -125,7 +125,7 @@ def not_adopted(
             "revocation of key {key} waits until {limit} at the latest: the access log was not read in this sweep", None
         )
     promoted = promoted_at(item, view.life, keys, view.spec.grace)
-    if isinstance(readers, Unread):
+    if isinstance(readers, ReadsUnknown):
         problem = printable(readers.problem, _LONGEST_PROBLEM)
         return waits(
             "revocation of key {key} waits until {limit} at the latest: its users can't be determined: {gap}",

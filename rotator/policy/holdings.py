@@ -11,7 +11,7 @@ from typing import Final
 
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.labels import KeyName, secret_id
-from rotator.policy.lifecycle import Lifecycle, current_value, read_lifecycle
+from rotator.policy.lifecycle import Lifecycle, current_resolution, read_lifecycle
 from rotator.policy.rules import View
 from rotator.policy.tags import account_of
 
@@ -100,7 +100,7 @@ class Holdings:
         resolved = {arn for arn, _ in snapshot.values} - {view.entry.arn for view in views}
         read = [self._read(entry) for entry in self._others if entry.arn in resolved] if resolved else []
         for entry, life in chain(((view.entry, view.life) for view in views), read):
-            resolution = current_value(snapshot, entry)
+            resolution = current_resolution(snapshot, entry)
             for key_id in life.named | _held(life, resolution):
                 self._seen[key_id].append(entry)
             # There is a resolution if there is no label, or if the label names a key that is not listed.
@@ -146,10 +146,10 @@ class Holdings:
         """Return all secrets that labels or values connect with a key, except one; each once."""
         found = {entry.arn: entry for entry in (*self._others.naming(key_id), *self._seen.get(key_id, ()))}
         found.pop(arn, None)
-        return [(*self._read(entry), current_value(self._snapshot, entry)) for entry in found.values()]
+        return [(*self._read(entry), current_resolution(self._snapshot, entry)) for entry in found.values()]
 
     def _read(self, entry: SecretEntry) -> tuple[SecretEntry, Lifecycle]:
-        resolution = current_value(self._snapshot, entry)
+        resolution = current_resolution(self._snapshot, entry)
         return entry, read_lifecycle(entry, resolution.key_id if resolution else None)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from rotator.durations import human_duration
 from rotator.model import AccountSnapshot, Key, Policy
 from rotator.policy.labels import parse_key_name
-from rotator.policy.lifecycle import current_value
+from rotator.policy.lifecycle import current_resolution
 from rotator.policy.rules import View, make_view
 
 UNUSED: Final = timedelta(days=90)
@@ -101,7 +101,7 @@ def _roles(snapshot: AccountSnapshot, views: list[View]) -> dict[str, list[_Role
     roles: dict[str, list[_Role]] = defaultdict(list)
     for view in views:
         name, life = view.entry.name, view.life
-        resolution = current_value(snapshot, view.entry)
+        resolution = current_resolution(snapshot, view.entry)
         current = life.at_work | (resolution.holds if resolution else frozenset())
         if view.key_id is not None:
             current |= {view.key_id}

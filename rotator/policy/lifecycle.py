@@ -58,7 +58,7 @@ class Lifecycle:
         return self.current_version is not None and self.current_key is None
 
     @property
-    def left(self) -> tuple[tuple[str, str], ...]:
+    def old_versions(self) -> tuple[tuple[str, str], ...]:
         """The ``(version, key)`` of every superseded version, with or without a retire label."""
         return (*self.superseded, *((item.version_id, item.key_id) for item in self.retiring))
 
@@ -104,7 +104,7 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
     return life
 
 
-def current_value(snapshot: AccountSnapshot, entry: SecretEntry) -> Resolution | None:
+def current_resolution(snapshot: AccountSnapshot, entry: SecretEntry) -> Resolution | None:
     """Return which key a secret's current version contains, if its value was read."""
     if not snapshot.values:  # in most sweeps
         return None

@@ -73,7 +73,7 @@ def _to_be_read(snapshot: AccountSnapshot, owner: SecretEntry, key: Key) -> Ques
     """Return what must be read before a key is known to be an orphan: all values, and all versions of its secret."""
     return Questions(
         copies={} if key.id in snapshot.copies else {key.id: None},
-        histories=set() if owner.arn in snapshot.versions else {owner.arn},
+        versions=set() if owner.arn in snapshot.versions else {owner.arn},
     )
 
 

@@ -95,7 +95,7 @@ def _due(draft: Draft, view: View) -> Iterator[Overdue]:
         if key_id in secret.elsewhere:  # a person has to revoke it
             yield Overdue(view, ActionKind.REVOKE, key_id, end, secret.elsewhere[key_id].key)
         old = keys.get(key_id)
-        if old is None and key_id not in draft.snapshot.unread:
+        if old is None and key_id not in draft.snapshot.unreadable_keys:
             continue  # not this account's key, which has an alert of its own
         if old is not None and (not old.alive(draft.now) or draft.ownership.is_foreign(entry, old)):
             continue  # nothing to revoke, or never revoked by a sweep

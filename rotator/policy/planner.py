@@ -53,7 +53,7 @@ def plan_account(
     draft.collect(_report_other_deployments(draft))
     if not snapshot.complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
-    if not snapshot.history_complete:
+    if not snapshot.disabled_complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, uncounted(policy)))
     coming = (plan_everything(SecretDraft(draft, view)) for view in draft.views)
     candidates = [candidate for candidate in coming if candidate is not None]
@@ -145,10 +145,10 @@ def _questions(draft: Draft, actions: list[Action], arns: Set[str]) -> Questions
     asked, acted_on = draft.questions, {action.arn for action in actions}
     doubtful = islice((pair for each in draft.asked for pair in each.doubtful), MAX_LABEL_CHECKS)
     return Questions(
-        versions={*(pair for pair in asked.versions if pair[0] in acted_on), *doubtful},
+        values={*(pair for pair in asked.values if pair[0] in acted_on), *doubtful},
         copies=asked.copies,
-        histories=asked.histories,
-        history=not draft.snapshot.history and any(uses_quota(action) for action in actions),
+        versions=asked.versions,
+        disabled_keys=not draft.snapshot.disabled_keys and any(uses_quota(action) for action in actions),
         readers={arn: since for arn, since in asked.readers.items() if arn in arns},
         elsewhere={pair for pair in asked.elsewhere if pair[0] in arns},
     )

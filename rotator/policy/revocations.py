@@ -14,7 +14,7 @@ from rotator.message import KeyId, Message
 from rotator.plan import Action, ActionKind, Alert, Questions, Quota, Severity, Skip
 from rotator.policy.daily_limit import no_slot_left
 from rotator.policy.draft import Draft, Finding
-from rotator.policy.gate import LOOK_BACK, not_adopted, promoted_at
+from rotator.policy.gate import LOOK_BACK, promoted_at, unread_by_consumers
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import Decision
@@ -38,7 +38,7 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> Iterator[Finding]:
     key = snapshot.keys.get(item.key_id)
     # A label that can't be right is an alert of its own.
     is_due = max(item.revoke_at, secret.grace_until(item) or item.revoke_at) <= now
-    if key is None and is_due and item.key_id in snapshot.unread:
+    if key is None and is_due and item.key_id in snapshot.unreadable_keys:
         why = "it is not in Infobip's list and could not be read by its id"
         yield from secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
     elif key is None and is_due and item.key_id in secret.elsewhere:
@@ -101,7 +101,7 @@ def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | Non
     if view.spec is None or not view.spec.gate:
         return None
     readers = snapshot.readers.get(arn)
-    found = not_adopted(view, item, snapshot.keys, readers, secret.draft.now)
+    found = unread_by_consumers(view, item, snapshot.keys, readers, secret.draft.now)
     if found is None or readers is not None:
         return found
     since = plus(promoted_at(item, view.life, snapshot.keys, view.spec.grace), -LOOK_BACK)

@@ -109,7 +109,9 @@ def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[st
     """
     if life.current_version is None:
         return None
-    newer = [each for each in life.left if _newer(each, (life.current_version, life.current_key or ""), keys, dates)]
+    newer = [
+        each for each in life.old_versions if _newer(each, (life.current_version, life.current_key or ""), keys, dates)
+    ]
 
     def age(each: tuple[str, str]) -> tuple[datetime, datetime]:
         key = keys.get(each[1])

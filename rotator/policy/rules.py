@@ -17,7 +17,7 @@ from rotator.policy.lifecycle import (
     AWS_LABELS,
     MAX_LABELS,
     Lifecycle,
-    current_value,
+    current_resolution,
     labels_after_rotation,
     read_lifecycle,
 )
@@ -39,7 +39,7 @@ class View:
     :param resolution: which key the current value was found to be, if it was read.
     :param key_id: the current key, by label or else by that.
     :param key: that key as Infobip lists it; ``None`` if the account does not have it.
-    :param unread: whether the account may have it anyway, because it could not be read by its id.
+    :param key_unreadable: whether the account may have it anyway, because it could not be read by its id.
     :param elsewhere: where it was searched for, if the account does not have it.
     """
 
@@ -49,7 +49,7 @@ class View:
     resolution: Resolution | None
     key_id: str | None
     key: Key | None
-    unread: bool
+    key_unreadable: bool
     elsewhere: Elsewhere | None
 
     @property
@@ -66,7 +66,7 @@ class View:
 
 def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
     """Return one secret of the snapshot with everything that its decisions depend on."""
-    resolution = current_value(snapshot, entry)
+    resolution = current_resolution(snapshot, entry)
     resolved = resolution.key_id if resolution else None
     life = read_lifecycle(entry, resolved)
     key_id = life.current_key or resolved
@@ -77,7 +77,7 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
         resolution,
         key_id,
         key=snapshot.keys.get(key_id or ""),
-        unread=key_id in snapshot.unread,
+        key_unreadable=key_id in snapshot.unreadable_keys,
         elsewhere=snapshot.elsewhere.get(key_id or ""),
     )
 
@@ -202,7 +202,7 @@ def unproven_label(view: View, now: datetime) -> Decision | None:
 
 def key_unread(view: View, now: datetime) -> Decision | None:
     """The current key is not listed and could not be read by its id, so the account may have it or not."""
-    if not _lacks_key(view) or not view.unread:
+    if not _lacks_key(view) or not view.key_unreadable:
         return None
     template = "the current key {key} is not in Infobip's list and could not be read by its id, so nothing is done; "
     key = KeyId(view.key_id or "")
@@ -211,7 +211,7 @@ def key_unread(view: View, now: datetime) -> Decision | None:
 
 def key_not_found(view: View, now: datetime) -> Decision | None:
     """The account that the tag names does not have the current key. Only a person moves a secret to another account."""
-    if not _lacks_key(view) or view.unread:
+    if not _lacks_key(view) or view.key_unreadable:
         return None
     account = view.spec.account if view.spec is not None else ""
     owner = view.elsewhere.account if view.elsewhere is not None else None

@@ -35,7 +35,7 @@ class SecretDraft:
 
     def ask_value(self, version_id: str) -> Questions:
         """Return the question for the value of one of the secret's versions."""
-        return Questions(versions={(self.view.entry.arn, version_id)})
+        return Questions(values={(self.view.entry.arn, version_id)})
 
     def check_label(self, version_id: str, key_id: str) -> Alert | Questions | None:
         """Return the alert about a label that is to be ignored, or the question for the value."""
@@ -82,7 +82,7 @@ class SecretDraft:
         draft = self.draft
         return {
             key_id: found
-            for _, key_id in self.view.life.left
+            for _, key_id in self.view.life.old_versions
             if key_id not in draft.snapshot.keys
             and (found := draft.snapshot.elsewhere.get(key_id)) is not None
             and found.key is not None
@@ -93,7 +93,7 @@ class SecretDraft:
         """Return the removal of a superseded key's labels if it no longer authenticates; else ``None``."""
         snapshot, now, account = self.draft.snapshot, self.draft.now, None
         key = snapshot.keys.get(key_id)
-        if key is None and key_id not in snapshot.unread and key_id in snapshot.elsewhere:
+        if key is None and key_id not in snapshot.unreadable_keys and key_id in snapshot.elsewhere:
             key, account = snapshot.elsewhere[key_id].key, snapshot.elsewhere[key_id].account
         if key is None or (key.enabled and not key.expired(now)):
             return None
@@ -113,7 +113,7 @@ class SecretDraft:
         key = self.draft.snapshot.keys.get(key_id)
         if key is not None:
             yield from self.report_foreign(key)
-        elif key_id not in self.draft.snapshot.unread:
+        elif key_id not in self.draft.snapshot.unreadable_keys:
             yield from self.ask_elsewhere(key_id)
             yield self._not_found(key_id, self.draft.snapshot.elsewhere.get(key_id) or Elsewhere())
 

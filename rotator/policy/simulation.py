@@ -46,7 +46,7 @@ class SimulatedAccount:
             self._observed,
             secrets=tuple(self._entries.values()),
             keys=self._keys,
-            history=True,
+            disabled_keys=True,
         )
 
     def views(self) -> Iterator[View]:

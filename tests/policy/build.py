@@ -217,7 +217,7 @@ class Case:
         rest += [(f"{a.severity} {a.kind} {a.secret or '-'} {a.key_id or '-'}", a.detail) for a in alerts]
         if self.asks:
             names = {entry.arn: entry.name for entry in self.snapshot.secrets}
-            rest += [(f"read {names[arn]} {short(version)}", "-") for arn, version in plan.questions.versions]
+            rest += [(f"read {names[arn]} {short(version)}", "-") for arn, version in plan.questions.values]
             rest += [(f"search {key_id}", "-") for key_id in plan.questions.copies]
             rest += [(f"look {key_id}", "-") for _, key_id in plan.questions.elsewhere]
         wanted = [item.removesuffix(")").partition(" (") for item in self.said.split("; ") if item]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry
 from rotator.policy.labels import parse_key_label
-from rotator.policy.lifecycle import current_value, read_lifecycle
+from rotator.policy.lifecycle import current_resolution, read_lifecycle
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SCOPES, SECOND, key, own, secret, short, snap, tagged
 
 KEYS = [f"K{n}" for n in range(6)]
@@ -159,7 +159,7 @@ def in_use(snapshot: AccountSnapshot) -> set[str]:
     used: set[str] = set()
     for entry in (*snapshot.secrets, *snapshot.others):
         used |= labelled(entry)
-        resolution = current_value(snapshot, entry)
+        resolution = current_resolution(snapshot, entry)
         if resolution is not None and any("AWSCURRENT" in on for on in entry.versions.values()):
             used |= resolution.holds | ({resolution.key_id} if resolution.key_id else set())
     return used

@@ -92,7 +92,7 @@ def case(name: str, given: str, said: str = "") -> Case:
         key_id, _, unasked = pair.partition(":")
         elsewhere[key_id] = Elsewhere(unasked=tuple(filter(None, [unasked])))
     unread = frozenset(filter(None, options.get("unread", "").split(",")))
-    snapshot = replace(snapshot, elsewhere=elsewhere, unread=unread)
+    snapshot = replace(snapshot, elsewhere=elsewhere, unreadable_keys=unread)
     policy = Policy(options.get("deployment", "default"), int(limit), int(reserve))
     now = at(options.get("now", "+0s"))
     return Case(name, snapshot, "; ".join(_items(said)), "force" in options, options.get("secret"), policy, now)

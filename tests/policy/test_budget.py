@@ -136,7 +136,7 @@ def test_slots_tell_their_times_in_order() -> None:
 
 
 def test_use_unknown_without_disabled_keys() -> None:
-    idle = replace(snap(keys=[key(age=HOUR)]), history=False)
+    idle = replace(snap(keys=[key(age=HOUR)]), disabled_keys=False)
     assert slots_used(idle, NOW) == UsedSlots((NOW - HOUR,), None)
     quota = slots_used(idle, NOW).quota(Policy())
     assert (quota.creates_used, quota.updates_used) == (None, None)

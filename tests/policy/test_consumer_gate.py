@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rotator.model import AccountSnapshot, Key, Read, Reads, Unread
+from rotator.model import AccountSnapshot, Key, Read, Reads, ReadsUnknown
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.gate import LOOK_BACK, consumers, gap_in, principal_words, promoted_at, waits_until
 from rotator.policy.lifecycle import Retiring, read_lifecycle
@@ -30,7 +30,7 @@ def reads(*found: Read, since: datetime = NOW - 20 * DAY, until: datetime = NOW,
 
 
 def gated(
-    readers: Reads | Unread | None, versions: dict[str, str] = DUE, keys: tuple[Key, ...] = BOTH, **tags: str
+    readers: Reads | ReadsUnknown | None, versions: dict[str, str] = DUE, keys: tuple[Key, ...] = BOTH, **tags: str
 ) -> AccountSnapshot:
     found = snap([tagged(secret("s", versions, gate="adoption"), tags)], keys)
     return found if readers is None else replace(found, readers={arn_of("s"): readers})
@@ -54,7 +54,7 @@ CASES = (
     Case("both versions read since", gated(reads(replace(SINCE, current=False), SINCE)), REVOKED),
     Case("without the tag nothing waits", snap([secret("s", DUE)], BOTH), REVOKED),
     Case("not looked at", gated(None), WAITS),
-    Case("the log can't be read", gated(Unread("denied")), SAYS),
+    Case("the log can't be read", gated(ReadsUnknown("denied")), SAYS),
     Case("the answer has a gap", gated(reads(gap="an event could not be made out")), SAYS),
     Case("the answer was cut within the 14 days", gated(reads(since=PROMOTED - 13 * DAY)), SAYS),
     Case("the answer was cut just before them", gated(reads(since=PROMOTED - 14 * DAY)), REVOKED),
@@ -74,7 +74,7 @@ CASES = (
     ),
     Case(
         "a further grace is over, and the log can't be read",
-        gated(Unread("denied"), {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-72h"}),
+        gated(ReadsUnknown("denied"), {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-72h"}),
         REVOKED,
     ),
     Case("the window is shut: that is said first", gated(None, window="Mon 08:00-09:00 UTC"), "skip s window"),
@@ -106,7 +106,7 @@ def test_what_is_said() -> None:
     (skip,) = Case("", gated(reads(Read("\x1b[2J\n" * 99, BEFORE.at)))).plan().skipped
     assert skip.detail.isprintable()
     assert len(skip.detail) < 250
-    (alert,) = Case("", gated(Unread("cloudtrail:LookupEvents is denied"))).plan().alerts
+    (alert,) = Case("", gated(ReadsUnknown("cloudtrail:LookupEvents is denied"))).plan().alerts
     assert alert.message.values["gap"] == "cloudtrail:LookupEvents is denied"
 
 

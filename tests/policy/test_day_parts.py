@@ -93,7 +93,7 @@ def test_use_that_is_seen_counts_against_day() -> None:
 def uncounted(count: int, left: timedelta) -> AccountSnapshot:
     secrets = [secret(f"s{number:03}", {"v1": f"CURRENT key:K{number}"}) for number in range(count)]
     keys = [key(f"K{number}", left=left, age=90 * DAY - left) for number in range(count)]
-    return replace(snap(secrets, keys=keys), history_complete=False)
+    return replace(snap(secrets, keys=keys), disabled_complete=False)
 
 
 def test_one_rotation_planned_rest_waits() -> None:
@@ -128,7 +128,7 @@ def test_forecast_knows_parts() -> None:
 
 def test_counted_histories_are_as_before() -> None:
     snapshot = uncounted(5, 20 * DAY)
-    assert slots_used(replace(snapshot, history_complete=True), NOW).counted
-    assert slots_used(replace(snapshot, history=False), NOW).counted
+    assert slots_used(replace(snapshot, disabled_complete=True), NOW).counted
+    assert slots_used(replace(snapshot, disabled_keys=False), NOW).counted
     assert not slots_used(snapshot, NOW).counted
-    assert len(plan_account(replace(snapshot, history_complete=True), Policy(), NOW).actions) == 5
+    assert len(plan_account(replace(snapshot, disabled_complete=True), Policy(), NOW).actions) == 5

@@ -9,7 +9,7 @@ from hypothesis import given
 from rotator.model import AccountSnapshot, Policy
 from rotator.policy.holdings import Directory, Holdings, Others
 from rotator.policy.labels import KeyName, key_name, parse_key_name, secret_id
-from rotator.policy.lifecycle import current_value, read_lifecycle
+from rotator.policy.lifecycle import current_resolution, read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import make_view
 from tests.policy.build import NOW, arn_of, secret, vid
@@ -25,7 +25,7 @@ def read_in_full(snapshot: AccountSnapshot) -> tuple[ByKey, ByKey, set[str], lis
     named: set[str] = set()
     unknown = []
     for entry in (*snapshot.secrets, *snapshot.others):
-        found = current_value(snapshot, entry)
+        found = current_resolution(snapshot, entry)
         life = read_lifecycle(entry, found.key_id if found else None)
         held = set(life.at_work)
         if found is not None:

@@ -130,6 +130,6 @@ def test_only_person_moves_secret() -> None:
     (case,) = table("x\n s scopes=a {v1 CURRENT key:K1} {v2 PENDING key:K2}; K2")
     plan = plan_account(case.snapshot, case.policy, case.now, moves=True)
     assert [(action.kind.value, action.key_id) for action in plan.actions] == [("resume", "K2")]
-    unread = replace(case.snapshot, unread=frozenset({"K1"}))
+    unread = replace(case.snapshot, unreadable_keys=frozenset({"K1"}))
     plan = plan_account(unread, case.policy, case.now, moves=True)
     assert ([*plan.actions], [skip.reason for skip in plan.skipped]) == ([], [Reason.LISTING_INCOMPLETE])

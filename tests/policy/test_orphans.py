@@ -132,8 +132,8 @@ def test_orphan_is_searched_for_in_values() -> None:
     young = key("Y", age=MINUTE, name=own("s", "v9"))
     plan = Case("", snap([S], [key(), key("Z", age=HOUR, name=own("s", "v8")), young])).plan()
     assert plan.questions.copies == {"Z": None}
-    assert plan.questions.histories == {S.arn}
-    assert plan.questions.versions == frozenset()
+    assert plan.questions.versions == {S.arn}
+    assert plan.questions.values == frozenset()
 
 
 def test_key_is_reported_for_named_secret() -> None:

@@ -199,10 +199,10 @@ def test_work_needs_proof_first(case: Case) -> None:
 
 
 def test_disabled_keys_are_read_if_slot_used() -> None:
-    idle = replace(snap([secret("s")], [key(name=MINE)]), history=False)
+    idle = replace(snap([secret("s")], [key(name=MINE)]), disabled_keys=False)
     assert not Case("", idle).check().questions
-    due = replace(snap([secret("s")], [key(name=MINE, left=DAY)]), history=False)
+    due = replace(snap([secret("s")], [key(name=MINE, left=DAY)]), disabled_keys=False)
     plan = Case("", due).plan()
-    assert plan.questions.history
+    assert plan.questions.disabled_keys
     assert plan.quota.updates_used is None
-    assert not Case("", replace(due, history=True)).plan().questions.history
+    assert not Case("", replace(due, disabled_keys=True)).plan().questions.disabled_keys

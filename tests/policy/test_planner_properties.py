@@ -20,7 +20,7 @@ from rotator.policy.labels import (
     retire_label,
     secret_id,
 )
-from rotator.policy.lifecycle import current_value
+from rotator.policy.lifecycle import current_resolution
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import make_view, renew_at
 from rotator.policy.tags import spec_or_none
@@ -62,7 +62,7 @@ def a_secrets_own_current_key_is_never_retired_nor_called_dead(snapshot: Account
     for action in plan_account(snapshot, policy, NOW).actions:
         if action.kind in (ActionKind.RETIRE, ActionKind.REVOKE):
             entry = entry_of(snapshot, action.secret)
-            resolution = current_value(snapshot, entry)
+            resolution = current_resolution(snapshot, entry)
             assert action.key_id not in labelled(entry)
             assert labelled(entry) or resolution is None or action.key_id != resolution.key_id
 
@@ -92,7 +92,9 @@ def nothing_is_revoked_unless_the_current_key_works(snapshot: AccountSnapshot, p
     for name, _, reason in ends(plan_account(snapshot, policy, NOW)):
         if reason is Reason.GRACE_OVER:
             entry = entry_of(snapshot, name)
-            (current,) = labelled(entry) or {str(found.key_id) if (found := current_value(snapshot, entry)) else ""}
+            (current,) = labelled(entry) or {
+                str(found.key_id) if (found := current_resolution(snapshot, entry)) else ""
+            }
             works = snapshot.keys[current]
             assert works.enabled
             assert works.valid_to is None or works.valid_to > NOW
@@ -154,9 +156,9 @@ def what_must_be_read_is_asked_for_before_it_is_done(snapshot: AccountSnapshot, 
         entry = entry_of(snapshot, action.secret)
         if action.version_id not in entry.versions or not made.enabled or made.expired(NOW):
             continue
-        asked = (entry.arn, action.version_id) in plan.questions.versions
+        asked = (entry.arn, action.version_id) in plan.questions.values
         current = "AWSCURRENT" in entry.versions[action.version_id]
-        resolved = current and current_value(snapshot, entry) is not None
+        resolved = current and current_resolution(snapshot, entry) is not None
         if (costs or made.alive(NOW)) and parse_key_name(made.name) is None:
             assert asked or resolved, action
 

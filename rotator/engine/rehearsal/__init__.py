@@ -141,7 +141,7 @@ class Rehearsal:
         """
         self._spec(scopes)
         with connected(self.services, self.fleet, self.account) as provider:
-            snapshot = observe_account(self.store, provider, self.fleet, self.account, history=True)
+            snapshot = observe_account(self.store, provider, self.fleet, self.account, disabled_keys=True)
             now = InfobipClock(self.services.clock, provider).now()
             quota = slots_used(snapshot, now).quota(self.services.policy)
             found = self._find(snapshot.keys.values())

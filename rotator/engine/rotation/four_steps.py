@@ -137,7 +137,7 @@ def _opened(services: Services, entry: SecretEntry, token: str) -> Iterator[Step
             managed,
             keys,
             complete=listing.complete,
-            history_complete=listing.complete,
+            disabled_complete=listing.complete,
         )
         budget = Budget.of(slots_used(listed, now), services.policy, now, total)
         begun = entry
