@@ -88,7 +88,7 @@ class Execution:
             self._read_again(plan.secret)
         self._revoke([suspect for suspect, _ in self._failed.values()])  # once more
         for suspect, why in self._failed.values():
-            self._report_failed(suspect, why)
+            self._report_unrevoked(suspect, why)
         for suspect, error in plan.unproven:
             self._add(EmergencyStep.revoking(suspect, "failed", error, Reason.UNPROVEN_LABEL))
         if not self.report.dry_run:
@@ -127,7 +127,7 @@ class Execution:
         context.publish(REVOKED, secret_arn=suspect.arn or None, **suspect.fields)
         return True
 
-    def _report_failed(self, suspect: Suspect, why: str) -> None:
+    def _report_unrevoked(self, suspect: Suspect, why: str) -> None:
         """Report a key that was not revoked and, if possible, label it so that the next sweep revokes it."""
         due = self._make_due(suspect)
         again = "The next sweep retries; repeat the command to do it now." if due else "Repeat the command."

@@ -27,9 +27,11 @@ RECENT: Final = timedelta(minutes=10)
 class Repeated:
     """The replacement that an earlier run promoted, if a command is a retry.
 
-    :param created: when its key was created.
+    :param version: the version that contains its key.
+    :param created: when that key was created.
     """
 
+    version: str
     created: datetime
     note: str
 
@@ -53,6 +55,10 @@ class Incident:
         version_id = emergency_version_id(arn, self.number, seed)
         self._made.add(version_id)
         return version_id
+
+    def resume(self, repeated: Repeated) -> None:
+        """Count the replacement of an earlier run as this run's."""
+        self._made.add(repeated.version)
 
     def made_keys(self, entry: SecretEntry) -> set[str]:
         """The keys that this run, or one that it repeats, created. Their versions also contain other fields' keys."""
@@ -89,8 +95,7 @@ class Incident:
                 f"{entry.title} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
                 "older keys are revoked; if the new key leaked too, specify it by its id, or use --incident"
             )
-        self._made.add(version)
-        return Repeated(created, note)
+        return Repeated(version, created, note)
 
     def _recent(self, entry: SecretEntry, keys: Sequence[Suspect], now: datetime) -> tuple[datetime, str] | None:
         """The version with the current key and that key's creation, if an emergency created it minutes ago."""

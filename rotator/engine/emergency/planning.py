@@ -210,6 +210,7 @@ class Planner:
             ids = frozenset(suspect.key.id for suspect in found.keys)
             rule = Suspects(arn=entry.arn, since=self.facts.at_infobip(begun, owner), found=ids)
         else:
+            self.incident.resume(repeated)
             rule = Suspects(arn=entry.arn, since=repeated.created)
             spared = self.incident.made_keys(entry)
             notes.append(repeated.note)
