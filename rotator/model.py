@@ -345,7 +345,7 @@ class AccountSnapshot:
         the list does not, and with ``disabled_keys`` also the disabled keys. A key that a label names and that is not
         in it is not found: a read by its id was answered with 404.
     :param unlisted: stores that could not be listed, so their secrets may contain any key.
-    :param unreadable_keys: except these: keys that could not be read by their ids, so the account may have them.
+    :param unreadable_keys: keys that are not in ``keys`` because they could not be read by their ids.
     :param elsewhere: by key id, where a key was searched for that the account does not have.
     :param values: by ARN and version id, which key a version's value is, if it was read.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
