@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.durations import LAST, plus
-from rotator.model import AccountSnapshot, Location, OfSecret
+from rotator.model import AccountSnapshot, Location, OfSecret, Window
 from rotator.plan import Action, ActionKind, Alert
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.rules import (
@@ -158,16 +158,17 @@ def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | N
         return mine[0].kind, now
     if view.spec is None or view.key_id is None or view.life.problem is not None or view.life.foreign_pending:
         return None, None
-    coming: list[tuple[datetime, ActionKind]] = [(item.revoke_at, ActionKind.REVOKE) for item in view.life.retiring]
     renew = renew_at(view.spec, view.key)
-    if renew is not None:
-        window = view.spec.window
-        # If it is due and not planned, it waits for its window or for a slot.
-        waits = max(renew, now)
-        if window is not None and waits < plus(LAST, -YEAR):  # otherwise the time means "never" at Infobip
-            waits = next_open(window, waits)
-        coming.append((waits, ActionKind.ROTATE))
+    coming = [(item.revoke_at, ActionKind.REVOKE) for item in view.life.retiring]
+    coming += [(max(renew, now), ActionKind.ROTATE)] if renew is not None else []
+    if view.spec.window is not None:
+        coming = [(_in_window(view.spec.window, max(at, now)), kind) for at, kind in coming]
     if not coming:
         return None, None
     at, kind = min(coming)
     return kind, at
+
+
+def _in_window(window: Window, at: datetime) -> datetime:
+    """When the window is first open from ``at`` on. A time in the far future means "never" at Infobip."""
+    return next_open(window, at) if at < plus(LAST, -YEAR) else at

@@ -91,6 +91,7 @@ def test_days_left_go_below_zero() -> None:
         ("s rotate-before=14d max-age=70d; K1", ActionKind.ROTATE, "+5d"),
         (f"s rotate-before=14d max-age=66d {GRACE}; K1; K0", ActionKind.REVOKE, "+1d"),
         (f"s rotate-before=14d max-age=65d1h {GRACE}; K1; K0", ActionKind.ROTATE, "+1h"),
+        (f's window="Mon 08:00-09:00 UTC" {GRACE}; K1 left=never; K0', ActionKind.REVOKE, "+6d23h"),
         (f"s {GRACE} {{v0 key:K9}}; K1 left=1d; K0; K9", ActionKind.RETIRE, "+0s"),  # what a sweep would do now
         *((there, None, None) for there in ("s; K1 left=never", "s hold=x; K1 left=1d", "s grace=soon; K1 left=1d")),
         *((there, None, None) for there in ("s {v1 CURRENT}; K1 left=1d", "s {}", "s {v1 CURRENT key:K1 key:K2}; K1")),
