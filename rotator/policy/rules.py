@@ -390,8 +390,11 @@ def labels_full(view: View, now: datetime) -> Decision | None:
     most = MAX_LABELS if view.key is not None and view.key.alive(now) else AWS_LABELS
     if count <= most:
         return None
-    template = "a rotation would need {count} staging labels (at most {most}); "
-    template += "it waits until keys in their grace period are revoked"
+    template = "a rotation would need {count} staging labels (at most {most}); " + (
+        "it waits until keys in their grace period are revoked"
+        if view.life.old_versions
+        else "remove unneeded labels with `aws secretsmanager update-secret-version-stage`"
+    )
     return Decision.of(Reason.LABEL_LIMIT, template, Severity.ERROR, count=count, most=most)
 
 

@@ -25,7 +25,7 @@ WAITS = table("""
         -> rotate expiring s K1@v9
     19 labels after it: waits
         s {v9 CURRENT PENDING key:K1} {v8 PREVIOUS a b c d e f g h i j k l m}; K1 left=1d age=99d
-        -> skip s label-limit; error label-limit s K1
+        -> skip s label-limit; error label-limit s K1 (`aws secretsmanager update-secret-version-stage`)
     20 labels after it, and consumers have no working key: goes
         s {v9 CURRENT PENDING key:K1} {v8 PREVIOUS a b c d e f g h i j k l m n}; K1 disabled
         -> rotate key-disabled s K1@v9
