@@ -33,6 +33,7 @@ def plan_orphans(draft: Draft) -> Iterator[Finding]:
         return  # a secret that was not listed may contain any of them
     account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for action in draft.planned if action.kind is ActionKind.RESUME}
+    unread = [each.title for each in snapshot.unreadable if read_lifecycle(each).current_key is None]
     # Nearly every key has its secret, so only the names of the others are parsed.
     loose = [key for key in holdings.loose if key.alive(now)]
     for key in sorted(loose, key=lambda key: key.id):
@@ -58,7 +59,6 @@ def plan_orphans(draft: Draft) -> Iterator[Finding]:
         elif not shows_nothing(snapshot, owner, now):
             yield _to_be_read(snapshot, owner, key)
             doubt = orphan_doubt(snapshot, owner, key, name.version_id, now)
-            unread = [each.title for each in snapshot.unreadable if read_lifecycle(each).current_key is None]
             if doubt:
                 yield _report(account, key, doubt, owner)
             elif unread:

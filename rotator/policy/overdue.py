@@ -92,8 +92,8 @@ def _due(draft: Draft, view: View) -> Iterator[Overdue]:
     if changed is not None:  # without a retire label, the grace period of a superseded version begins in the next sweep
         ends += [(version_id, key_id, plus(changed, spec.grace)) for version_id, key_id in life.superseded]
     for version_id, key_id, end in ends:
-        if key_id in secret.elsewhere:  # a person has to revoke it
-            yield Overdue(view, ActionKind.REVOKE, key_id, end, secret.elsewhere[key_id].key)
+        if (found := secret.owned_elsewhere(key_id)) is not None and found[0].alive(draft.now):
+            yield Overdue(view, ActionKind.REVOKE, key_id, end, found[0])  # a person has to revoke it
         old = keys.get(key_id)
         if old is None and key_id not in draft.snapshot.unreadable_keys:
             continue  # not this account's key, which has an alert of its own

@@ -41,10 +41,9 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> Iterator[Finding]:
     if key is None and is_due and item.key_id in snapshot.unreadable_keys:
         why = "it is not in Infobip's list and could not be read by its id"
         yield from secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
-    elif key is None and is_due and item.key_id in secret.elsewhere:
+    elif is_due and (found := secret.owned_elsewhere(item.key_id)) is not None:
         why = "account {owner} has it, and sweeps revoke no key of another account"
-        waits = _refused(item, Reason.KEY_NOT_FOUND, why, None, owner=secret.elsewhere[item.key_id].account)
-        yield from secret.skip(waits, item.key_id)
+        yield from secret.skip(_refused(item, Reason.KEY_NOT_FOUND, why, None, owner=found[1]), item.key_id)
     elif key is not None and is_due and not secret.is_foreign(key):
         yield from _revocation(secret, item)
 

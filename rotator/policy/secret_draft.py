@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from shlex import quote
@@ -76,25 +76,18 @@ class SecretDraft:
         """Whether another deployment or another secret's rotation created a key, so that sweeps never revoke it."""
         return self.draft.ownership.is_foreign(self.view.entry, key)
 
-    @property
-    def elsewhere(self) -> Mapping[str, Elsewhere]:
-        """Where the superseded keys are that still authenticate and that another account has, by id."""
-        draft = self.draft
-        return {
-            key_id: found
-            for _, key_id in self.view.life.old_versions
-            if key_id not in draft.snapshot.keys
-            and (found := draft.snapshot.elsewhere.get(key_id)) is not None
-            and found.key is not None
-            and found.key.alive(draft.now)
-        }
+    def owned_elsewhere(self, key_id: str) -> tuple[Key, str | None] | None:
+        """Return a superseded key that this account does not have, and the account that has it, if it was found."""
+        snapshot = self.draft.snapshot
+        found = None if key_id in snapshot.keys else snapshot.elsewhere.get(key_id)
+        if found is None or found.key is None or key_id in snapshot.unreadable_keys:
+            return None
+        return found.key, found.account
 
     def label_removal(self, version_id: str, key_id: str, due_at: datetime | None = None) -> Action | None:
         """Return the removal of a superseded key's labels if it no longer authenticates; else ``None``."""
-        snapshot, now, account = self.draft.snapshot, self.draft.now, None
-        key = snapshot.keys.get(key_id)
-        if key is None and key_id not in snapshot.unreadable_keys and key_id in snapshot.elsewhere:
-            key, account = snapshot.elsewhere[key_id].key, snapshot.elsewhere[key_id].account
+        now = self.draft.now
+        key, account = self.owned_elsewhere(key_id) or (self.draft.snapshot.keys.get(key_id), None)
         if key is None or (key.enabled and not key.expired(now)):
             return None
         why = "has expired" if key.enabled else "is disabled"
